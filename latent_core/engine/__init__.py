@@ -1,0 +1,1 @@
+"""The rollout engine: one state, four verbs."""

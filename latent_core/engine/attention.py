@@ -1,0 +1,180 @@
+"""Attention over a prompt that many rows share and a short tail that each row owns.
+
+The prompt's keys and values are stored once per question. The scores of a query over the shared prompt and over its
+own tail are concatenated before one softmax ("bifurcated attention", arXiv 2403.08845), so the result is that of
+ordinary attention while no prompt entry is ever copied per row.
+
+The function is registered with transformers' attention interface; a model loaded with
+`attn_implementation=SHARED_PREFIX_ATTENTION` carries the extra keyword arguments of its forward call down to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.cache_utils import Cache
+
+SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
+
+WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Takes the layer, the weights [rows, heads, queries, keys], and the absolute positions of the queries [rows, queries]
+and of the keys [rows, keys]; returns the weights."""
+
+
+@dataclass(frozen=True)
+class SharedPrefix:
+    """Keys and values of B prompts, right-padded to P tokens, each shared by `group` consecutive rows.
+
+    Attributes:
+        keys: One tensor per layer, [B, key-value heads, P, head size].
+        values: Same shapes as the keys.
+        lengths: Tokens of each prompt, int64 [B].
+        group: Rows per prompt.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    lengths: Tensor
+    group: int = 1
+
+    @classmethod
+    def from_cache(cls, cache: Cache, lengths: Tensor) -> Self:
+        """Take over what a forward pass over the prompts has left in its cache."""
+        layers: list[Any] = cache.layers
+        return cls(tuple(layer.keys for layer in layers), tuple(layer.values for layer in layers), lengths)
+
+    @property
+    def padded_length(self) -> int:
+        """P, the length of the longest prompt in tokens."""
+        return int(self.keys[0].shape[2])
+
+    def row_lengths(self) -> Tensor:
+        """Return the prompt length of each row, int64 [B * group]."""
+        return self.lengths.repeat_interleave(self.group)
+
+    def regroup(self, group: int) -> Self:
+        """Return the same prompts shared by another number of rows."""
+        return type(self)(self.keys, self.values, self.lengths, group)
+
+    def take(self, questions: Tensor, group: int) -> Self:
+        """Return the prompts of the given questions (int64 [n]), each shared by `group` rows."""
+        if len(questions) == len(self.lengths) and torch.equal(
+            questions, torch.arange(len(self.lengths), device=questions.device)
+        ):
+            return self.regroup(group)
+        longest = int(self.lengths[questions].max())
+        return type(self)(
+            tuple(keys[questions, :, :longest] for keys in self.keys),
+            tuple(values[questions, :, :longest] for values in self.values),
+            self.lengths[questions],
+            group,
+        )
+
+
+def shared_prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    prefix: SharedPrefix | None = None,
+    weight_transform: WeightTransform | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend causally over the shared prefix, if any, and over the row's own keys.
+
+    Args:
+        module: The attention module; its `layer_idx` selects the prefix's layer.
+        query: [rows, heads, queries, head size].
+        key: The rows' own keys including those of the queries, [rows, key-value heads, keys, head size].
+        value: Same shape as key.
+        attention_mask: Unused: prompts are right-padded, so causality alone hides the padding.
+        scaling: Factor on the scores; head size ** -0.5 where None.
+        dropout: Unused: random draws come from samplers, never from the model's own modules.
+        prefix: The shared prompts, or None where key and value are the whole context.
+        weight_transform: Applied to the attention weights after the softmax.
+
+    Returns:
+        The attention output, [rows, queries, heads, head size], and None in place of the weights.
+    """
+    rows, heads, queries, head_size = query.shape
+    scale = head_size**-0.5 if scaling is None else scaling
+    if prefix is None and weight_transform is None:
+        output = nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=queries > 1, scale=scale, enable_gqa=key.shape[1] != heads
+        )
+        return output.transpose(1, 2), None
+
+    scores = _own_scores(query * scale, key)
+    if prefix is not None:
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        scores = torch.cat([_prefix_scores(query * scale, prefix, layer), scores], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    if weight_transform is not None:
+        query_positions, key_positions = _positions(prefix, rows, queries, key.shape[2], query.device)
+        weights = weight_transform(int(module.layer_idx), weights, query_positions, key_positions)  # type: ignore[arg-type]
+    own = weights[..., -key.shape[2] :]
+    output = _weighted_own_values(own, value)
+    if prefix is not None:
+        output = output + _weighted_prefix_values(weights[..., : -key.shape[2]], prefix, layer)
+    return output.transpose(1, 2), None
+
+
+def _own_scores(query: Tensor, key: Tensor) -> Tensor:
+    rows, heads, queries, head_size = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    grouped = query.reshape(rows, kv_heads, -1, head_size)
+    scores = (grouped @ key.transpose(-1, -2)).reshape(rows, heads, queries, keys)
+    if queries > 1:
+        ahead = torch.ones(queries, keys, dtype=torch.bool, device=query.device).triu(keys - queries + 1)
+        scores = scores.masked_fill(ahead, float("-inf"))
+    return scores
+
+
+def _weighted_own_values(weights: Tensor, value: Tensor) -> Tensor:
+    rows, heads, queries, keys = weights.shape
+    grouped = weights.reshape(rows, value.shape[1], -1, keys)
+    return (grouped @ value).reshape(rows, heads, queries, -1)
+
+
+def _prefix_scores(query: Tensor, prefix: SharedPrefix, layer: int) -> Tensor:
+    rows, heads, queries, head_size = query.shape
+    keys = prefix.keys[layer]
+    questions, kv_heads, padded, _ = keys.shape
+    # All rows of a question become queries against its one copy of the prompt.
+    stacked = query.reshape(questions, prefix.group, kv_heads, -1, head_size).transpose(1, 2)
+    scores = stacked.reshape(questions, kv_heads, -1, head_size) @ keys.transpose(-1, -2)
+    padding = torch.arange(padded, device=query.device) >= prefix.lengths[:, None]
+    scores = scores.masked_fill(padding[:, None, None, :], float("-inf"))
+    scores = scores.reshape(questions, kv_heads, prefix.group, -1, padded).transpose(1, 2)
+    return scores.reshape(rows, heads, queries, padded)
+
+
+def _weighted_prefix_values(weights: Tensor, prefix: SharedPrefix, layer: int) -> Tensor:
+    rows, heads, queries, padded = weights.shape
+    values = prefix.values[layer]
+    questions, kv_heads, _, head_size = values.shape
+    stacked = weights.reshape(questions, prefix.group, kv_heads, -1, padded).transpose(1, 2)
+    output = stacked.reshape(questions, kv_heads, -1, padded) @ values
+    output = output.reshape(questions, kv_heads, prefix.group, -1, head_size).transpose(1, 2)
+    return output.reshape(rows, heads, queries, head_size)
+
+
+def _positions(
+    prefix: SharedPrefix | None, rows: int, queries: int, keys: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the absolute positions of queries [rows, queries] and of all keys [rows, prefix keys + own keys]."""
+    own = torch.arange(keys, device=device).expand(rows, keys)
+    if prefix is None:
+        return own[:, keys - queries :], own
+    own = own + prefix.row_lengths()[:, None]
+    shared = torch.arange(prefix.padded_length, device=device).expand(rows, -1)
+    return own[:, keys - queries :], torch.cat([shared, own], dim=1)
+
+
+AttentionInterface.register(SHARED_PREFIX_ATTENTION, shared_prefix_attention)

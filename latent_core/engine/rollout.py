@@ -1,0 +1,176 @@
+"""The verbs: prefill, branch, step, select, decode. Everything the method does is a walk made of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.state import RolloutState, even_selection
+from latent_core.models.reasoner import LatentReasoner
+from latent_core.randomness import Streams
+from latent_core.samplers.base import Phase, Sampler
+
+_COMPACT_BELOW = 0.75
+"""Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
+tail, so it has to save more than it costs."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Decoded answers of a batch of rows.
+
+    Attributes:
+        token_ids: Answer tokens, int64 [rows, longest answer], the end-of-text token included; filled up with it.
+        lengths: Tokens of each answer, the end-of-text token included, int64 [rows].
+        logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
+    """
+
+    token_ids: Tensor
+    lengths: Tensor
+    logits: Tensor | None = None
+
+
+class RolloutEngine:
+    """Runs the verbs of one reasoner under one sampler.
+
+    Trajectories are a pure function of (seed, question id, sample index): see `latent_core.randomness`.
+    """
+
+    def __init__(self, reasoner: LatentReasoner, sampler: Sampler) -> None:
+        """Join a reasoner and a sampler; both may serve other engines too."""
+        self.reasoner = reasoner
+        self.sampler = sampler
+
+    @torch.inference_mode()
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], question_ids: Sequence[str], seed: int, samples: range | None = None
+    ) -> RolloutState:
+        """Read each prompt once.
+
+        Args:
+            prompts: Token ids of each prompt; lengths may differ.
+            question_ids: One id per prompt; the random streams are keyed by it.
+            seed: Seed of the run.
+            samples: Needed where the sampler perturbs the prompt itself: each prompt is then read once per sample
+                index, and the state has one row per reading.
+
+        Returns:
+            The state at t = 0, one row per prompt and sample.
+
+        Raises:
+            ValueError: If the sampler perturbs the prompt and `samples` is missing.
+        """
+        streams = Streams.for_questions(seed, question_ids, self.reasoner.device)
+        rows = list(prompts)
+        if self.sampler.perturbs_prompt:
+            if samples is None:
+                raise ValueError("this sampler perturbs the prompt: prefill needs the sample indices")
+            rows = [prompt for prompt in prompts for _ in samples]
+            index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
+            source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
+            streams = replace(streams.take(source), sample=index)
+        tokens, lengths = self._right_padded(rows)
+        cache = DynamicCache()
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(rows), -1)
+        perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
+        hidden = self.reasoner.forward(self.reasoner.embed(tokens), positions, cache, perturbation=perturbation)
+        last = hidden[torch.arange(len(rows), device=tokens.device), lengths - 1]
+        return RolloutState(
+            prefix=SharedPrefix.from_cache(cache, lengths),
+            tail=DynamicCache(),
+            hidden=last,
+            latents=last.new_zeros(len(rows), 0, last.shape[-1]),
+            streams=streams,
+        )
+
+    def start(
+        self, prompts: Sequence[Sequence[int]], question_ids: Sequence[str], seed: int, samples: range
+    ) -> RolloutState:
+        """Prefill and branch: the state at t = 0 with one row per question and sample index."""
+        state = self.prefill(prompts, question_ids, seed, samples)
+        if self.sampler.perturbs_prompt:
+            return state
+        return self.branch(state, len(samples), samples.start)
+
+    @torch.inference_mode()
+    def branch(self, state: RolloutState, n: int, first: int = 0) -> RolloutState:
+        """Turn each row into n rows; the prompt stays shared. See `RolloutState.branch`."""
+        return state.branch(n, first)
+
+    @torch.inference_mode()
+    def select(self, state: RolloutState, rows: Tensor) -> RolloutState:
+        """Keep some rows. See `RolloutState.select`."""
+        return state.select(rows)
+
+    @torch.inference_mode()
+    def step(self, state: RolloutState) -> RolloutState:
+        """Take one latent step: perturb the latent, feed it back, append to the tail."""
+        step = state.latents.shape[1] + 1
+        latent = self.sampler.perturb_latent(self.reasoner.feed_back(state.hidden), state.streams, step)
+        state = self._feed(state, latent, Phase.LATENT, step)
+        return replace(state, latents=torch.cat([state.latents, latent[:, None]], dim=1))
+
+    @torch.inference_mode()
+    def decode(
+        self, state: RolloutState, max_tokens: int, stop_at_end: bool = True, keep_logits: bool = False
+    ) -> Answers:
+        """Feed the end token, then write answer tokens until every row has finished.
+
+        Args:
+            state: The state behind the last latent step.
+            max_tokens: Longest answer in tokens.
+            stop_at_end: Whether a row finishes at the end-of-text token.
+            keep_logits: Whether to return the logits; needs a lot of memory with large vocabularies.
+        """
+        device, rows = state.hidden.device, state.rows
+        end_of_text = self.reasoner.end_of_text_id
+        token_ids = torch.full((rows, max_tokens), end_of_text, device=device)
+        lengths = torch.zeros(rows, dtype=torch.int64, device=device)
+        all_logits: list[Tensor] = []
+        origin = torch.arange(rows, device=device)
+        unfinished = torch.ones(rows, dtype=torch.bool, device=device)
+        tokens = torch.full((rows,), self.reasoner.checkpoint.end_id, device=device)
+        for position in range(max_tokens):
+            state = self._feed(state, self.reasoner.embed(tokens), Phase.ANSWER, state.tail_length + 1)
+            logits = self.reasoner.logits(state.hidden)
+            tokens = self.sampler.choose_token(logits, state.streams, state.tail_length + 1)
+            token_ids[origin[unfinished], position] = tokens[unfinished]
+            lengths[origin[unfinished]] += 1
+            if keep_logits:
+                kept = logits.new_full((rows, logits.shape[-1]), float("nan"))
+                kept[origin[unfinished]] = logits[unfinished]
+                all_logits.append(kept)
+            if not stop_at_end:
+                continue
+            unfinished = unfinished & (tokens != end_of_text)
+            if not bool(unfinished.any()):
+                break
+            chosen, filler = even_selection(unfinished.reshape(state.questions, state.group))
+            if len(chosen) <= _COMPACT_BELOW * state.rows:
+                state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
+                unfinished = ~filler
+        longest = int(lengths.max())
+        return Answers(token_ids[:, :longest], lengths, torch.stack(all_logits, dim=1) if keep_logits else None)
+
+    def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
+        """Append one position to every row; `inputs` is [rows, hidden size]."""
+        tail = state.copy_tail()
+        hidden = self.reasoner.forward(
+            inputs[:, None],
+            state.next_positions(),
+            tail,
+            prefix=state.prefix,
+            perturbation=self.sampler.perturbation(phase, state.streams, step),
+        )
+        return replace(state, tail=tail, hidden=hidden[:, 0])
+
+    def _right_padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return ids [rows, longest] and lengths [rows]; with causal attention right padding changes no number."""
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        tokens = torch.full((len(prompts), int(lengths.max())), self.reasoner.end_of_text_id)
+        for row, prompt in enumerate(prompts):
+            tokens[row, : len(prompt)] = torch.tensor(prompt)
+        return tokens.to(self.reasoner.device), lengths.to(self.reasoner.device)

@@ -1,0 +1,138 @@
+"""A latent reasoner in memory: backbone, tokenizer, and what turns a hidden state into the next input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.cache_utils import DynamicCache
+
+from latent_core.compute import FlopModel
+from latent_core.engine.attention import SHARED_PREFIX_ATTENTION, SharedPrefix
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.samplers.base import ModulePerturbation, Site
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class LatentReasoner:
+    """A checkpoint ready to roll out.
+
+    Attributes:
+        checkpoint: Where it came from, with tokenizer and format.
+        model: The causal language model, in evaluation mode, its attention replaced by the shared-prefix one.
+        flops: Cost model of its forward passes.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+        """Wrap a loaded model; most callers want `from_pretrained`."""
+        self.checkpoint = checkpoint
+        self.model = model.eval().requires_grad_(False)
+        self.flops = FlopModel.of(model)
+        self._perturbation: ModulePerturbation | None = None
+        for site, layer, module in checkpoint.backbone.site_modules(model):
+            module.register_forward_hook(self._site_hook(site, layer))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> "LatentReasoner":
+        """Load a reasoner.
+
+        Args:
+            source: A directory, a Hugging Face hub id, or "bundled:NAME".
+            device: Where the weights go.
+            dtype: Precision of weights and activations.
+
+        Raises:
+            UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
+        """
+        checkpoint = Checkpoint.open(source)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                checkpoint.directory, dtype=dtype, attn_implementation=SHARED_PREFIX_ATTENTION, use_safetensors=True
+            )
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
+        module: nn.Module = model
+        module.to(device)
+        return cls(checkpoint, model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def end_of_text_id(self) -> int:
+        """Id that ends an answer."""
+        return int(self.checkpoint.tokenizer.eos_token_id)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return input embeddings, [..., hidden size], of ids [...]."""
+        embedded: Tensor = self.model.get_input_embeddings()(token_ids)
+        return embedded
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
+        scores: Tensor = self.model.get_output_embeddings()(hidden)
+        return scores
+
+    def feed_back(self, hidden: Tensor) -> Tensor:
+        """Turn last hidden states [rows, hidden size] into the next latent vectors, before any sampling."""
+        return hidden
+
+    def forward(
+        self,
+        inputs: Tensor,
+        positions: Tensor,
+        cache: DynamicCache,
+        prefix: SharedPrefix | None = None,
+        perturbation: ModulePerturbation | None = None,
+    ) -> Tensor:
+        """Run the backbone over new positions.
+
+        Args:
+            inputs: Input embeddings, [rows, new positions, hidden size].
+            positions: Their absolute positions, int64 [rows, new positions].
+            cache: Keys and values of the rows' own earlier positions; grows by the new ones.
+            prefix: Prompts that the rows share, or None.
+            perturbation: What a sampler does inside this pass.
+
+        Returns:
+            Last hidden states after the final norm, [rows, new positions, hidden size].
+        """
+        extra: dict[str, Any] = {}
+        if perturbation is not None and Site.ATTENTION_WEIGHTS in perturbation.sites:
+            extra["weight_transform"] = perturbation.on_attention_weights
+        self._perturbation = perturbation
+        try:
+            output = self.model.base_model(
+                inputs_embeds=inputs,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                prefix=prefix,
+                **extra,
+            )
+        finally:
+            self._perturbation = None
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def decode_text(self, token_ids: Sequence[int]) -> str:
+        """Return the text of answer tokens, special tokens left out."""
+        return str(self.checkpoint.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def _site_hook(self, site: Site, layer: int) -> Any:
+        def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            perturbation = self._perturbation
+            if perturbation is None or site not in perturbation.sites:
+                return None
+            return perturbation.on_output(site, layer, output)
+
+        return hook

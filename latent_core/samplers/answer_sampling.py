@@ -1,0 +1,38 @@
+"""Answer-token sampling: the baseline that every latent sampler has to beat."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latent_core.randomness import Streams
+from latent_core.samplers.base import DrawSite, Sampler, register_sampler
+
+
+@register_sampler
+class AnswerSampling(Sampler):
+    """Deterministic latents; answer tokens drawn from the tempered, nucleus-truncated distribution.
+
+    Attributes:
+        temperature: Divides the logits; values towards 0 approach greedy decoding.
+        top_p: Smallest set of most probable tokens whose mass reaches this share is kept (Holtzman et al. 2020,
+            arXiv 1904.09751); 1 keeps all.
+    """
+
+    kind: ClassVar[str] = "answer_sampling"
+
+    temperature: float = Field(default=1.0, gt=0.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    def choose_token(self, logits: Tensor, streams: Streams, step: int) -> Tensor:
+        """Draw one token per row by inverting the cumulative distribution at one uniform."""
+        probabilities, tokens = torch.softmax(logits.float() / self.temperature, dim=-1).sort(
+            dim=-1, descending=True, stable=True
+        )
+        cumulative = probabilities.cumsum(dim=-1)
+        # A token stays while the mass in front of it is short of top_p, so the most probable one always does.
+        kept = torch.where(cumulative - probabilities < self.top_p, probabilities, 0.0).cumsum(dim=-1)
+        point = streams.uniform(step, DrawSite.ANSWER_TOKEN, 1) * kept[:, -1:]
+        chosen = torch.searchsorted(kept, point, right=True).clamp_(max=logits.shape[-1] - 1)
+        return tokens.gather(1, chosen).squeeze(1)

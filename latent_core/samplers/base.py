@@ -1,0 +1,149 @@
+"""The interface between the rollout engine and whatever perturbs it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from latent_core.errors import UserError
+from latent_core.randomness import Streams
+from latent_core.registry import Registry, nearest_hint
+from latent_core.settings import Settings, explain_validation_error
+
+
+class Phase(StrEnum):
+    """The part of a rollout that a forward pass belongs to."""
+
+    PROMPT = "prompt"
+    LATENT = "latent"
+    ANSWER = "answer"
+
+
+class Site(StrEnum):
+    """A place in a transformer block that can be perturbed, named by its role in any architecture."""
+
+    FEED_FORWARD = "feed_forward"
+    ATTENTION = "attention"
+    EMBEDDING = "embedding"
+    ATTENTION_WEIGHTS = "attention_weights"
+
+
+class DrawSite:
+    """Site numbers of the draws that are not tied to a layer; layers use numbers from `LAYERS` on."""
+
+    LATENT_NOISE = 0
+    ANSWER_TOKEN = 1
+    LAYERS = 16
+
+    @classmethod
+    def in_layer(cls, site: Site, layer: int) -> int:
+        """Return the site number of a module site of a layer (0-based)."""
+        return cls.LAYERS + layer * len(Site) + list(Site).index(site)
+
+
+class ModulePerturbation:
+    """What a sampler does inside one forward pass of the model. The default leaves everything as it is."""
+
+    sites: frozenset[Site] = frozenset()
+
+    def on_output(self, site: Site, layer: int, output: Tensor) -> Tensor:
+        """Perturb the output of a module, [rows, positions, width]."""
+        return output
+
+    def on_attention_weights(
+        self, layer: int, weights: Tensor, query_positions: Tensor, key_positions: Tensor
+    ) -> Tensor:
+        """Perturb attention weights.
+
+        Args:
+            layer: 0-based layer.
+            weights: [rows, heads, queries, keys].
+            query_positions: Absolute positions in the row's sequence, int64 [rows, queries].
+            key_positions: The same for the keys, int64 [rows, keys].
+        """
+        return weights
+
+
+class Sampler(Settings):
+    """Settings of a sampler and what it does at each place the engine asks it.
+
+    Every method is a pure function of its arguments; all randomness comes from the streams and is addressed by step.
+    Steps count positions behind the prompt from 1 on: latent t is step t, the first token behind T latents is T + 1.
+    The prompt as a whole is step 0.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def perturbs_prompt(self) -> bool:
+        """Whether every sample needs its own pass over the prompt."""
+        return False
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether all samples of a question are the same."""
+        return False
+
+    def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
+        """Return the vector that is fed back in place of `latent`, [rows, hidden size]."""
+        return latent
+
+    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
+        """Return what happens inside the forward pass of this phase and step, or None for nothing."""
+        return None
+
+    def choose_token(self, logits: Tensor, streams: Streams, step: int) -> Tensor:
+        """Choose the next answer token from logits [rows, vocabulary]; returns int64 [rows]."""
+        return logits.argmax(dim=-1)
+
+    def describe(self) -> str:
+        """Return the setting in words a person can read, such as "gaussian sigma=0.4".
+
+        Settings that have their default are left out; equal settings have equal descriptions.
+        """
+        words = [self.kind]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != field.default:
+                words.append(name if value is True else f"{name}={_plain(value)}")
+        return " ".join(words)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the complete setting as plain data, `kind` first; `parse_sampler` reads it back."""
+        return {"kind": self.kind, **self.model_dump(mode="json")}
+
+
+SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "latent_core.samplers")
+
+S = TypeVar("S", bound=type[Sampler])
+
+
+def register_sampler(cls: S) -> S:
+    """Class decorator that makes a sampler available under its `kind`."""
+    SAMPLERS.register(cls.kind, cls)
+    return cls
+
+
+def parse_sampler(config: Mapping[str, Any]) -> Sampler:
+    """Build a sampler from `{"kind": name, setting: value, ...}`.
+
+    Raises:
+        UserError: If the kind is unknown, a setting is unknown, or a value is out of range.
+    """
+    settings = dict(config)
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str):
+        raise UserError(f"sampler.kind: missing; {nearest_hint('', list(SAMPLERS))}")
+    cls = SAMPLERS[kind]
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, cls, "sampler", f" of sampler {kind!r}")) from None
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple | list | frozenset):
+        return "+".join(str(item) for item in value)
+    return str(value)

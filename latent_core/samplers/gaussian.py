@@ -1,0 +1,37 @@
+"""Additive Gaussian noise on the fed-back latent vectors."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from latent_core.randomness import Streams
+from latent_core.samplers.base import DrawSite, Sampler, register_sampler
+
+
+@register_sampler
+class GaussianNoise(Sampler):
+    """h*_t = h_t + eps with eps ~ N(0, sigma^2 I), the AGN of arXiv 2510.07745, section 3.
+
+    Attributes:
+        sigma: Standard deviation of the noise per element.
+        relative: Whether sigma is in units of the latent's own root mean square instead of absolute. The published
+            settings are absolute; relative values carry over between checkpoints.
+    """
+
+    kind: ClassVar[str] = "gaussian"
+
+    sigma: float = Field(ge=0.0)
+    relative: bool = False
+
+    @property
+    def deterministic(self) -> bool:
+        """True without any noise."""
+        return self.sigma == 0.0
+
+    def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
+        """Add the noise of this step, [rows, hidden size]."""
+        noise = streams.normal(step, DrawSite.LATENT_NOISE, latent.shape[-1]) * self.sigma
+        if self.relative:
+            noise = noise * latent.float().square().mean(dim=-1, keepdim=True).sqrt()
+        return latent + noise.to(latent.dtype)

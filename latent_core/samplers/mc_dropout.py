@@ -1,0 +1,94 @@
+"""Monte Carlo dropout: dropout stays on, and every trajectory draws its own masks."""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from latent_core.randomness import Streams
+from latent_core.samplers.base import DrawSite, ModulePerturbation, Phase, Sampler, Site, register_sampler
+
+
+@register_sampler
+class MonteCarloDropout(Sampler):
+    """Dropout at chosen sites of the network while chosen phases run (arXiv 2510.07745, section 3).
+
+    Attributes:
+        p: Probability that an element is dropped.
+        sites: Where masks are applied; after the feed-forward by default.
+        scope: The phases in which they are applied; the latent steps by default. With "prompt" every sample reads
+            its own prompt, and nothing is shared between the samples of a question.
+        mask: "step" draws new masks for every position, "trajectory" one set of masks per trajectory, the same at
+            every position (variational dropout, Gal & Ghahramani 2016, arXiv 1512.05287).
+    """
+
+    kind: ClassVar[str] = "mc_dropout"
+
+    p: float = Field(ge=0.0, lt=1.0)
+    sites: tuple[Site, ...] = (Site.FEED_FORWARD,)
+    scope: tuple[Phase, ...] = (Phase.LATENT,)
+    mask: Literal["step", "trajectory"] = "step"
+
+    @field_validator("sites", "scope")
+    @classmethod
+    def _some_and_in_order(cls, value: tuple[Site | Phase, ...]) -> tuple[Site | Phase, ...]:
+        if not value:
+            raise ValueError("name at least one")
+        return tuple(sorted(set(value), key=list(type(value[0])).index))
+
+    @property
+    def perturbs_prompt(self) -> bool:
+        """Whether the prompt is in scope."""
+        return Phase.PROMPT in self.scope and self.p > 0.0
+
+    @property
+    def deterministic(self) -> bool:
+        """True where nothing is ever dropped."""
+        return self.p == 0.0
+
+    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
+        """Return the masks of this pass where its phase is in scope."""
+        if phase not in self.scope or self.p == 0.0:
+            return None
+        return _DropoutMasks(self, streams, step)
+
+
+class _DropoutMasks(ModulePerturbation):
+    """The masks of one forward pass, drawn when a site asks for them."""
+
+    def __init__(self, sampler: MonteCarloDropout, streams: Streams, step: int) -> None:
+        self.sites = frozenset(sampler.sites)
+        self._p = sampler.p
+        self._per_step = sampler.mask == "step"
+        self._streams = streams
+        self._step = step
+
+    def on_output(self, site: Site, layer: int, output: Tensor) -> Tensor:
+        rows, positions, width = output.shape
+        number = DrawSite.in_layer(site, layer)
+        if self._per_step:
+            mask = self._streams.keep_mask(self._step, number, positions * width, self._p)
+            mask = mask.reshape(rows, positions, width)
+        else:
+            mask = self._streams.keep_mask(0, number, width, self._p)[:, None, :]
+        return output * mask.to(output.dtype)
+
+    def on_attention_weights(
+        self, layer: int, weights: Tensor, query_positions: Tensor, key_positions: Tensor
+    ) -> Tensor:
+        """Mask weights by the absolute positions of query and key, so that padding does not shift any draw."""
+        heads = weights.shape[1]
+        number = DrawSite.in_layer(Site.ATTENTION_WEIGHTS, layer)
+        if self._per_step and self._step == 0:
+            # Within the prompt, pairs of positions are numbered row by row of the causal triangle.
+            query, key = query_positions[:, :, None], key_positions[:, None, :]
+            address = torch.where(key <= query, query * (query + 1) // 2 + key, 0)
+        else:
+            address = key_positions[:, None, :]
+        step = self._step if self._per_step else 0
+        drawn = self._streams.keep_mask(step, number, (int(address.max()) + 1) * heads, self._p)
+        drawn = drawn.reshape(len(drawn), -1, heads)
+        row = torch.arange(len(drawn), device=drawn.device)[:, None, None]
+        mask = drawn[row, address].permute(0, 3, 1, 2)
+        return weights * mask.to(weights.dtype)

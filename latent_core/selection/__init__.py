@@ -1,0 +1,1 @@
+"""From many samples to one result: estimators and their intervals."""

@@ -1,0 +1,57 @@
+"""Strict, immutable settings: the base class of everything that can be configured, and its error messages."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from latent_core.registry import nearest_hint
+
+
+class Settings(BaseModel):
+    """A pydantic model that refuses unknown keys and cannot be changed after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def explain_validation_error(error: ValidationError, model: type[BaseModel], root: str = "", owner: str = "") -> str:
+    """Turn a pydantic error into one line that says what is wrong, where, and how to cure it.
+
+    Args:
+        error: What validation raised; its first problem is explained and the others are counted.
+        model: The model that was validated, for the names of known keys.
+        root: Prefix of the keys in the message, such as "sampler".
+        owner: Whose keys they are, appended to "unknown key", such as " of sampler 'gaussian'".
+    """
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    path = [str(part) for part in first["loc"]]
+    where = ".".join(([root] if root else []) + path)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        message = f"unknown key {where!r}{owner}: {nearest_hint(path[-1], known)}"
+    elif first["type"] == "missing":
+        message = f"{where}: missing, and it has no default"
+    else:
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{where}: {text[:1].lower()}{text[1:]} (got {first['input']!r})"
+    more = len(problems) - 1
+    return message + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
+
+
+def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys of the model that a path of keys and list positions leads to; none where it leads nowhere."""
+    for part in path:
+        if part.isdigit():
+            continue
+        field = model.model_fields.get(part)
+        nested = _nested_model(field.annotation) if field else None
+        if nested is None:
+            return []
+        model = nested
+    return list(model.model_fields)
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _nested_model(part)) is not None), None)

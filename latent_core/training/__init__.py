@@ -1,0 +1,1 @@
+"""Train a small latent reasoner from a recipe."""

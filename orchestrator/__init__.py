@@ -1,0 +1,1 @@
+"""Pipelines, sweeps, storage, tracking, reports and the command line."""

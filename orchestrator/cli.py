@@ -1,0 +1,100 @@
+"""The command line: reads arguments, calls what does the work, turns wrong input into one line and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from latent_core.errors import UserError
+from orchestrator.progress import make_console
+
+_USER_ERROR = 2
+_INTERRUPTED = 130
+_DEFAULT_OUT = Path("runs")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    console = make_console()
+    try:
+        options.command(options)
+    except UserError as error:
+        console.print(f"latentswarm: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        return _USER_ERROR
+    except KeyboardInterrupt:
+        console.print(
+            "latentswarm: interrupted; what has been sampled is in the store, and the same command goes on from there",
+            soft_wrap=True,
+        )
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="latentswarm", description="Parallel test-time scaling of latent reasoning models on Ray."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, text in (
+        ("run", _run, "sample one sampler setting and report accuracy at every budget"),
+        ("sweep", _sweep, "run every setting of the config's search space with Ray Tune"),
+    ):
+        one = _add_command(commands, name, command, text)
+        one.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
+    _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
+    return parser
+
+
+def _add_command(commands, name, command, text) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    one: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    one.add_argument("config", metavar="CONFIG", help="YAML file")
+    one.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file")
+    one.add_argument("--out", type=Path, help=f"directory for the results (default: {_DEFAULT_OUT}/NAME of the config)")
+    one.set_defaults(command=command)
+    return one
+
+
+def _out(options: argparse.Namespace) -> Path:
+    out: Path = options.out or _DEFAULT_OUT / Path(options.config).stem
+    return out
+
+
+# Each command imports what it needs when it is called: `--help` and wrong arguments then answer at once.
+
+
+def _run(options: argparse.Namespace) -> None:
+    from orchestrator.config import load_config
+    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.run import plan_run, sample_one_by_one
+
+    out = _out(options)
+    experiment = plan_run(out.name, load_config(options.config, options.overrides), out)
+    if options.dry_run:
+        show_plan(experiment, make_console())
+    else:
+        carry_out(experiment, sample_one_by_one, make_console())
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from orchestrator.config import load_config
+    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.sweep import plan_sweep, tune_sampler
+
+    out = _out(options)
+    config = load_config(options.config, options.overrides)
+    experiment = plan_sweep(out.name, config, out)
+    if options.dry_run:
+        show_plan(experiment, make_console())
+    else:
+        carry_out(experiment, tune_sampler(config.sweep, out), make_console())
+
+
+def _train_reasoner(options: argparse.Namespace) -> None:
+    from orchestrator.train_reasoner import train_from_recipe
+
+    train_from_recipe(options.config, options.overrides, _out(options), make_console())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

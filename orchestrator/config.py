@@ -1,0 +1,254 @@
+"""The configuration of a run or a sweep: strict typed models, filled from YAML and then from `key=value`."""
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+
+from latent_core.errors import UserError
+from latent_core.samplers import Sampler, parse_sampler
+from latent_core.settings import Settings, explain_validation_error
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Overrides = Mapping[str, Any]
+
+
+class TaskConfig(Settings):
+    """Which questions are asked.
+
+    Attributes:
+        name: A registered task; exactly one of name and path is given.
+        path: A local JSON or JSONL file with `question` and `answer`.
+        split: Split of a registered task.
+        limit: Keep only the first questions.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    split: str = "test"
+    limit: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TaskConfig":
+        if (self.name is None) == (self.path is None):
+            raise ValueError("give exactly one of task.name and task.path")
+        return self
+
+
+class ActorConfig(Settings):
+    """What one actor holds.
+
+    Attributes:
+        cpus: Logical CPUs and threads.
+        gpus: GPUs; fractions let actors share one. 0 runs on the CPU.
+    """
+
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0.0, ge=0.0)
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_above_one(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("above 1, GPUs of an actor must be a whole number")
+        return value
+
+
+class StoreConfig(Settings):
+    """Where trajectories are kept.
+
+    Attributes:
+        path: Directory or fsspec-style URI; shared by all runs, since what it holds is addressed by content.
+        latents: Whether latent vectors are kept with the trajectories, and how precisely.
+        samples_per_shard: Most sample indices in one shard; with `micro_batch` it sets the rows of one actor call.
+    """
+
+    path: str = "runs/store"
+    latents: Literal["none", "float16", "float32"] = "none"
+    samples_per_shard: int = Field(default=64, ge=1)
+
+
+class TrackingConfig(Settings):
+    """Where MLflow records go.
+
+    Attributes:
+        uri: Tracking URI; the environment's MLFLOW_TRACKING_URI wins over it, and without either a SQLite file
+            `mlflow.db` next to the run directory is used.
+        experiment: Name of the MLflow experiment.
+    """
+
+    uri: str | None = None
+    experiment: str = Field(default="latentswarm", min_length=1)
+
+
+class ClusterConfig(Settings):
+    """The Ray cluster.
+
+    Attributes:
+        address: Address of a running cluster; RAY_ADDRESS is used where it is not given, and without either a local
+            cluster is started.
+    """
+
+    address: str | None = None
+
+
+class SweepConfig(Settings):
+    """The search space of a sweep.
+
+    Attributes:
+        space: Grids. Each maps configuration keys to one value or a list of values; a grid stands for all
+            combinations of its lists, and the sweep for all its grids one after the other.
+        scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
+        metric: What the scheduler compares.
+        grace_samples: Samples per question that every trial gets before "asha" may stop it.
+        max_concurrent_trials: Trials that feed the actors at the same time.
+    """
+
+    space: tuple[dict[str, Any], ...] = ()
+    scheduler: Literal["none", "asha"] = "none"
+    metric: Literal["coverage", "majority_vote"] = "coverage"
+    grace_samples: int = Field(default=4, ge=1)
+    max_concurrent_trials: int = Field(default=2, ge=1)
+
+
+class RunConfig(Settings):
+    """Everything that determines a run or a sweep.
+
+    Attributes:
+        checkpoint: A directory, a hub id, or "bundled:NAME".
+        task: The questions.
+        sampler: `kind` and the settings of that kind.
+        budgets: Numbers of samples per question at which accuracy is reported; the largest is what is sampled.
+        seed: Seed of all random draws.
+        latent_steps: T; the checkpoint family's published number where it is not given.
+        answer_tokens: Longest answer in tokens; the family's default where it is not given.
+        micro_batch: Questions per actor call.
+        actors: Number of reasoner actors.
+        actor: What one actor holds.
+        dtype: Precision of weights and activations.
+        store: Where trajectories are kept.
+        tracking: Where MLflow records go.
+        cluster: The Ray cluster.
+        sweep: The search space, for `latentswarm sweep`.
+    """
+
+    checkpoint: str = Field(min_length=1)
+    task: TaskConfig
+    sampler: Sampler = Field(default_factory=lambda: parse_sampler({"kind": "none"}))
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32, 64)
+    seed: int = Field(default=0, ge=0)
+    latent_steps: int | None = Field(default=None, ge=1)
+    answer_tokens: int | None = Field(default=None, ge=1)
+    micro_batch: int = Field(default=8, ge=1)
+    actors: int = Field(default=1, ge=1)
+    actor: ActorConfig = ActorConfig()
+    dtype: Dtype = "float32"
+    store: StoreConfig = StoreConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    sweep: SweepConfig = SweepConfig()
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _sampler_by_kind(cls, value: Any) -> Any:
+        return parse_sampler(value) if isinstance(value, Mapping) else value
+
+    @field_serializer("sampler")
+    def _sampler_config(self, sampler: Sampler) -> dict[str, Any]:
+        return sampler.to_config()
+
+    @field_validator("budgets")
+    @classmethod
+    def _sorted_budgets(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("name at least one number of samples")
+        return tuple(sorted(set(value)))
+
+    @property
+    def samples(self) -> int:
+        """Samples per question: the largest budget, or 1 where all samples would be the same."""
+        return 1 if self.sampler.deterministic else self.budgets[-1]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML file and apply `key=value` overrides from left to right.
+
+    Raises:
+        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
+    """
+    return parse_config(with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
+
+
+def parse_config(raw: Mapping[str, Any]) -> RunConfig:
+    """Validate plain data.
+
+    Raises:
+        UserError: With one line about the first problem.
+    """
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, RunConfig)) from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UserError: If it is missing, is not YAML, or holds something else.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [found.name for found in file.parent.glob("*.yaml")], n=1)
+        raise UserError(f"config {path}: no such file" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"config {path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split "key=value"; the value is read as YAML.
+
+    Raises:
+        UserError: If it has no "=".
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"override {text!r}: expected key=value, such as sampler.kind=gaussian")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {text!r}: the value is not valid YAML") from error
+
+
+def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return plain data with dotted keys set.
+
+    Setting a `kind` to another value drops the other settings beside it, which belonged to the former kind; so does
+    setting `task.name` over `task.path` and the other way round.
+
+    Raises:
+        UserError: If a key leads through something that has no keys.
+    """
+    result = copy.deepcopy(dict(raw))
+    for key, value in overrides:
+        *path, last = key.split(".")
+        place = result
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise UserError(f"override {key}: {part!r} holds a value, not keys")
+        if last == "kind" and place.get("kind") != value:
+            place.clear()
+        if path == ["task"] and last in ("name", "path"):
+            place.pop("path" if last == "name" else "name", None)
+        place[last] = value
+    return result

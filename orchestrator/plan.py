@@ -1,0 +1,115 @@
+"""What has to be done: the configuration, checked against checkpoint and task, minus what the store holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from latent_core.compute import FlopModel
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.samplers import Sampler, parse_sampler
+from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.loading import load_task
+from orchestrator.config import RunConfig
+from orchestrator.setting import Setting
+from orchestrator.shards import Shard, missing_shards
+from orchestrator.store import SettingStore, TrajectorySpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration with everything that is needed to carry it out.
+
+    Attributes:
+        config: The configuration.
+        checkpoint: The checkpoint, without weights.
+        task: The questions.
+        task_fingerprint: Hash of all questions of the task, also of those that a limit leaves out.
+        latent_steps: T.
+        answer_tokens: Longest answer in tokens.
+        prompt_tokens: Length of each question's prompt.
+    """
+
+    config: RunConfig
+    checkpoint: Checkpoint
+    task: Task
+    task_fingerprint: str
+    latent_steps: int
+    answer_tokens: int
+    prompt_tokens: tuple[int, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All questions, in order."""
+        return tuple(self.task.problems)
+
+    def setting(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Setting:
+        """Return the setting of a sampler under this plan, or under a variation of its configuration."""
+        config = config or self.config
+        spec = TrajectorySpec(
+            checkpoint=self.checkpoint.fingerprint,
+            task=self.task_fingerprint,
+            sampler=sampler.to_config(),
+            latent_steps=config.latent_steps or self.latent_steps,
+            answer_tokens=config.answer_tokens or self.answer_tokens,
+            seed=config.seed,
+            dtype=config.dtype,
+        )
+        samples = 1 if sampler.deterministic else config.budgets[-1]
+        budgets = (1,) if sampler.deterministic else config.budgets
+        return Setting(
+            name, sampler.kind, samples, budgets, SettingStore(config.store.path, spec, config.store.latents)
+        )
+
+    def greedy(self) -> Setting:
+        """Return the deterministic setting that every curve is compared with."""
+        return self.setting("greedy", parse_sampler({"kind": "none"}))
+
+    def missing(self, setting: Setting, samples: int | None = None) -> list[Shard]:
+        """Return the shards that are still to be sampled for the first `samples` samples (default: all)."""
+        covered = setting.store.covered(len(self.task.problems), samples or setting.samples)
+        return missing_shards(covered, self.config.micro_batch, self.config.store.samples_per_shard)
+
+    def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
+        """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
+        with torch.device("meta"):
+            flops = FlopModel.of(AutoModelForCausalLM.from_config(self.checkpoint.config))
+        own_prompts = parse_sampler(setting.store.spec.sampler).perturbs_prompt
+        total = 0.0
+        for shard in shards:
+            for tokens in self.prompt_tokens[shard.first_question : shard.end_question]:
+                prompts = shard.samples if own_prompts else 1
+                own = flops.trajectory(tokens, setting.store.spec.latent_steps, 1, setting.store.spec.answer_tokens)
+                total += prompts * flops.prompt(tokens) + shard.samples * own
+        return total
+
+
+def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
+    """Check a configuration against its checkpoint and its task; loads no weights and starts nothing.
+
+    Args:
+        config: The configuration.
+        variations: Trials of a sweep over it, which may differ in the lengths of their rollouts.
+
+    Raises:
+        UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
+    """
+    checkpoint = Checkpoint.open(config.checkpoint)
+    whole = load_task(name=config.task.name, path=config.task.path, split=config.task.split)
+    task = replace(whole, problems=whole.problems[: config.task.limit])
+    if not task.problems:
+        raise UserError(f"task {task.name}: the data set is empty")
+    latent_steps = config.latent_steps or checkpoint.format.latent_steps
+    answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
+    lengths = tuple(len(checkpoint.prompt_ids(problem.question)) for problem in task.problems)
+    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    for one in (config, *variations):
+        checkpoint.check_length(
+            task.problems[longest].question_id,
+            lengths[longest],
+            one.latent_steps or latent_steps,
+            one.answer_tokens or answer_tokens,
+        )
+    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths)

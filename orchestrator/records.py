@@ -1,0 +1,61 @@
+"""The columns of a stored trajectory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from latent_core.trajectory import Trajectory
+
+LATENT_DTYPES = {"float16": np.float16, "float32": np.float32}
+
+_COLUMNS = [
+    ("question_id", pa.string()),
+    ("question_index", pa.int64()),
+    ("sample_index", pa.int64()),
+    ("answer_text", pa.string()),
+    ("answer", pa.string()),
+    ("correct", pa.bool_()),
+    ("latent_steps", pa.int32()),
+    ("answer_tokens", pa.int32()),
+    ("prompt_flops", pa.float64()),
+    ("flops", pa.float64()),
+    ("seconds", pa.float64()),
+    ("error", pa.string()),
+]
+
+
+def trajectory_schema(latents: str = "none") -> pa.Schema:
+    """Return the schema of a shard.
+
+    Args:
+        latents: "none", "float16" or "float32"; the column `latents` holds the T x hidden size values of a
+            trajectory one step after the other, and is null for a failed row.
+    """
+    columns = list(_COLUMNS)
+    if latents != "none":
+        columns.append(("latents", pa.list_(pa.from_numpy_dtype(LATENT_DTYPES[latents]))))
+    return pa.schema(columns)
+
+
+def trajectory_table(
+    trajectories: Sequence[Trajectory], first_question: int, samples: int, latents: str = "none"
+) -> pa.Table:
+    """Turn the trajectories of one shard into a table.
+
+    Args:
+        trajectories: Question by question, in sample order.
+        first_question: Index of the shard's first question in its task.
+        samples: Samples per question in this shard.
+        latents: As in `trajectory_schema`.
+    """
+    schema = trajectory_schema(latents)
+    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    for row, trajectory in enumerate(trajectories):
+        columns["question_index"].append(first_question + row // samples)
+        for name in columns.keys() - {"question_index", "latents"}:
+            columns[name].append(getattr(trajectory, name))
+        if latents != "none":
+            values = trajectory.latents
+            columns["latents"].append(None if values is None else values.astype(LATENT_DTYPES[latents]).ravel())
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,25 @@
+"""`latentswarm run`: one sampler setting."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.config import RunConfig
+from orchestrator.experiment import Experiment, Session
+from orchestrator.plan import make_plan
+from orchestrator.setting import Setting
+
+
+def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
+    """Check a configuration; starts nothing.
+
+    Raises:
+        UserError: If it cannot be run.
+    """
+    plan = make_plan(config)
+    return Experiment(name, plan, (plan.setting(config.sampler.describe(), config.sampler),), out)
+
+
+def sample_one_by_one(session: Session, settings: Sequence[Setting]) -> None:
+    """Sample the settings one after the other in this process."""
+    for setting in settings:
+        session.sample(setting, setting.samples)

@@ -1,0 +1,86 @@
+"""Shards: the unit of work, of storage and of resume."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+
+_SHARD_NAME = re.compile(r"^q(\d+)-(\d+)_s(\d+)-(\d+)(?:_(float16|float32))?\.parquet$")
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """A block of questions x a range of samples; both ranges exclude their end."""
+
+    first_question: int
+    end_question: int
+    first_sample: int
+    end_sample: int
+
+    @property
+    def questions(self) -> int:
+        """Number of questions."""
+        return self.end_question - self.first_question
+
+    @property
+    def samples(self) -> int:
+        """Number of samples per question."""
+        return self.end_sample - self.first_sample
+
+    @property
+    def rows(self) -> int:
+        """Number of trajectories."""
+        return self.questions * self.samples
+
+    def file_name(self, latents: str = "none") -> str:
+        """Return the name of its file; `latents` says whether and how latent vectors are in it."""
+        suffix = "" if latents == "none" else f"_{latents}"
+        return (
+            f"q{self.first_question:07d}-{self.end_question:07d}"
+            f"_s{self.first_sample:05d}-{self.end_sample:05d}{suffix}.parquet"
+        )
+
+    @classmethod
+    def parse(cls, file_name: str) -> tuple["Shard", str] | None:
+        """Return the shard and latents of a file name, or None if it is no shard's."""
+        match = _SHARD_NAME.match(file_name)
+        if match is None:
+            return None
+        first_question, end_question, first_sample, end_sample = (int(match[group]) for group in range(1, 5))
+        return cls(first_question, end_question, first_sample, end_sample), match[5] or "none"
+
+
+def missing_shards(covered: BoolArray, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
+    """Cut what is not covered into shards.
+
+    Args:
+        covered: Which trajectories are present, bool [questions, samples].
+        questions_per_shard: Most questions in a shard.
+        samples_per_shard: Most samples in a shard.
+
+    Returns:
+        Disjoint shards that hold every missing trajectory and no present one, ordered by question.
+    """
+    shards = []
+    questions = len(covered)
+    for block in range(0, questions, questions_per_shard):
+        block_end = min(block + questions_per_shard, questions)
+        first = block
+        # Neighbouring questions that lack the same samples go into one shard.
+        for end in range(block + 1, block_end + 1):
+            if end < block_end and np.array_equal(covered[end], covered[first]):
+                continue
+            for start, stop in _gaps(covered[first]):
+                for sample in range(start, stop, samples_per_shard):
+                    shards.append(Shard(first, end, sample, min(sample + samples_per_shard, stop)))
+            first = end
+    return shards
+
+
+def _gaps(covered: BoolArray) -> list[tuple[int, int]]:
+    """Return the [start, stop) ranges of False in a bool vector."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

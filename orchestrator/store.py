@@ -1,0 +1,155 @@
+"""The trajectory store: content-addressed, written shard by shard, never rewritten.
+
+A setting's directory is named by the hash of everything that determines its trajectories. Shards are files that say
+in their names which block of questions and which range of samples they hold, so that knowing what is there needs one
+listing and no reading. A shard is written under a temporary name and renamed, so what has its name is complete.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from latent_core.errors import UserError
+from orchestrator.shards import Shard
+
+_VERSION = 1
+_PRECISION = {"none": 0, "float16": 1, "float32": 2}
+
+
+@dataclass(frozen=True)
+class TrajectorySpec:
+    """Everything that determines the trajectories of a setting.
+
+    Attributes:
+        checkpoint: Fingerprint of the checkpoint.
+        task: Fingerprint of the task's questions and answers.
+        sampler: Complete sampler setting.
+        latent_steps: T.
+        answer_tokens: Longest answer in tokens.
+        seed: Seed of the draws.
+        dtype: Precision of the computation.
+    """
+
+    checkpoint: str
+    task: str
+    sampler: dict[str, Any]
+    latent_steps: int
+    answer_tokens: int
+    seed: int
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        """Hash that names the setting's directory (20 hexadecimal digits)."""
+        content = json.dumps({"version": _VERSION, **asdict(self)}, sort_keys=True)
+        return hashlib.blake2b(content.encode(), digest_size=10).hexdigest()
+
+
+class SettingStore:
+    """The shards of one setting. Cheap to build, and small enough to travel to tasks."""
+
+    def __init__(self, root: str, spec: TrajectorySpec, latents: str = "none") -> None:
+        """Name a setting's place; nothing is read or written yet.
+
+        Args:
+            root: Directory or URI of the store.
+            spec: The setting.
+            latents: Whether and how latent vectors are wanted: shards with less do not count as present.
+        """
+        self.root = root
+        self.spec = spec
+        self.latents = latents
+
+    @property
+    def directory(self) -> str:
+        """Path of the setting inside its filesystem."""
+        return f"{self._filesystem()[1]}/{self.spec.key}"
+
+    def _filesystem(self) -> tuple[fs.FileSystem, str]:
+        if "://" not in self.root:
+            return fs.LocalFileSystem(), str(Path(self.root).expanduser().absolute())
+        try:
+            filesystem, path = fs.FileSystem.from_uri(self.root)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"store.path {self.root}: {error}") from error
+        return filesystem, path.rstrip("/")
+
+    def prepare(self) -> None:
+        """Create the directory with a `spec.json` that says in words what is in it.
+
+        Raises:
+            UserError: If the place cannot be written.
+        """
+        filesystem, _ = self._filesystem()
+        try:
+            filesystem.create_dir(self.directory, recursive=True)
+            path = f"{self.directory}/spec.json"
+            if filesystem.get_file_info(path).type == fs.FileType.NotFound:
+                content = json.dumps({"version": _VERSION, **asdict(self.spec)}, indent=2)
+                self._write_then_rename(path, content.encode())
+        except OSError as error:
+            raise UserError(f"store.path {self.root}: cannot be written: {error}") from error
+
+    def shards(self) -> list[Shard]:
+        """List the shards that are present with enough precision, in order."""
+        return sorted({shard for shard, _ in self._files()})
+
+    def covered(self, questions: int, samples: int) -> np.ndarray:
+        """Return which trajectories are present, bool [questions, samples]."""
+        present = np.zeros((questions, samples), dtype=bool)
+        for shard in self.shards():
+            present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
+        return present
+
+    def write(self, shard: Shard, table: pa.Table) -> None:
+        """Write a shard; writing the same shard again replaces it with the same content."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write_then_rename(f"{self.directory}/{shard.file_name(self.latents)}", sink.getvalue())
+
+    def read(self, questions: int, samples: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the trajectories of the first `questions` questions and `samples` samples.
+
+        Returns:
+            One row per trajectory, each once, ordered by question index and sample index.
+        """
+        wanted = None if columns is None else [*dict.fromkeys(["question_index", "sample_index", *columns])]
+        filesystem, _ = self._filesystem()
+        frames = []
+        for shard, name in self._files():
+            if shard.first_question < questions and shard.first_sample < samples:
+                with filesystem.open_input_file(f"{self.directory}/{name}") as file:
+                    frames.append(pq.read_table(file, columns=wanted).to_pandas())
+        if not frames:
+            return pd.DataFrame(columns=wanted)
+        rows = pd.concat(frames, ignore_index=True)
+        rows = rows[(rows["question_index"] < questions) & (rows["sample_index"] < samples)]
+        # Two runs with different shard borders may have computed the same trajectory; both copies are equal.
+        rows = rows.drop_duplicates(["question_index", "sample_index"])
+        in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)
+        return in_order
+
+    def _files(self) -> Iterator[tuple[Shard, str]]:
+        filesystem, _ = self._filesystem()
+        selector = fs.FileSelector(self.directory, allow_not_found=True)
+        for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.base_name):
+            parsed = Shard.parse(info.base_name)
+            if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
+                yield parsed[0], info.base_name
+
+    def _write_then_rename(self, path: str, content: bytes | pa.Buffer) -> None:
+        filesystem, _ = self._filesystem()
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        with filesystem.open_output_stream(temporary) as stream:
+            stream.write(content)
+        filesystem.move(temporary, path)

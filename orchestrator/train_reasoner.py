@@ -1,0 +1,48 @@
+"""`latentswarm train-reasoner`: make a latent reasoner from a recipe."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from latent_core.errors import UserError
+from latent_core.settings import explain_validation_error
+from latent_core.training.settings import ReasonerTrainingSettings
+from latent_core.training.trainer import train_reasoner
+from orchestrator.config import parse_override, read_yaml, with_overrides
+
+
+def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console: Console) -> None:
+    """Train, save the checkpoint into `out`, and print what it measures.
+
+    Raises:
+        UserError: If the recipe cannot be read or the directory cannot be written.
+    """
+    settings = load_recipe(recipe, overrides)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error}") from error
+
+    def report(entry: dict[str, float | int | str]) -> None:
+        words = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in entry.items())
+        console.print("  ".join(words), highlight=False)
+
+    metrics = train_reasoner(settings, out, report)
+    (out / "training.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    Console().print(f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> ReasonerTrainingSettings:
+    """Read a training recipe.
+
+    Raises:
+        UserError: If it cannot be read or is not valid.
+    """
+    raw = with_overrides(read_yaml(recipe), [parse_override(text) for text in overrides])
+    try:
+        return ReasonerTrainingSettings.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, ReasonerTrainingSettings)) from None

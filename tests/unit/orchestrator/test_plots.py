@@ -1,0 +1,82 @@
+"""Pictures: they are written, complete, and need nothing from outside."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from orchestrator.curve_layout import trials
+from orchestrator.curves import CurveRow
+from orchestrator.plots import plot_curves_html, plot_curves_png
+
+BUDGETS = (1, 2, 4, 8)
+
+
+def make_rows() -> list[CurveRow]:
+    """Two samplers under two aggregations with a budget too large, greedy, and guesses."""
+    nan = float("nan")
+    rows = [CurveRow("greedy", "none", "greedy", 1, 0.4, 0.35, 0.45, 10, 1e9)]
+    for name in ("gaussian sigma=0.4", "gaussian sigma=0.1", "mc_dropout p=0.2"):
+        for aggregation in ("coverage", "majority_vote"):
+            rows += [
+                CurveRow(
+                    name, name.split()[0], aggregation, n, 0.2 + n / 20, 0.15 + n / 20, 0.25 + n / 20, 10 * n, 1e9 * n
+                )
+                for n in BUDGETS
+            ]
+            rows.append(CurveRow(name, name.split()[0], aggregation, 16, nan, nan, nan, 160, 1.6e10))
+    rows += [CurveRow("random_guess", "random_guess", "random_guess", n, n / 100, 0, 0.1, 10 * n, 0) for n in BUDGETS]
+    return rows
+
+
+def test_png_has_print_resolution_and_a_panel_per_aggregation(tmp_path: Path) -> None:
+    plot_curves_png(make_rows(), tmp_path / "curves.png", "title")
+    both = imread(tmp_path / "curves.png")
+    plot_curves_png([row for row in make_rows() if row.aggregation == "coverage"], tmp_path / "one.png", "title")
+    one = imread(tmp_path / "one.png")
+    assert one.shape[1] >= 5 * 150
+    assert both.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
+    assert one[..., :3].std() > 0.01
+
+
+def test_html_holds_the_curves_the_switch_and_the_library(tmp_path: Path) -> None:
+    path = tmp_path / "curves.html"
+    plot_curves_html(make_rows(), path, "a <b> title")
+    page = path.read_text(encoding="utf-8")
+    for text in ("gaussian sigma=0.4", "mc_dropout p=0.2", "greedy", "random guess", "trajectories", "x: FLOPs"):
+        assert text in page
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page), "the page must not load anything"
+    assert len(page) > 1_000_000
+    assert "NaN" not in page[page.rindex("Plotly.newPlot") :]
+
+
+def test_equal_rows_give_equal_pages(tmp_path: Path) -> None:
+    for name in ("one.html", "two.html"):
+        plot_curves_html(make_rows(), tmp_path / name, "title")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_settings_of_a_sampler_are_shades_in_the_order_of_their_numbers() -> None:
+    small, large, dropout = trials(make_rows())
+    assert [small.name, large.name, dropout.name] == ["gaussian sigma=0.1", "gaussian sigma=0.4", "mc_dropout p=0.2"]
+    assert small.family == large.family != dropout.family
+    brightness = [sum(bytes.fromhex(trial.colour[1:])) for trial in (small, large)]
+    assert brightness[0] > brightness[1]
+
+
+def test_numbers_in_names_are_ordered_as_numbers() -> None:
+    names = ["top_k k=10 p=0.9", "top_k k=2 p=1e-3", "top_k k=10 p=0.10"]
+    rows = [CurveRow(name, "top_k", "coverage", 1, 0.5, 0.4, 0.6, 1, 1.0) for name in names]
+    assert [trial.name for trial in trials(rows)] == [names[1], names[2], names[0]]
+
+
+@pytest.mark.parametrize("plot", [plot_curves_png, plot_curves_html])
+def test_greedy_alone_is_drawn_and_nothing_is_refused(
+    plot: Callable[[Sequence[CurveRow], Path, str], None], tmp_path: Path
+) -> None:
+    plot([row for row in make_rows() if row.aggregation == "greedy"], tmp_path / "curves", "title")
+    assert (tmp_path / "curves").stat().st_size > 1000
+    with pytest.raises(ValueError, match="nothing to plot"):
+        plot([], tmp_path / "curves", "title")

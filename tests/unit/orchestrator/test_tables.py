@@ -1,0 +1,84 @@
+"""Tables: every number is there and whole, whatever the width."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from orchestrator.curves import CurveRow
+from orchestrator.tables import print_tables, render
+
+BUDGETS = (1, 2, 4, 8, 16, 32, 64)
+NAMES = [f"gaussian sigma={sigma}" for sigma in ("1.0", "0.1", "0.05", "0.4")] + [
+    f"mc_dropout p={p} scope=latent sites=ffn+attention" for p in ("0.1", "0.2", "0.3", "0.5")
+]
+
+
+def make_rows() -> list[CurveRow]:
+    """Greedy, eight trials under two aggregations, and guesses; every value is unlike all others."""
+    rows = [CurveRow("greedy", "none", "greedy", 1, 0.4, 0.35, 0.45, 10, 1e9)]
+    for index, name in enumerate(NAMES):
+        for offset, aggregation in ((0.1, "coverage"), (0.5, "majority_vote")):
+            for step, n in enumerate(BUDGETS):
+                value = offset + index * 0.05 + step * 0.007
+                row = CurveRow(
+                    name, name.split()[0], aggregation, n, value, value - 0.045, value + 0.045, 10 * n, 1e9 * n
+                )
+                rows.append(row)
+    rows += [CurveRow("random_guess", "random_guess", "random_guess", n, n / 1000, 0, 0.1, 10 * n, 0) for n in BUDGETS]
+    return rows
+
+
+def test_text_holds_every_value_and_interval_within_120_columns() -> None:
+    text = render(make_rows())
+    assert max(map(len, text.splitlines())) <= 120
+    assert "…" not in text
+    for row in make_rows():
+        assert re.search(rf"(?<![\d.]){100 * row.value:.1f}(?!\d)", text), row
+        assert f"[{100 * row.lo:.1f}, {100 * row.hi:.1f}]" in text, row
+
+
+def test_greedy_comes_first_then_trials_by_number_then_guesses_under_coverage_only() -> None:
+    coverage, majority = render(make_rows()).split("majority vote")
+    names = [
+        line.split("  ")[0] for line in coverage.splitlines() if re.match(r"\w.*\d\.\d$", line) or "greedy" in line
+    ]
+    assert names[0] == "greedy"
+    assert names[1:5] == [f"gaussian sigma={sigma}" for sigma in ("0.05", "0.1", "0.4", "1.0")]
+    assert names[-1] == "random guess"
+    assert "greedy" in majority
+    assert "random guess" not in majority
+
+
+@pytest.mark.parametrize("width", [200, 120, 80, 60])
+def test_a_narrow_terminal_splits_the_table_instead_of_the_numbers(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_tables(make_rows(), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for row in make_rows():
+        assert f"[{100 * row.lo:.1f}, {100 * row.hi:.1f}]" in text
+
+
+def test_a_pipe_gets_whole_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    print_tables(make_rows())
+    text = capsys.readouterr().out
+    assert text.count("sampler setting") == 2
+    assert "…" not in text
+
+
+def test_what_was_not_sampled_is_a_dash() -> None:
+    nan = float("nan")
+    text = render(
+        [CurveRow("t", "s", "coverage", 1, 1, 0.9, 1, 1, 1), CurveRow("t", "s", "coverage", 2, nan, nan, nan, 2, 2)]
+    )
+    assert re.search(r"^t +100\.0 +-$", text, re.MULTILINE)
+    assert "nan" not in text
+
+
+def test_greedy_alone_has_a_table() -> None:
+    assert re.search(r"^greedy +40\.0$", render(make_rows()[:1]), re.MULTILINE)
+    assert render([]) == ""

@@ -1,0 +1,1 @@
+"""Thin Ray actors that hold a latent_core object on a device."""

@@ -1,0 +1,122 @@
+"""Named pools of long-lived actors: create them once, find them from anywhere, send work to the least busy one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+NAMESPACE = "latentswarm"
+_LOAD_TIMEOUT_S = 1.0
+_CONTROL = "control"
+_CALLS_PER_ACTOR = 8
+"""Calls an actor takes in at once; it computes one and counts the others as its load."""
+
+
+@dataclass(frozen=True)
+class ActorSpec:
+    """What every actor of a pool is.
+
+    Attributes:
+        worker: The class; its instances need a method `load() -> int`.
+        arguments: Constructor arguments; small, since a restarted actor is built from them again.
+        cpus: Logical CPUs and threads per actor.
+        gpus: GPUs per actor; fractions share one.
+    """
+
+    worker: type
+    arguments: tuple[Any, ...]
+    cpus: int
+    gpus: float
+
+
+class ActorPool:
+    """Handles of the actors of a pool."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Find actors by their names; works in every process of the cluster."""
+        self._actors = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
+
+    def least_busy(self, preferred: int) -> ActorHandle[Any]:
+        """Return the actor with the fewest requests, ties going to number `preferred` modulo the pool's size.
+
+        An actor that does not answer in time (because it is being restarted) is left out; where none answers, the
+        preferred one is returned and the call to it waits until it is back.
+        """
+        order = [(preferred + offset) % len(self._actors) for offset in range(len(self._actors))]
+        if len(order) == 1:
+            return self._actors[0]
+        asked = {_ask_load(self._actors[index]): index for index in order}
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_LOAD_TIMEOUT_S)
+        loads: dict[int, int] = {}
+        for reference in answered:
+            try:
+                loads[asked[reference]] = ray.get(reference)
+            except ray.exceptions.RayActorError:
+                continue
+        return self._actors[min(order, key=lambda index: loads.get(index, 1 << 30))]
+
+
+def create_pool(prefix: str, spec: ActorSpec, size: int) -> list[str]:
+    """Start the actors of a pool; returns their names at once, while they are still loading.
+
+    The actors live as long as the caller's process. A worker process or node that dies is replaced, and calls that
+    were lost with it are repeated.
+    """
+    names = [f"{prefix}-{index}" for index in range(size)]
+    actor: Any = ray.remote(concurrency_groups={_CONTROL: 1})  # type: ignore[call-overload]
+    for name in names:
+        _handles[name] = (
+            # `load` must be answered while other calls run or wait, hence a group of its own.
+            actor(spec.worker)
+            .options(
+                name=name,
+                namespace=NAMESPACE,
+                num_cpus=spec.cpus,
+                num_gpus=spec.gpus,
+                max_restarts=-1,
+                max_task_retries=-1,
+                max_concurrency=_CALLS_PER_ACTOR,
+                runtime_env={"env_vars": _compute_environment(spec.cpus)},
+            )
+            .remote(*spec.arguments)
+        )
+    return names
+
+
+_handles: dict[str, ActorHandle[Any]] = {}
+"""Owning handles: an actor that nobody holds is ended by Ray."""
+
+
+def wait_until_ready(names: Sequence[str]) -> None:
+    """Wait until every actor has loaded; raises what a constructor raised."""
+    pool = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
+    ray.get([_ask_load(actor) for actor in pool])
+
+
+def _ask_load(actor: ActorHandle[Any]) -> ray.ObjectRef[int]:
+    reference: ray.ObjectRef[int] = actor.load.options(concurrency_group=_CONTROL).remote()
+    return reference
+
+
+def stop_pool(names: Sequence[str]) -> None:
+    """End the actors of a pool that this process has created."""
+    for name in names:
+        handle = _handles.pop(name, None)
+        if handle is not None:
+            ray.kill(handle, no_restart=True)
+
+
+def _compute_environment(threads: int) -> dict[str, str]:
+    """Environment of a process that computes on CPUs shared with others.
+
+    Waiting OpenMP threads must not spin on cores that others need, and large tensors are taken from the heap instead
+    of being mapped and unmapped at every operation.
+    """
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    }

@@ -1,0 +1,85 @@
+"""The actor that holds a resident latent reasoner and samples one shard per call.
+
+Every process that looks the actor up imports this module, so torch is imported only where an actor is built.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+from workers.requests import SampleRequest
+
+logger = logging.getLogger(__name__)
+
+
+class ReasonerWorker:
+    """A resident reasoner.
+
+    Calls may arrive in several threads: they compute one at a time, and those that wait are counted by `load`.
+    """
+
+    def __init__(self, checkpoint: str, dtype: str, threads: int) -> None:
+        """Load the checkpoint onto the GPU that Ray assigned, or onto the CPU where it assigned none."""
+        import torch
+
+        from latent_core.models.reasoner import DTYPES, LatentReasoner
+
+        torch.set_num_threads(threads)
+        # Ray hides the GPUs that are not this actor's, so a visible one is ours.
+        device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") and torch.cuda.is_available() else "cpu"
+        self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
+        self._requests: set[int] = set()
+        self._computing = threading.Lock()
+
+    def load(self) -> int:
+        """Return the number of requests that are running or waiting here; also a sign of life."""
+        return len(self._requests)
+
+    def sample(self, request: SampleRequest) -> list[Trajectory]:
+        """Sample a shard.
+
+        A batch that fails is repeated question by question; only questions that fail alone become error rows, so one
+        bad question neither stops a run nor takes its neighbours with it.
+        """
+        self._requests.add(id(request))
+        try:
+            with self._computing:
+                return self._sample_or_isolate(request)
+        finally:
+            self._requests.discard(id(request))
+
+    def _sample_or_isolate(self, request: SampleRequest) -> list[Trajectory]:
+        try:
+            return self._sample(request, request.problems)
+        except (RuntimeError, ValueError, IndexError) as error:
+            logger.warning("a batch of %d questions failed (%s); trying them one by one", len(request.problems), error)
+            return [row for problem in request.problems for row in self._sample_alone(request, problem)]
+
+    def _sample_alone(self, request: SampleRequest, problem: Problem) -> list[Trajectory]:
+        try:
+            return self._sample(request, (problem,))
+        except (RuntimeError, ValueError, IndexError) as error:
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            samples = range(request.first_sample, request.first_sample + request.samples)
+            return [Trajectory.failed(problem, sample, message) for sample in samples]
+
+    def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> list[Trajectory]:
+        from latent_core.engine.sampling import sample_trajectories
+        from latent_core.samplers import parse_sampler
+
+        trajectories = sample_trajectories(
+            self._reasoner,
+            parse_sampler(request.sampler),
+            problems,
+            range(request.first_sample, request.first_sample + request.samples),
+            latent_steps=request.latent_steps,
+            answer_tokens=request.answer_tokens,
+            seed=request.seed,
+        )
+        if request.keep_latents:
+            return trajectories
+        return [replace(trajectory, latents=None) for trajectory in trajectories]

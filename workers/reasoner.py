@@ -39,6 +39,10 @@ class ReasonerWorker:
         """Return the number of requests that are running or waiting here; also a sign of life."""
         return len(self._requests)
 
+    def process_id(self) -> int:
+        """Return the operating system's id of the actor's process, to tell a restarted actor from its former self."""
+        return os.getpid()
+
     def sample(self, request: SampleRequest) -> list[Trajectory]:
         """Sample a shard.
 

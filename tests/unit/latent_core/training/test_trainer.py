@@ -31,6 +31,7 @@ def scaled_down(recipe: ReasonerTrainingSettings, updates: int) -> ReasonerTrain
         "architecture": ArchitectureSettings(width=64, layers=1, heads=2).model_dump(),
         "stages": stages,
         "batch_size": 16,
+        "threads": 1,
         "report_every": 1,
         "evaluate_every": updates,
         "evaluation_problems": 40,
@@ -49,8 +50,8 @@ def test_a_short_run_of_the_recipe_lowers_the_loss_and_saves_what_it_trained(
     recipe: ReasonerTrainingSettings, tmp_path: Path
 ) -> None:
     reports: Reports = []
-    metrics = train_reasoner(scaled_down(recipe, updates=60), tmp_path / "checkpoint", reports.append)
-    assert metrics["updates"] == 60 * len(recipe.stages)
+    metrics = train_reasoner(scaled_down(recipe, updates=40), tmp_path / "checkpoint", reports.append)
+    assert metrics["updates"] == 40 * len(recipe.stages)
     assert 0 <= metrics["greedy_accuracy"] <= 1
     first = recipe.stages[0].name
     assert mean(reports, first, slice(-10, None)) < 0.7 * mean(reports, first, slice(10))
@@ -83,7 +84,7 @@ def test_the_learning_rate_warms_up_and_falls_to_its_final_value() -> None:
     )
     rates = [learning_rate(stage, update) for update in range(stage.updates)]
     assert rates[0] == pytest.approx(0.001)
-    assert rates[9] == rates[10] == pytest.approx(0.01)
+    assert rates[9:11] == pytest.approx([0.01, 0.01])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.001, rel=0.01)
 

@@ -1,0 +1,44 @@
+# The front door. `make demo` and `make test` set everything up themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Threads that wait must not spin: actors and tests share the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
+
+.PHONY: help setup demo test check format lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(INSTALLED) ## Create .venv and put `latentswarm` into it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU cores
+	$(BIN)/latentswarm sweep tune_configs/demo.yaml --out runs/demo
+
+test: setup check ## Check style, types and imports, then run every test
+	$(BIN)/python -m pytest
+
+check: setup ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Write the versions in .venv down as the reproducible set
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean: ## Remove what the commands above have made, results in runs/ excepted
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

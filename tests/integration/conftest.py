@@ -1,0 +1,74 @@
+"""Real Ray, real MLflow, the bundled reasoner."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import ray.data
+import yaml
+from support import Command, WriteConfig, environment
+
+from orchestrator.config import RunConfig, parse_config
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One local cluster for the tests that use the pipeline directly."""
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, namespace="latentswarm")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.issue_detectors_config.detectors = []
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def small_config(tmp_path: Path) -> Callable[..., RunConfig]:
+    """Build a small run of the bundled reasoner; keyword arguments replace settings."""
+
+    def build(**changes: Any) -> RunConfig:
+        settings: dict[str, Any] = {
+            "checkpoint": "bundled:coconut-tiny",
+            "task": {"name": "word_problems", "limit": 16},
+            "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
+            "budgets": [1, 4, 8],
+            "answer_tokens": 8,
+            "store": {"path": str(tmp_path / "store"), "latents": "float32"},
+        }
+        return parse_config({**settings, **changes})
+
+    return build
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> WriteConfig:
+    """Write settings to a YAML file in an empty folder of its own."""
+
+    def write(settings: dict[str, Any]) -> Path:
+        file = tmp_path / "experiment.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def latentswarm(tmp_path: Path) -> Command:
+    """Run the command line in a process of its own, in an empty folder."""
+
+    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,127 @@
+"""`latentswarm run` as a user meets it: results, reuse, interruption, and wrong input that only the cluster knows."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from support import Command, WriteConfig, environment
+
+SETTINGS: dict[str, Any] = {
+    "checkpoint": "bundled:coconut-tiny",
+    "task": {"name": "word_problems", "limit": 24},
+    "sampler": {"kind": "mc_dropout", "p": 0.1},
+    "budgets": [1, 2, 4, 8],
+    "answer_tokens": 8,
+}
+COLUMNS = ["trial", "sampler", "aggregation", "n", "value", "lo", "hi", "trajectories", "flops"]
+
+
+def shard_files(folder: Path) -> dict[str, int]:
+    """The shards below a folder, with the time each was written."""
+    return {str(file): file.stat().st_mtime_ns for file in folder.rglob("q*.parquet")}
+
+
+def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
+    latentswarm: Command, config_file: WriteConfig, tmp_path: Path
+) -> None:
+    file = config_file(SETTINGS)
+    first = latentswarm("run", str(file), "--out", "results")
+    assert first.returncode == 0, first.stderr
+
+    out = tmp_path / "results"
+    for name in ("config.yaml", "curves.csv", "curves.png", "curves.html", "questions.csv", "summary.json"):
+        assert (out / name).stat().st_size > 0, name
+    curves = pd.read_csv(out / "curves.csv", keep_default_na=False)
+    assert list(curves.columns) == COLUMNS
+    greedy = curves.iloc[0]
+    assert (greedy["sampler"], greedy["aggregation"], greedy["n"]) == ("none", "greedy", 1)
+    sampled = curves[curves["sampler"] == "mc_dropout"]
+    assert sorted(zip(sampled["aggregation"], sampled["n"], strict=True)) == [
+        (aggregation, n) for aggregation in ("coverage", "majority_vote") for n in (1, 2, 4, 8)
+    ]
+    assert sampled["value"].between(0, 1).all()
+    assert (sampled["lo"] <= sampled["value"]).all()
+    assert (sampled["value"] <= sampled["hi"]).all()
+    assert (sampled["trajectories"] == 24 * sampled["n"]).all()
+    assert sampled[sampled["aggregation"] == "coverage"]["flops"].is_monotonic_increasing
+
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["questions"] == 24
+    assert summary["trajectories_sampled_by_this_command"] == 24 + 24 * 8
+    assert [trial["trajectories"] for trial in summary["trials"]] == [24, 192]
+    assert "mc_dropout p=0.1" in first.stdout
+    assert str(Path("results") / "curves.png") in first.stdout
+    assert re.search(r"mlflow server --backend-store-uri sqlite:////\S+/mlflow.db", first.stdout)
+    assert re.search(r"\d+/216 trajectories, .* rows/s, ETA", first.stderr)
+
+    before = shard_files(tmp_path)
+    second = latentswarm("run", str(out / "config.yaml"), "--out", "again")
+    assert second.returncode == 0, second.stderr
+    assert "nothing to sample" in second.stderr
+    assert shard_files(tmp_path) == before
+    assert (tmp_path / "again" / "curves.csv").read_bytes() == (out / "curves.csv").read_bytes()
+
+    client = MlflowClient(summary["mlflow"]["uri"])
+    run, *_ = sorted(client.search_runs([summary["mlflow"]["experiment_id"]]), key=lambda run: run.info.start_time)
+    assert run.info.run_name == "mc_dropout p=0.1"
+    assert run.info.status == "FINISHED"
+    history = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "coverage")}
+    logged = sampled[sampled["aggregation"] == "coverage"].set_index("n")["value"].to_dict()
+    assert history == pytest.approx(logged)
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"curves.csv", "curves.png", "curves.html"}
+
+
+def test_interrupted_run_goes_on_where_it_stopped(
+    latentswarm: Command, config_file: WriteConfig, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "task": {"name": "word_problems", "limit": 128}, "budgets": [64], "micro_batch": 4}
+    file = config_file({**settings, "store": {"path": "store", "samples_per_shard": 16}})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "run", str(file)],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    # Greedy decoding alone makes 32 shards: wait until sampling itself is under way.
+    while len(shard_files(tmp_path)) < 40 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "the same command goes on from there" in " ".join(errors.split())
+    left = shard_files(tmp_path)
+    assert 40 <= len(left) < 32 + 128
+
+    finished = latentswarm("run", str(file))
+    assert finished.returncode == 0, finished.stderr
+    now = shard_files(tmp_path)
+    assert {name: now[name] for name in left} == left
+    assert len(now) == 32 + 128
+    summary = json.loads((tmp_path / "runs" / "experiment" / "summary.json").read_text())
+    sampled_rows = sum(rows_of(name) for name in now.keys() - left.keys())
+    assert summary["trajectories_sampled_by_this_command"] == sampled_rows
+    assert summary["trials"][1]["trajectories"] == 128 * 64
+
+
+def rows_of(file: str) -> int:
+    first, end, first_sample, end_sample = (int(number) for number in re.findall(r"\d+", Path(file).stem)[:4])
+    return (end - first) * (end_sample - first_sample)
+
+
+def test_more_gpus_than_the_cluster_has(latentswarm: Command, config_file: WriteConfig) -> None:
+    result = latentswarm("run", str(config_file({**SETTINGS, "actors": 64, "actor": {"gpus": 8}})))
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("latentswarm: actors: 64 actors x 8 GPUs need 512 GPUs, but the cluster has")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,207 @@
+"""Whole trajectories: what is recorded, and that it does not depend on the batch it was sampled in."""
+
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from latent_core.engine.rollout import RolloutEngine
+from latent_core.engine.sampling import sample_trajectories
+from latent_core.models import LatentReasoner
+from latent_core.randomness import Streams
+from latent_core.samplers import Sampler, parse_sampler
+from latent_core.tasks.answers import canonical_answer
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+
+STEPS, TOKENS, SEED = 3, 6, 1
+
+SITES = ("feed_forward", "attention", "embedding", "attention_weights")
+PHASES = ("prompt", "latent", "answer")
+DROPOUTS: list[dict[str, Any]] = [
+    {"kind": "mc_dropout", "p": 0.2, "sites": [site], "scope": [phase], "mask": mask}
+    for site, phase, mask in product(SITES, PHASES, ("step", "trajectory"))
+]
+CONFIGS: list[dict[str, Any]] = [
+    {"kind": "none"},
+    {"kind": "gaussian", "sigma": 0.5},
+    {"kind": "gaussian", "sigma": 0.5, "relative": True},
+    {"kind": "answer_sampling", "temperature": 10.0},
+    {"kind": "answer_sampling", "temperature": 10.0, "top_p": 0.7},
+    *DROPOUTS,
+    {"kind": "mc_dropout", "p": 0.1, "sites": list(SITES), "scope": list(PHASES)},
+]
+
+
+def name_of(config: dict[str, Any]) -> str:
+    return parse_sampler(config).describe()
+
+
+def sample(
+    reasoner: LatentReasoner,
+    sampler: Sampler,
+    problems: tuple[Problem, ...],
+    samples: range = range(3),
+    tokens: int = TOKENS,
+) -> list[Trajectory]:
+    return sample_trajectories(
+        reasoner, sampler, problems, samples, latent_steps=STEPS, answer_tokens=tokens, seed=SEED
+    )
+
+
+def assert_same(one: list[Trajectory], other: list[Trajectory]) -> None:
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert (a.question_id, a.sample_index) == (b.question_id, b.sample_index)
+        assert (a.answer_text, a.answer_tokens, a.answer, a.correct) == (
+            b.answer_text,
+            b.answer_tokens,
+            b.answer,
+            b.correct,
+        )
+        assert (a.flops, a.prompt_flops) == (b.flops, b.prompt_flops)
+        assert a.latents is not None
+        assert b.latents is not None
+        np.testing.assert_allclose(a.latents, b.latents, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_trajectories_do_not_depend_on_the_batch(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], config: dict[str, Any]
+) -> None:
+    sampler = parse_sampler(config)
+    together = sample(tiny_reasoner, sampler, problems)
+    one_by_one = [row for problem in problems for row in sample(tiny_reasoner, sampler, (problem,))]
+    assert_same(together, one_by_one)
+    backwards = sample(tiny_reasoner, sampler, problems[::-1], range(1, 2))
+    assert_same([row for row in together if row.sample_index == 1], backwards[::-1])
+
+
+def logits_after(reasoner: LatentReasoner, sampler: Sampler, problems: tuple[Problem, ...]) -> Tensor:
+    """Logits of two answer tokens of two samples of every question: the sum of all that was disturbed before them."""
+    engine = RolloutEngine(reasoner, sampler)
+    prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
+    state = engine.start(prompts, [problem.question_id for problem in problems], SEED, range(2))
+    for _ in range(STEPS):
+        state = engine.step(state)
+    logits = engine.decode(state, 2, stop_at_end=False, keep_logits=True).logits
+    assert logits is not None
+    return logits.unflatten(0, (len(problems), 2))
+
+
+@pytest.mark.parametrize("config", DROPOUTS, ids=name_of)
+def test_every_site_scope_and_mask_has_an_effect_of_its_own(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], config: dict[str, Any]
+) -> None:
+    greedy = logits_after(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
+    drawn = logits_after(tiny_reasoner, parse_sampler(config), problems)
+    assert ((drawn - greedy).abs().amax(dim=(2, 3)) > 1e-3).all()
+    assert ((drawn[:, 0] - drawn[:, 1]).abs().amax(dim=(1, 2)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("config", DROPOUTS, ids=name_of)
+def test_the_scope_is_kept(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], config: dict[str, Any]
+) -> None:
+    """The first latent is read off the prompt, later ones off latent steps, and answers come behind them all."""
+    greedy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems, range(1))
+    drawn = sample(tiny_reasoner, parse_sampler(config), problems, range(1))
+    for a, b in zip(greedy, drawn, strict=True):
+        assert a.latents is not None
+        assert b.latents is not None
+        changed = np.abs(a.latents - b.latents).max(axis=1) > 1e-4
+        expected = {"prompt": [True, True, True], "latent": [False, True, True], "answer": [False] * 3}
+        assert changed.tolist() == expected[config["scope"][0]]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"kind": "gaussian", "sigma": 0.0}, {"kind": "mc_dropout", "p": 0.0, "scope": list(PHASES), "sites": list(SITES)}],
+    ids=name_of,
+)
+def test_nothing_drawn_is_greedy(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], config: dict[str, Any]
+) -> None:
+    sampler = parse_sampler(config)
+    assert sampler.deterministic
+    assert not sampler.perturbs_prompt
+    assert_same(
+        sample(tiny_reasoner, sampler, problems), sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
+    )
+
+
+def test_records_are_complete(tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]) -> None:
+    rows = sample(tiny_reasoner, parse_sampler({"kind": "answer_sampling", "temperature": 10.0}), problems, range(2, 5))
+    assert [(row.question_id, row.sample_index) for row in rows] == [
+        (problem.question_id, index) for problem in problems for index in (2, 3, 4)
+    ]
+    tokenizer, flops = tiny_reasoner.checkpoint.tokenizer, tiny_reasoner.flops
+    for row in rows:
+        problem = problems[int(row.question_id[-1])]
+        prompt = len(tiny_reasoner.checkpoint.prompt_ids(problem.question))
+        assert row.latents is not None
+        assert row.latents.shape == (STEPS, 32)
+        assert row.latents.dtype == np.float32
+        assert row.latent_steps == STEPS
+        assert 1 <= row.answer_tokens <= TOKENS
+        assert row.answer == canonical_answer(tiny_reasoner.checkpoint.format.extract_answer(row.answer_text))
+        assert row.correct == (row.answer is not None and row.answer == problem.answer)
+        assert not any(token in row.answer_text for token in tokenizer.all_special_tokens)
+        assert row.prompt_flops == flops.prompt(prompt)
+        assert row.flops == flops.trajectory(prompt, STEPS, 1, row.answer_tokens)
+        assert row.seconds > 0
+        assert row.error is None
+
+
+def test_answers_are_read_and_compared(tiny_reasoner: LatentReasoner) -> None:
+    """With enough samples of a hot decoder some answers can be read, and the reference decides which are right."""
+    problem = Problem("q", "ann has 12 pens ?", "7.0")
+    sampler = parse_sampler({"kind": "answer_sampling", "temperature": 30.0})
+    rows = sample(tiny_reasoner, sampler, (problem,), range(2000), tokens=2)
+    read = {row.answer for row in rows if row.answer is not None}
+    assert "7" in read
+    assert len(read) > 5
+    assert {row.correct for row in rows if row.answer == "7"} == {True}
+    assert not any(row.correct for row in rows if row.answer != "7")
+    assert any(row.answer is None for row in rows)
+
+
+def test_own_prompts_are_paid_for_by_each_sample(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
+) -> None:
+    config = {"kind": "mc_dropout", "p": 0.2, "scope": ["prompt"]}
+    for row in sample(tiny_reasoner, parse_sampler(config), problems):
+        prompt = len(tiny_reasoner.checkpoint.prompt_ids(problems[int(row.question_id[-1])].question))
+        own = tiny_reasoner.flops.trajectory(prompt, STEPS, 1, row.answer_tokens)
+        assert row.prompt_flops == 0
+        assert row.flops == pytest.approx(own + tiny_reasoner.flops.prompt(prompt))
+
+
+class Poison(Sampler):
+    """Breaks one row at one step."""
+
+    kind: ClassVar[str] = "poison"
+    row: int
+    step: int
+
+    def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
+        if step != self.step:
+            return latent
+        spoilt = latent.clone()
+        spoilt[self.row, 0] = torch.nan
+        return spoilt
+
+
+def test_a_row_that_breaks_is_an_error_and_nothing_else_changes(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
+) -> None:
+    rows = sample(tiny_reasoner, Poison(row=4, step=2), problems)
+    assert [row.error for row in rows] == [None] * 4 + ["non-finite latent at step 2"] + [None] * 7
+    broken = rows[4]
+    assert (broken.question_id, broken.sample_index) == (problems[1].question_id, 1)
+    assert (broken.answer, broken.correct, broken.latents) == (None, False, None)
+    healthy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
+    assert_same(rows[:4] + rows[5:], healthy[:4] + healthy[5:])

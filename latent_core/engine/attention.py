@@ -65,10 +65,9 @@ class SharedPrefix:
             questions, torch.arange(len(self.lengths), device=questions.device)
         ):
             return self.regroup(group)
-        longest = int(self.lengths[questions].max())
         return type(self)(
-            tuple(keys[questions, :, :longest] for keys in self.keys),
-            tuple(values[questions, :, :longest] for values in self.values),
+            tuple(keys[questions] for keys in self.keys),
+            tuple(values[questions] for values in self.values),
             self.lengths[questions],
             group,
         )

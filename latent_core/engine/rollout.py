@@ -13,6 +13,13 @@ from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
 
+MIN_ROWS = 4
+"""Matrix products of fewer rows go through other kernels on CPUs, which round differently. Batches are kept at least
+this large, so that a trajectory does not depend on how many others are computed with it."""
+
+_PROMPT_MULTIPLE = 32
+"""Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""
+
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
 tail, so it has to save more than it costs."""
@@ -148,7 +155,7 @@ class RolloutEngine:
             unfinished = unfinished & (tokens != end_of_text)
             if not bool(unfinished.any()):
                 break
-            chosen, filler = even_selection(unfinished.reshape(state.questions, state.group))
+            chosen, filler = even_selection(unfinished.reshape(state.questions, state.group), MIN_ROWS)
             if len(chosen) <= _COMPACT_BELOW * state.rows:
                 state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
                 unfinished = ~filler
@@ -168,9 +175,15 @@ class RolloutEngine:
         return replace(state, tail=tail, hidden=hidden[:, 0])
 
     def _right_padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return ids [rows, longest] and lengths [rows]; with causal attention right padding changes no number."""
+        """Return ids [rows, padded length] and lengths [rows]; causal attention never looks at right padding."""
         lengths = torch.tensor([len(prompt) for prompt in prompts])
-        tokens = torch.full((len(prompts), int(lengths.max())), self.reasoner.end_of_text_id)
+        padded = min(padded_length(int(lengths.max())), self.reasoner.checkpoint.context_length)
+        tokens = torch.full((len(prompts), padded), self.reasoner.end_of_text_id)
         for row, prompt in enumerate(prompts):
             tokens[row, : len(prompt)] = torch.tensor(prompt)
         return tokens.to(self.reasoner.device), lengths.to(self.reasoner.device)
+
+
+def padded_length(tokens: int) -> int:
+    """Return the length in tokens that a prompt is padded to."""
+    return -(-tokens // _PROMPT_MULTIPLE) * _PROMPT_MULTIPLE

@@ -117,14 +117,15 @@ class RolloutState:
         )
 
 
-def even_selection(keep: Tensor) -> tuple[Tensor, Tensor]:
+def even_selection(keep: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
     """Choose rows for `RolloutState.select` when questions keep different numbers of them.
 
     Questions that keep fewer rows than the fullest one are filled up with repetitions of a row of theirs; questions
     that keep none are dropped.
 
     Args:
-        keep: Which rows to keep, bool [questions, group].
+        keep: Which rows to keep, bool [questions, group]; at least one.
+        at_least: Fewest rows to return, fillers included.
 
     Returns:
         Row indices int64 [n], and which of them are fillers, bool [n].
@@ -134,7 +135,9 @@ def even_selection(keep: Tensor) -> tuple[Tensor, Tensor]:
     questions = keep.any(dim=1).nonzero().squeeze(1)
     counts = kept.sum(dim=1)
     # A stable sort on "not kept" brings the kept rows of each question to the front in their order.
-    order = torch.argsort((~kept).int(), dim=1, stable=True)[:, : int(counts.max())]
-    filler = torch.arange(order.shape[1], device=keep.device) >= counts[:, None]
-    slots = torch.where(filler, order[:, :1], order)
+    order = torch.argsort((~kept).int(), dim=1, stable=True)
+    new_group = max(int(counts.max()), -(-at_least // len(questions)))
+    position = torch.arange(new_group, device=keep.device).expand(len(questions), -1)
+    filler = position >= counts[:, None]
+    slots = order.gather(1, torch.where(filler, 0, position))
     return (questions[:, None] * group + slots).flatten(), filler.flatten()

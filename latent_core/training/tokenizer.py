@@ -28,7 +28,7 @@ def build_tokenizer(words: Sequence[str], max_length: int) -> PreTrainedTokenize
     backend = Tokenizer(WordLevel({word: index for index, word in enumerate(entries)}, unk_token=UNKNOWN))
     backend.normalizer = Lowercase()
     backend.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         eos_token=END_OF_TEXT,
         pad_token=END_OF_TEXT,

@@ -65,7 +65,8 @@ def assert_same(one: list[Trajectory], other: list[Trajectory]) -> None:
         assert (a.flops, a.prompt_flops) == (b.flops, b.prompt_flops)
         assert a.latents is not None
         assert b.latents is not None
-        np.testing.assert_allclose(a.latents, b.latents, atol=1e-5, rtol=0)
+        # Elements are of size 1 and a wrong draw moves them by as much; large random weights blow up rounding.
+        np.testing.assert_allclose(a.latents, b.latents, atol=5e-5, rtol=0)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)

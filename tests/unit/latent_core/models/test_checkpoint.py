@@ -1,0 +1,272 @@
+"""Finding checkpoints, and refusing what is no latent reasoner in one line that says why."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.training.tokenizer import LATENT, build_tokenizer
+
+Copy = Callable[[], Path]
+
+
+@pytest.fixture
+def copy(tiny_checkpoint: Path, tmp_path: Path) -> Copy:
+    """Makes copies of the tiny checkpoint that may be spoilt."""
+    count = iter(range(100))
+    return lambda: Path(shutil.copytree(tiny_checkpoint, tmp_path / f"copy{next(count)}"))
+
+
+def change_config(directory: Path, **changes: Any) -> None:
+    """Overwrite keys of config.json; None removes one."""
+    file = directory / "config.json"
+    content = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def refusal(source: str | Path) -> str:
+    """The message with which a checkpoint is refused: one line that names it."""
+    with pytest.raises(UserError) as caught:
+        Checkpoint.open(str(source))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"checkpoint {source}: ")
+    return message.removeprefix(f"checkpoint {source}: ")
+
+
+def test_a_directory_is_read(tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(str(tiny_checkpoint))
+    assert checkpoint.directory == tiny_checkpoint
+    assert checkpoint.format.name == "coconut"
+    assert checkpoint.backbone.model_type == "gpt2"
+    assert checkpoint.context_length == 96
+    tokens = checkpoint.tokenizer.convert_ids_to_tokens([checkpoint.end_id, checkpoint.latent_id])
+    assert tokens == ["<|end-latent|>", "<|latent|>"]
+
+
+def test_a_home_directory_is_understood(copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Checkpoint.open(f"~/{copy().name}").directory == tmp_path / "copy0"
+
+
+def test_the_bundled_checkpoint_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint.open("bundled:coconut-tiny")
+    assert checkpoint.source == "bundled:coconut-tiny"
+    assert (checkpoint.directory / "model.safetensors").is_file()
+
+
+def test_a_prompt_ends_where_the_first_latent_is_read(tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(str(tiny_checkpoint))
+    tokens = checkpoint.tokenizer.convert_ids_to_tokens(checkpoint.prompt_ids("ann has 3 pens ?"))
+    assert tokens == ["ann", "has", "3", "pens", "?", "<|start-latent|>"]
+
+
+@pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "nowhere", "~/nowhere", "a/b/c"])
+def test_a_directory_that_is_missing(source: str) -> None:
+    assert refusal(source) == "no such directory, and not a hub id (owner/name) or bundled:NAME"
+
+
+def test_an_unknown_bundled_name() -> None:
+    assert refusal("bundled:coconut-tin") == "not bundled; bundled are bundled:coconut-tiny"
+
+
+def test_a_directory_without_config(copy: Copy) -> None:
+    directory = copy()
+    (directory / "config.json").unlink()
+    assert refusal(directory) == "the directory has no config.json"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"", b"[]", b'"text"', b"\xff\xfe\x00"],
+    ids=["cut off", "empty", "list", "text", "binary"],
+)
+def test_a_config_that_is_no_config(copy: Copy, content: bytes) -> None:
+    directory = copy()
+    (directory / "config.json").write_bytes(content)
+    assert "config.json" in refusal(directory)
+
+
+def test_a_config_with_a_value_of_the_wrong_type(copy: Copy) -> None:
+    directory = copy()
+    change_config(directory, n_embd="wide")
+    assert "n_embd" in refusal(directory)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "named"),
+    [(["GPT2LMHeadModel"], "names GPT2LMHeadModel"), ([], "names nothing"), (None, "names nothing")],
+)
+def test_an_architecture_that_is_no_latent_reasoner(
+    copy: Copy, architectures: list[str] | None, named: str
+) -> None:
+    directory = copy()
+    change_config(directory, architectures=architectures)
+    message = refusal(directory)
+    assert named in message
+    assert "known: COCONUTGPT2" in message
+
+
+def test_a_backbone_that_is_not_supported(copy: Copy) -> None:
+    directory = copy()
+    change_config(directory, model_type="mamba")
+    assert refusal(directory).startswith("model_type 'mamba' in config.json is not supported; known: gpt2")
+
+
+def test_a_directory_without_weights(copy: Copy) -> None:
+    directory = copy()
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    assert refusal(directory) == f"no .safetensors weights in {directory}"
+
+
+def test_a_tokenizer_without_latent_tokens(copy: Copy) -> None:
+    directory = copy()
+    tokenizer = directory / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace(LATENT, "<|something|>"))
+    settings = directory / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace(LATENT, "<|something|>"))
+    message = refusal(directory)
+    assert "lacks the latent tokens <|latent|>;" in message
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}"], ids=["missing", "cut off", "empty"])
+def test_a_tokenizer_that_cannot_be_read(copy: Copy, content: str | None) -> None:
+    directory = copy()
+    if content is None:
+        for file in directory.glob("tokenizer*"):
+            file.unlink()
+    else:
+        (directory / "tokenizer.json").write_text(content)
+    assert "tokenizer" in refusal(directory)
+
+
+def test_a_tokenizer_without_an_end_of_text_token(copy: Copy) -> None:
+    """Answers end with it, and prompts are padded with it."""
+    directory = copy()
+    file = directory / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    del settings["eos_token"]
+    file.write_text(json.dumps(settings))
+    assert "tokenizer" in refusal(directory)
+
+
+@pytest.mark.parametrize(
+    ("key", "token"),
+    [
+        ("latent_start_id", "<|start-latent|>"),
+        ("latent_end_id", "<|end-latent|>"),
+        ("latent_id", "<|latent|>"),
+    ],
+)
+def test_ids_that_contradict_the_config(copy: Copy, key: str, token: str) -> None:
+    directory = copy()
+    change_config(directory, **{key: 5})
+    assert refusal(directory).startswith(f"config.json says {key} 5, but its tokenizer has {token} at ")
+
+
+def test_ids_are_the_tokenizers_where_the_config_is_silent(copy: Copy, tiny_checkpoint: Path) -> None:
+    directory = copy()
+    change_config(directory, latent_start_id=None, latent_end_id=None, latent_id=None)
+    silent, original = Checkpoint.open(str(directory)), Checkpoint.open(str(tiny_checkpoint))
+    assert (silent.end_id, silent.latent_id) == (original.end_id, original.latent_id)
+
+
+def test_ids_beyond_the_embeddings(copy: Copy) -> None:
+    directory = copy()
+    size = json.loads((directory / "config.json").read_text())["vocab_size"]
+    change_config(directory, vocab_size=size - 1)
+    assert refusal(directory) == f"latent token id {size - 1} is outside its {size - 1} embeddings"
+
+
+def test_a_hub_id_that_is_not_in_the_cache_and_one_that_is(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Offline, in a process of its own, since the hub's client reads its environment once."""
+    repository = tmp_path / "hub" / "models--owner--kept"
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = repository / "snapshots" / revision
+    blobs = repository / "blobs"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(tiny_checkpoint.iterdir())):
+        shutil.copy(file, blobs / str(number))
+        (snapshot / file.name).symlink_to(blobs / str(number))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+
+    code = """
+from latent_core.errors import UserError
+from latent_core.models import LatentReasoner
+kept = LatentReasoner.from_pretrained("owner/kept")
+print(kept.checkpoint.fingerprint)
+try:
+    LatentReasoner.from_pretrained("owner/missing")
+except UserError as error:
+    print(error)
+"""
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    fingerprint, refused = done.stdout.splitlines()
+    assert fingerprint == Checkpoint.open(str(tiny_checkpoint)).fingerprint
+    assert refused.startswith("checkpoint owner/missing: no such directory, and the hub did not give it")
+    assert "hf download owner/missing" in refused
+
+
+def test_the_fingerprint_does_not_depend_on_the_place(copy: Copy, tiny_checkpoint: Path) -> None:
+    directory = copy()
+    (directory / "README.md").write_text("words")
+    (directory / "training.json").write_text("{}")
+    assert Checkpoint.open(str(directory)).fingerprint == Checkpoint.open(str(tiny_checkpoint)).fingerprint
+
+
+def spoil_weights(directory: Path) -> None:
+    file = directory / "model.safetensors"
+    weights = load_file(file)
+    weights["transformer.h.0.mlp.c_fc.bias"][3] += 1e-3
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def spoil_tokenizer(directory: Path) -> None:
+    words = ["ben", "ann", "eva", "has", "buys", "sells", "pens", "cards", ".", "?", "###", *map(str, range(20))]
+    build_tokenizer(words, 96).save_pretrained(directory)
+
+
+def spoil_config(directory: Path) -> None:
+    change_config(directory, layer_norm_epsilon=1e-4)
+
+
+@pytest.mark.parametrize("spoil", [spoil_weights, spoil_tokenizer, spoil_config])
+def test_the_fingerprint_sees_every_change_that_counts(
+    copy: Copy, tiny_checkpoint: Path, spoil: Callable[[Path], None]
+) -> None:
+    directory = copy()
+    spoil(directory)
+    assert Checkpoint.open(str(directory)).fingerprint != Checkpoint.open(str(tiny_checkpoint)).fingerprint
+
+
+def test_questions_that_just_fit_and_that_do_not(tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(str(tiny_checkpoint))
+    checkpoint.check_length("q", prompt_tokens=96 - 6 - 1 - 32, latent_steps=6, answer_tokens=32)
+    with pytest.raises(UserError) as caught:
+        checkpoint.check_length("q7", prompt_tokens=96 - 6 - 32, latent_steps=6, answer_tokens=32)
+    message = str(caught.value)
+    assert message.startswith(
+        "question q7: 58 prompt tokens + 6 latent steps + end token + 32 answer tokens = 97, but "
+    )
+    assert f"{tiny_checkpoint} has a context of 96" in message

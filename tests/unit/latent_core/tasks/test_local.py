@@ -1,0 +1,136 @@
+"""Local data sets: both layouts, and every way in which a file can be wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_core.errors import UserError
+from latent_core.tasks.local import load_local
+
+ROWS: list[dict[str, Any]] = [
+    {"question": "One?", "answer": "1"},
+    {"question": "Two?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2", "steps": ["1+1=2"]},
+    {"question": "Many?", "answer": 1234.5, "other": "column"},
+    {"question": "None?", "answer": 0},
+]
+
+
+def write(path: Path, rows: list[Any]) -> str:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) if path.suffix == ".jsonl" else json.dumps(rows), encoding="utf-8")
+    return str(path)
+
+
+def refusal(path: str | Path) -> str:
+    """The message with which a file is refused: one line that names the key and the file."""
+    with pytest.raises(UserError) as caught:
+        load_local(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"task.path {path}: ")
+    return message.removeprefix(f"task.path {path}: ")
+
+
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl"])
+def test_both_layouts_give_the_same_task(tmp_path: Path, name: str) -> None:
+    task = load_local(write(tmp_path / name, ROWS))
+    assert task.name == "set"
+    assert task.guess_weights is None
+    assert [problem.question for problem in task.problems] == ["One?", "Two?", "Many?", "None?"]
+    assert [problem.answer for problem in task.problems] == ["1", "2", "1234.5", "0"]
+    assert [problem.question_id for problem in task.problems] == ["0", "1", "2", "3"]
+    assert [problem.steps for problem in task.problems] == [(), ("1+1=2",), (), ()]
+
+
+def test_ids_of_the_file_are_used(tmp_path: Path) -> None:
+    rows = [{"id": f"gsm8k-{index}", **row} for index, row in enumerate(ROWS)]
+    task = load_local(write(tmp_path / "set.jsonl", rows))
+    assert [problem.question_id for problem in task.problems] == ["gsm8k-0", "gsm8k-1", "gsm8k-2", "gsm8k-3"]
+
+
+def test_empty_lines_are_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text("\n" + "\n\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    assert len(load_local(str(file)).problems) == len(ROWS)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_unicode_line_separators_inside_a_text_end_no_row(tmp_path: Path, separator: str) -> None:
+    file = tmp_path / "set.jsonl"
+    write(file, [{"question": f"One?{separator}Really?", "answer": "1"}])
+    [problem] = load_local(str(file)).problems
+    assert problem.question == f"One?{separator}Really?"
+
+
+def test_a_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "set.json", ROWS)
+    assert len(load_local("~/set.json").problems) == len(ROWS)
+
+
+def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nowhere.json") == "no such file"
+    assert refusal(tmp_path) == "no such file"
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"], ids=["cut off", "empty", "binary"])
+def test_not_json(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "set.json"
+    file.write_bytes(content)
+    assert refusal(file).startswith("not valid JSON: ")
+
+
+def test_a_bad_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"question": "One?", "answer": "1"}\n\n{"question": "Two?", "answer"\n')
+    message = refusal(file)
+    assert message.startswith("not valid JSONL: ")
+    assert "line 3" in message
+
+
+def test_not_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    file.write_text(json.dumps({"data": ROWS}))
+    assert refusal(file) == "expected a list of rows, found dict"
+
+
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl"])
+def test_no_rows(tmp_path: Path, name: str) -> None:
+    assert refusal(write(tmp_path / name, [])) == "the data set is empty"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"answer": "1"}, "row 2 lacks `question` (it has answer)"),
+        ({"question": "?"}, "row 2 lacks `answer` (it has question)"),
+        ({"question": None, "answer": "1"}, "row 2 lacks `question` (it has question, answer)"),
+        ({"question": " ", "answer": "1"}, "row 2 lacks `question` (it has question, answer)"),
+        ({"question": "?", "answer": ""}, "row 2 lacks `answer` (it has question, answer)"),
+        ({"Question": "?", "Answer": "1"}, "row 2 lacks `question` (it has Question, Answer)"),
+        ({}, "row 2 lacks `question` (it has no columns)"),
+        ([], "row 2 is not an object with `question` and `answer`"),
+        ("text", "row 2 is not an object with `question` and `answer`"),
+    ],
+)
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl"])
+def test_a_bad_row_is_named(tmp_path: Path, name: str, row: Any, message: str) -> None:
+    assert refusal(write(tmp_path / name, [*ROWS[:2], row, *ROWS[2:]])) == message
+
+
+def test_an_answer_that_ends_with_its_mark_is_no_answer(tmp_path: Path) -> None:
+    rows = [{"question": "One?", "answer": "1 + 1 = 2 ####"}]
+    assert refusal(write(tmp_path / "set.json", rows)).startswith("row 0 lacks `answer`")
+
+
+def test_repeated_ids(tmp_path: Path) -> None:
+    rows = [{"id": name, **row} for name, row in zip("abca", ROWS, strict=True)]
+    assert refusal(write(tmp_path / "set.json", rows)).startswith("the `id` column repeats itself")
+
+
+def test_an_id_that_is_null_is_like_none(tmp_path: Path) -> None:
+    rows = [{"id": None, **row} for row in ROWS]
+    task = load_local(write(tmp_path / "set.json", rows))
+    assert [problem.question_id for problem in task.problems] == ["0", "1", "2", "3"]

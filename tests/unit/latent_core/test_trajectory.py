@@ -1,0 +1,20 @@
+import subprocess
+import sys
+
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+
+
+def test_a_failed_trajectory_is_wrong_and_without_a_vote() -> None:
+    failed = Trajectory.failed(Problem("q", "question", "1"), 3, "RuntimeError: no")
+    assert (failed.question_id, failed.sample_index, failed.error) == ("q", 3, "RuntimeError: no")
+    assert (failed.answer, failed.correct, failed.latents) == (None, False, None)
+    assert failed.flops == failed.prompt_flops == failed.seconds == 0
+
+
+def test_what_passes_records_on_imports_no_torch() -> None:
+    """Pipeline tasks and trials run in processes of their own, which would start seconds later with torch."""
+    modules = "latent_core.trajectory, orchestrator.stages, orchestrator.trial, workers.reasoner"
+    code = f"import sys, {modules}; print('torch' in sys.modules or 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

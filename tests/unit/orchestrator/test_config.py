@@ -1,0 +1,233 @@
+"""The configuration: strict, filled from left to right, and wrong input is answered with the cure."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from latent_core.errors import UserError
+from orchestrator.config import load_config, parse_config, parse_override, read_yaml, with_overrides
+from orchestrator.report import write_config
+
+ROOT = Path(__file__).parents[3]
+MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
+
+
+def refusal(content: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        parse_config(content)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    config = parse_config(MINIMAL)
+    assert config.sampler.describe() == "none"
+    assert config.budgets == (1, 2, 4, 8, 16, 32, 64)
+    assert config.task.split == "test"
+    assert config.samples == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": [1]}, "unknown key 'budget': did you mean 'budgets'?"),
+        ({"task": {"name": "word_problems", "splt": "x"}}, "unknown key 'task.splt': did you mean 'split'?"),
+        ({"actor": {"gpu": 1}}, "unknown key 'actor.gpu': did you mean 'gpus'?"),
+        ({"sweep": {"schedular": "asha"}}, "unknown key 'sweep.schedular': did you mean 'scheduler'?"),
+        ({"sampler": {"kind": "gaus", "sigma": 1}}, "unknown sampler 'gaus': did you mean 'gaussian'?"),
+        (
+            {"sampler": {"kind": "gaussian", "sigma": 1, "relativ": True}},
+            "unknown key 'sampler.relativ' of sampler 'gaussian': did you mean 'relative'?",
+        ),
+        ({"sampler": {"sigma": 1}}, "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none"),
+        ({"sampler": {"kind": "mc_dropout", "p": 1.0}}, "sampler.p: input should be less than 1 (got 1.0)"),
+        ({"task": {}}, "task: give exactly one of task.name and task.path (got {})"),
+        (
+            {"task": {"name": "a", "path": "b"}},
+            "task: give exactly one of task.name and task.path (got {'name': 'a', 'path': 'b'})",
+        ),
+        ({"task": {"name": "a", "limit": 0}}, "task.limit: input should be greater than or equal to 1 (got 0)"),
+        ({"budgets": [0]}, "budgets.0: input should be greater than or equal to 1 (got 0)"),
+        ({"budgets": [4, -1]}, "budgets.1: input should be greater than or equal to 1 (got -1)"),
+        ({"budgets": []}, "budgets: name at least one number of samples (got [])"),
+        ({"budgets": 4}, "budgets: input should be a valid tuple (got 4)"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0 (got -1)"),
+        ({"seed": 1.5}, "seed: input should be a valid integer, got a number with a fractional part (got 1.5)"),
+        ({"micro_batch": 0}, "micro_batch: input should be greater than or equal to 1 (got 0)"),
+        ({"actors": 0}, "actors: input should be greater than or equal to 1 (got 0)"),
+        ({"latent_steps": 0}, "latent_steps: input should be greater than or equal to 1 (got 0)"),
+        ({"actor": {"gpus": 1.5}}, "actor.gpus: above 1, GPUs of an actor must be a whole number (got 1.5)"),
+        ({"dtype": "int8"}, "dtype: input should be 'float32', 'bfloat16' or 'float16' (got 'int8')"),
+        (
+            {"store": {"latents": "float64"}},
+            "store.latents: input should be 'none', 'float16' or 'float32' (got 'float64')",
+        ),
+        ({"checkpoint": ""}, "checkpoint: string should have at least 1 character (got '')"),
+        ({"checkpoint": None}, "checkpoint: input should be a valid string (got None)"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_cure(change: dict[str, Any], message: str) -> None:
+    assert refusal({**MINIMAL, **change}) == message
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "task"])
+def test_what_is_needed_is_named(key: str) -> None:
+    content = {name: value for name, value in MINIMAL.items() if name != key}
+    assert refusal(content) == f"{key}: missing, and it has no default"
+
+
+def test_a_misspelt_key_is_named_even_where_it_leaves_another_missing() -> None:
+    message = refusal({"chekpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}})
+    assert message.startswith("unknown key 'chekpoint': did you mean 'checkpoint'?")
+
+
+@pytest.mark.parametrize("sampler", ["gaussian", ["gaussian"], 3, None])
+def test_a_sampler_needs_its_settings(sampler: object) -> None:
+    assert refusal({**MINIMAL, "sampler": sampler}).startswith("sampler: ")
+
+
+def test_budgets_are_sorted_and_unique() -> None:
+    config = parse_config({**MINIMAL, "budgets": [8, 1, 4, 8], "sampler": {"kind": "gaussian", "sigma": 1}})
+    assert config.budgets == (1, 4, 8)
+    assert config.samples == 8
+
+
+@pytest.mark.parametrize("gpus", [0, 0.25, 1, 2])
+def test_gpus_are_shared_or_whole(gpus: float) -> None:
+    assert parse_config({**MINIMAL, "actor": {"gpus": gpus}}).actor.gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed=3", ("seed", 3)),
+        ("sampler.p=0.1", ("sampler.p", 0.1)),
+        ("budgets=[1, 2]", ("budgets", [1, 2])),
+        ("sampler.relative=true", ("sampler.relative", True)),
+        ("tracking.uri=http://host/?a=b", ("tracking.uri", "http://host/?a=b")),
+        ("task.limit=null", ("task.limit", None)),
+        ("task.limit=", ("task.limit", None)),
+        (" seed =3", ("seed", 3)),
+    ],
+)
+def test_overrides_are_yaml(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed", "override 'seed': expected key=value, such as sampler.kind=gaussian"),
+        ("=3", "override '=3': expected key=value, such as sampler.kind=gaussian"),
+        ("budgets=[1", "override 'budgets=[1': the value is not valid YAML"),
+    ],
+)
+def test_wrong_overrides(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_override(text)
+    assert str(caught.value) == message
+
+
+def test_overrides_apply_from_left_to_right_and_leave_the_original() -> None:
+    raw: dict[str, Any] = {"seed": 1, "store": {"path": "a"}}
+    result = with_overrides(raw, [("seed", 2), ("store.latents", "float16"), ("seed", 3), ("actor.cpus", 4)])
+    assert result == {"seed": 3, "store": {"path": "a", "latents": "float16"}, "actor": {"cpus": 4}}
+    assert raw == {"seed": 1, "store": {"path": "a"}}
+
+
+def test_another_kind_drops_the_settings_of_the_former() -> None:
+    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}, "seed": 1}
+    result = with_overrides(raw, [("sampler.kind", "gaussian"), ("sampler.sigma", 0.4)])
+    assert result == {"sampler": {"kind": "gaussian", "sigma": 0.4}, "seed": 1}
+
+
+def test_the_same_kind_keeps_its_settings() -> None:
+    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}}
+    result = with_overrides(raw, [("sampler.kind", "mc_dropout"), ("sampler.p", 0.2)])
+    assert result == {"sampler": {"kind": "mc_dropout", "p": 0.2, "sites": ["attention"]}}
+
+
+@pytest.mark.parametrize(
+    ("start", "override", "expected"),
+    [
+        ({"name": "word_problems", "limit": 3}, ("task.path", "x.json"), {"path": "x.json", "limit": 3}),
+        ({"path": "x.json", "limit": 3}, ("task.name", "word_problems"), {"name": "word_problems", "limit": 3}),
+    ],
+)
+def test_name_and_path_replace_each_other(
+    start: dict[str, Any], override: tuple[str, Any], expected: dict[str, Any]
+) -> None:
+    assert with_overrides({"task": start}, [override]) == {"task": expected}
+
+
+def test_an_override_cannot_lead_through_a_value() -> None:
+    with pytest.raises(UserError, match=r"override seed\.x: 'seed' holds a value, not keys"):
+        with_overrides({"seed": 1}, [("seed.x", 2)])
+
+
+def test_a_file_with_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(MINIMAL))
+    config = load_config(file, ["sampler.kind=gaussian", "sampler.sigma=0.4", "budgets=[2]", "task.limit=5"])
+    assert config.sampler.describe() == "gaussian sigma=0.4"
+    assert (config.budgets, config.task.limit) == ((2,), 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "not valid YAML: "),
+        (b"a: b: c", "not valid YAML: "),
+        (b"\ta: 1", "not valid YAML: "),
+        (b"\xff\xfe\xfa", "not valid YAML: "),
+        (b"- a\n- b\n", "expected keys and values, found list"),
+        (b"text", "expected keys and values, found str"),
+        (b"", "expected keys and values, found NoneType"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_yaml(file)
+    assert str(caught.value).startswith(f"config {file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").touch()
+    with pytest.raises(UserError) as caught:
+        read_yaml(tmp_path / "dmeo.yaml")
+    assert str(caught.value) == f"config {tmp_path}/dmeo.yaml: no such file; did you mean {tmp_path}/demo.yaml?"
+    with pytest.raises(UserError, match="no such file$"):
+        read_yaml(tmp_path / "zzz.txt")
+    with pytest.raises(UserError, match="no such file$"):
+        read_yaml(tmp_path / "nowhere" / "demo.yaml")
+
+
+def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    """The run directory holds what was run: reading it again has to give the same run."""
+    for content in (
+        {**MINIMAL, "sampler": {"kind": "mc_dropout", "p": 0.2, "scope": ["latent", "prompt"]}},
+        {**MINIMAL, "task": {"path": "x.json"}, "sampler": {"kind": "answer_sampling"}, "store": {"latents": "float16"}},
+        {**MINIMAL, "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]}},
+    ):
+        config = parse_config(content)
+        write_config(tmp_path, config)
+        assert load_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tune_configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    if "stages" in read_yaml(path):
+        # A training recipe; `test_train_reasoner.py` reads it.
+        return
+    assert load_config(path).sweep.space
+
+
+def test_a_configuration_does_not_change() -> None:
+    config = parse_config(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 2  # type: ignore[misc]

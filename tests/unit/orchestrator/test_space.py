@@ -1,0 +1,126 @@
+"""The search space: grids become trials with names that a person can read and that never clash."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_core.errors import UserError
+from orchestrator.config import RunConfig, load_config, parse_config
+from orchestrator.space import expand_space
+
+ROOT = Path(__file__).parents[3]
+
+
+def with_space(*grids: dict[str, Any], **others: Any) -> RunConfig:
+    return parse_config(
+        {"checkpoint": "c", "task": {"name": "word_problems"}, "sweep": {"space": list(grids)}, **others}
+    )
+
+
+def test_the_demo() -> None:
+    assert list(expand_space(load_config(ROOT / "tune_configs" / "demo.yaml"))) == [
+        "mc_dropout p=0.1",
+        "mc_dropout p=0.2",
+        "gaussian sigma=0.4 relative",
+        "gaussian sigma=0.8 relative",
+        # Its temperature is the default, which names leave out.
+        "answer_sampling",
+    ]
+
+
+def test_a_grid_is_the_product_of_its_lists() -> None:
+    trials = expand_space(
+        with_space({"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8], "seed": [0, 1], "latent_steps": 3})
+    )
+    assert list(trials) == [
+        f"gaussian sigma={sigma} latent_steps=3 seed={seed}" for sigma in (0.4, 0.8) for seed in (0, 1)
+    ]
+    assert [(trial.sampler.to_config()["sigma"], trial.seed) for trial in trials.values()] == [
+        (0.4, 0),
+        (0.4, 1),
+        (0.8, 0),
+        (0.8, 1),
+    ]
+    assert {trial.latent_steps for trial in trials.values()} == {3}
+
+
+def test_the_kind_may_stand_anywhere_and_drops_other_settings() -> None:
+    config = with_space(
+        {"sampler.sigma": [0.4], "sampler.kind": "gaussian"}, sampler={"kind": "mc_dropout", "p": 0.3}, seed=7
+    )
+    [trial] = expand_space(config).values()
+    assert trial.sampler.to_config() == {"kind": "gaussian", "sigma": 0.4, "relative": False}
+    assert trial.seed == 7
+
+
+def test_settings_of_the_base_are_kept_for_the_same_kind() -> None:
+    config = with_space({"sampler.p": [0.1, 0.2]}, sampler={"kind": "mc_dropout", "p": 0.3, "mask": "trajectory"})
+    assert list(expand_space(config)) == ["mc_dropout p=0.1 mask=trajectory", "mc_dropout p=0.2 mask=trajectory"]
+
+
+def test_kinds_may_be_a_list() -> None:
+    assert list(expand_space(with_space({"sampler.kind": ["none", "answer_sampling"]}))) == ["none", "answer_sampling"]
+
+
+def test_lists_of_lists_vary_settings_that_are_lists() -> None:
+    trials = expand_space(
+        with_space(
+            {"sampler.kind": "mc_dropout", "sampler.p": 0.1, "sampler.sites": [["feed_forward"], ["attention"]]}
+        )
+    )
+    assert list(trials) == ["mc_dropout p=0.1", "mc_dropout p=0.1 sites=attention"]
+
+
+def test_what_two_grids_share_is_one_trial() -> None:
+    trials = expand_space(
+        with_space(
+            {"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8]},
+            {"sampler.kind": "gaussian", "sampler.sigma": [0.8, 1.6]},
+        )
+    )
+    assert list(trials) == ["gaussian sigma=0.4", "gaussian sigma=0.8", "gaussian sigma=1.6"]
+
+
+def test_different_trials_have_different_names() -> None:
+    trials = expand_space(
+        with_space(
+            {
+                "sampler.kind": "mc_dropout",
+                "sampler.p": [0.1, 0.12],
+                "sampler.sites": [["feed_forward"], ["attention"], ["feed_forward", "attention"]],
+                "sampler.scope": [["latent"], ["prompt", "latent"]],
+                "sampler.mask": ["step", "trajectory"],
+                "seed": [0, 1],
+                "latent_steps": [2, 4],
+                "answer_tokens": [8, 16],
+            }
+        )
+    )
+    assert len(trials) == 2 * 3 * 2 * 2 * 2 * 2 * 2
+    assert len({trial.model_dump_json() for trial in trials.values()}) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"samplr.kind": ["none"]}, "'samplr.kind' cannot be varied in a sweep: did you mean 'sampler.kind'?"),
+        ({"checkpoint": ["a", "b"]}, "'checkpoint' cannot be varied in a sweep: known: "),
+        ({"latent_step": [1]}, "'latent_step' cannot be varied in a sweep: did you mean 'latent_steps'?"),
+        ({"sampler.kind": "gaussian", "sampler.sigma": []}, "'sampler.sigma' has no values"),
+        ({"sampler.kind": "gaussian", "sampler.sigma": [0.4, -1]}, "sampler.sigma: input should be greater than or"),
+        ({"sampler.kind": "gaussian", "sampler.p": [0.4]}, "unknown key 'sampler.p' of sampler 'gaussian'"),
+        ({"sampler.kind": "gausian"}, "unknown sampler 'gausian': did you mean 'gaussian'?"),
+        ({"latent_steps": [0]}, "latent_steps: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_grid_is_named(grid: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        expand_space(with_space({"sampler.kind": "none"}, grid))
+    assert str(caught.value).startswith(f"sweep.space[1]: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_space() -> None:
+    with pytest.raises(UserError, match=r"sweep\.space: empty; give at least one grid"):
+        expand_space(with_space())

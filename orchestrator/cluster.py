@@ -15,12 +15,21 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import BUNDLED_PREFIX
 from orchestrator.config import RunConfig
 from orchestrator.plan import Plan
-from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool, wait_until_ready
+from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 
 _CPUS_FOR_STAGES = 1
 """Logical CPUs that have to stay free for the pipeline's tasks: with none left they would wait for ever."""
 _SMALLEST_LOCAL_CLUSTER = 4
+_COMPUTE_ENVIRONMENT = {
+    # Waiting OpenMP threads must not spin on cores that other processes need.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Large tensors come from the heap instead of being mapped and unmapped at every operation.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+"""Inherited by all processes of a local cluster. Set for the cluster as a whole: an environment for single actors
+would cost each of them a process started from nothing."""
 
 
 def connect(config: RunConfig, console: Console) -> None:
@@ -37,6 +46,8 @@ def connect(config: RunConfig, console: Console) -> None:
         except ConnectionError as error:
             raise UserError(f"cluster.address {address}: no Ray cluster answers there ({error})") from error
     else:
+        for name, value in _COMPUTE_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         # Logical CPUs only bound what is scheduled; too few of them and stages would wait for each other.
         cpus = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, _cpus_needed(config))
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
@@ -71,14 +82,16 @@ def check_resources(config: RunConfig) -> None:
 
 @contextmanager
 def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
-    """Start the reasoner actors of a run and end them afterwards; yields their names once one can answer."""
+    """Start the reasoner actors of a run and end them afterwards.
+
+    Yields their names at once: while the actors load, the stages that will call them can start.
+    """
     config = plan.config
     local = not config.checkpoint.startswith(BUNDLED_PREFIX)
     source = str(plan.checkpoint.directory.absolute()) if local else config.checkpoint
     spec = ActorSpec(ReasonerWorker, (source, config.dtype, config.actor.cpus), config.actor.cpus, config.actor.gpus)
     names = create_pool(f"reasoner-{plan.checkpoint.fingerprint[:8]}-{uuid.uuid4().hex[:6]}", spec, config.actors)
     try:
-        wait_until_ready(names[:1])
         yield tuple(names)
     finally:
         stop_pool(names)

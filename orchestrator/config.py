@@ -183,6 +183,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     return parse_config(with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
 
 
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved configuration; loading it again gives the same run."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
 def parse_config(raw: Mapping[str, Any]) -> RunConfig:
     """Validate plain data.
 

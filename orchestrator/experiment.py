@@ -1,11 +1,10 @@
 """What run and sweep have in common: plan, sample what is missing, report, track."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
@@ -14,15 +13,14 @@ from rich.table import Table
 
 from latent_core.errors import UserError
 from orchestrator.cluster import check_resources, connect, reasoner_pool
-from orchestrator.curves import CurveRow
+from orchestrator.config import save_config
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressDisplay, create_board
-from orchestrator.report import SettingResult, all_rows, evaluate, write_config, write_files, write_summary
-from orchestrator.results import sampled_so_far
 from orchestrator.setting import Setting
-from orchestrator.tables import print_tables
-from orchestrator.tracking import Tracker, tracking_uri
+
+if TYPE_CHECKING:
+    from orchestrator.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ class Experiment:
         others = [setting for setting in self.settings if setting.store.spec != greedy.store.spec]
         return (greedy, *others)
 
+    def missing(self) -> int:
+        """Return how many trajectories the store lacks; a scheduler may leave some out for good."""
+        return sum(shard.rows for setting in self.all_settings() for shard in self.plan.missing(setting))
+
 
 @dataclass(frozen=True)
 class Session:
@@ -54,7 +56,7 @@ class Session:
 
     sampling: Sampling
     board: ActorHandle[Any]
-    tracker: Tracker
+    tracker: "Tracker"
 
     def sample(self, setting: Setting, samples: int) -> None:
         """Sample a setting in this process, reporting to the board."""
@@ -64,26 +66,33 @@ class Session:
 SampleSettings = Callable[[Session, Sequence[Setting]], None]
 
 
-def show_plan(experiment: Experiment, console: Console) -> int:
-    """Print what is to be done; returns the number of trajectories that are to be sampled."""
+def show_plan(experiment: Experiment, console: Console, with_cost: bool = True) -> int:
+    """Print what is to be done; returns the number of trajectories that are to be sampled.
+
+    Args:
+        experiment: The experiment.
+        console: Where to print.
+        with_cost: Whether to estimate FLOPs, which takes seconds of importing model code.
+    """
     plan, total = experiment.plan, 0
     config = plan.config
-    console.print(f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})")
-    console.print(f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})")
-    console.print(
-        f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}"
-    )
-    console.print(f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)")
-    console.print(f"store       {config.store.path}")
+    for line in (
+        f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
+        f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
+        f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
+        f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
+        f"store       {config.store.path}",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("trial", "trajectories", "in store", "to sample", "est. FLOPs"):
-        table.add_column(column, justify="left" if column == "trial" else "right")
+    for column in ("trial", "trajectories", "in store", "to sample", *(["est. FLOPs"] if with_cost else [])):
+        table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
     for setting in experiment.all_settings():
         shards = plan.missing(setting)
         wanted = len(plan.task.problems) * setting.samples
         missing = sum(shard.rows for shard in shards)
-        flops = plan.estimated_flops(setting, shards)
-        table.add_row(setting.name, f"{wanted:,}", f"{wanted - missing:,}", f"{missing:,}", f"{flops:.3g}")
+        cells = [setting.name, f"{wanted:,}", f"{wanted - missing:,}", f"{missing:,}"]
+        table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
         total += missing
     console.print(table)
     return total
@@ -99,10 +108,10 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     plan, out = experiment.plan, experiment.out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_config(out, plan.config)
+        save_config(plan.config, out / "config.yaml")
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
-    missing = show_plan(experiment, console)
+    missing = show_plan(experiment, console, with_cost=False)
     if missing == 0:
         console.print("everything is in the store: nothing to sample")
         tracker = _start_tracking(experiment)
@@ -110,14 +119,16 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         for setting in experiment.all_settings():
             setting.store.prepare()
         tracker = _sample_missing(experiment, sample, missing, console)
+    from orchestrator.conclusion import conclude
+
     try:
-        _report(experiment, tracker, missing, time.monotonic() - started, console)
+        conclude(experiment, tracker, missing, time.monotonic() - started, console)
     except BaseException:
         tracker.end("FAILED")
         raise
 
 
-def _sample_missing(experiment: Experiment, sample: SampleSettings, missing: int, console: Console) -> Tracker:
+def _sample_missing(experiment: Experiment, sample: SampleSettings, missing: int, console: Console) -> "Tracker":
     plan = experiment.plan
     connect(plan.config, console)
     check_resources(plan.config)
@@ -145,69 +156,8 @@ def _sample_missing(experiment: Experiment, sample: SampleSettings, missing: int
     return tracker
 
 
-def _start_tracking(experiment: Experiment) -> Tracker:
-    config = experiment.plan.config
-    tracker = Tracker(tracking_uri(config.tracking, experiment.out), config.tracking.experiment, experiment.out)
-    params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
-    params["latent_steps"], params["answer_tokens"] = experiment.plan.latent_steps, experiment.plan.answer_tokens
-    if len(experiment.settings) > 1:
-        tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"})
-        for setting in experiment.all_settings():
-            tracker.start_child(setting.name, {"sampler": setting.store.spec.sampler})
-    else:
-        tracker.start_child(experiment.all_settings()[-1].name, params)
-    return tracker
+def _start_tracking(experiment: Experiment) -> "Tracker":
+    # MLflow takes seconds to import and to open its database: time in which trajectories can be on their way.
+    from orchestrator.conclusion import start_tracking
 
-
-def _report(experiment: Experiment, tracker: Tracker, sampled: int, seconds: float, console: Console) -> None:
-    plan = experiment.plan
-    results = [evaluate(setting, plan.task) for setting in experiment.all_settings() if _has_samples(setting, plan)]
-    rows = all_rows(results, plan.task, plan.config.budgets)
-    summary = {
-        "name": experiment.name,
-        "checkpoint": {"source": plan.config.checkpoint, "fingerprint": plan.checkpoint.fingerprint},
-        "task": plan.task.name,
-        "task_fingerprint": plan.task_fingerprint,
-        "questions": len(plan.task.problems),
-        "seed": plan.config.seed,
-        "trials": [result.summary for result in results],
-        "trajectories_sampled_by_this_command": sampled,
-        "seconds": round(seconds, 3),
-        "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
-        },
-    }
-    files = write_files(experiment.out, plan.config, rows, results, summary)
-    tracker.log_curves(rows)
-    tracker.log_files(files)
-    tracker.end()
-    write_summary(experiment.out, summary)
-    _print_results(experiment.out, tracker, rows, results, console)
-
-
-def _has_samples(setting: Setting, plan: Plan) -> bool:
-    return sampled_so_far(setting, len(plan.task.problems)) > 0
-
-
-def _print_results(
-    out: Path, tracker: Tracker, rows: Sequence[CurveRow], results: Sequence[SettingResult], console: Console
-) -> None:
-    output = Console()
-    print_tables(rows, output)
-    for result in results:
-        if result.summary["errors"]:
-            console.print(
-                f"{result.setting.name}: {result.summary['errors']} of {result.summary['trajectories']} trajectories "
-                f"failed and count as wrong; the first: {result.summary['first_error']}"
-            )
-    lines: list[tuple[str, object]] = [
-        ("picture", out / "curves.png"),
-        ("interactive", out / "curves.html"),
-        ("all files", out),
-    ]
-    if tracker.ui_command() is not None:
-        lines.append(("MLflow UI", tracker.ui_command()))
-    lines.append(("curves there", tracker.ui_link()))
-    for label, value in lines:
-        output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
+    return start_tracking(experiment)

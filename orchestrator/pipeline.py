@@ -19,8 +19,8 @@ from orchestrator.stages import Generate, Persist
 
 _GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
-_CALLS_IN_FLIGHT_PER_ACTOR = 2
-"""One call computes while the next one waits at the actor."""
+_CALLS_WAITING = 1
+"""Calls that wait at the actors while every actor computes one; each costs a process that does the waiting."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Sampling:
         if not shards:
             return
         setting.store.prepare()
-        in_flight = _CALLS_IN_FLIGHT_PER_ACTOR * len(self.reasoners)
+        in_flight = len(self.reasoners) + _CALLS_WAITING
         items = [self._item(number, shard) for number, shard in enumerate(shards)]
         stored = (
             ray.data.from_items(items, override_num_blocks=len(items))

@@ -3,10 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from transformers import AutoModelForCausalLM
-
-from latent_core.compute import FlopModel
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import Sampler, parse_sampler
@@ -74,6 +70,12 @@ class Plan:
 
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
+        # Model code takes seconds to import; only who asks for the cost waits for it.
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from latent_core.compute import FlopModel
+
         with torch.device("meta"):
             flops = FlopModel.of(AutoModelForCausalLM.from_config(self.checkpoint.config))
         own_prompts = parse_sampler(setting.store.spec.sampler).perturbs_prompt

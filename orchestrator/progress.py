@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 _POLL_S = 0.5
 _LINE_EVERY_S = 10.0
+_RATE_WINDOW_S = 20.0
 _STALL_AFTER_S = 120.0
 
 
@@ -92,11 +94,10 @@ class ProgressDisplay:
         self._thread.join()
 
     def _watch(self) -> None:
-        started = time.monotonic()
-        first_row_at = last_change = last_line = started
-        last: Snapshot | None = None
+        started = last_line = time.monotonic()
+        meter = RateMeter()
         with self._bar() as bar:
-            task = bar.add_task("sampling", total=self._total, detail="waiting for the actors")
+            task = bar.add_task("sampling", total=self._total, detail="")
             while True:
                 stopping = self._stop.wait(_POLL_S)
                 try:
@@ -105,20 +106,16 @@ class ProgressDisplay:
                     # The run itself reports what is wrong with the cluster; here there is just nothing to show.
                     return
                 clock = time.monotonic()
-                if last is None or now.done != last.done:
-                    if last is None or last.done == 0:
-                        first_row_at = clock
-                    last_change = clock
-                last = now
-                detail = describe_progress(now, self._total, clock - first_row_at)
+                meter.add(clock, now.done)
+                detail = describe_progress(now, self._total, meter.rate())
                 bar.update(task, completed=now.done, detail=detail)
-                changed_line = clock - last_line >= _LINE_EVERY_S or (stopping and now.done)
-                if not self._console.is_terminal and changed_line:
+                if not self._console.is_terminal and (stopping or clock - last_line >= _LINE_EVERY_S):
                     last_line = clock
-                    self._console.print(f"[{clock - started:6.1f} s] {now.done}/{self._total} trajectories, {detail}")
-                if clock - last_change >= _STALL_AFTER_S and now.done < self._total:
-                    last_change = clock
-                    self._console.print(describe_stall(now, _STALL_AFTER_S))
+                    line = f"[{clock - started:6.1f} s] {now.done:,}/{self._total:,} trajectories, {detail}"
+                    self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+                if meter.idle_for(clock) >= _STALL_AFTER_S and now.done < self._total:
+                    meter.forgive(clock)
+                    self._console.print(describe_stall(now, _STALL_AFTER_S), soft_wrap=True)
                 if stopping:
                     return
 
@@ -139,15 +136,46 @@ class ProgressDisplay:
         )
 
 
-def describe_progress(snapshot: Snapshot, total: int, seconds: float) -> str:
-    """Return "rate, time left, what runs" for a person."""
-    if snapshot.done == 0:
-        return "waiting for the actors"
-    rate = snapshot.done / max(seconds, _POLL_S)
-    parts = [f"{rate:,.0f} rows/s", f"ETA {max(total - snapshot.done, 0) / rate:.0f} s"]
+class RateMeter:
+    """Rate over the recent past: what was done minutes ago says little about what is left."""
+
+    def __init__(self, window_s: float = _RATE_WINDOW_S) -> None:
+        """Look back that many seconds."""
+        self._window_s = window_s
+        self._seen: deque[tuple[float, int]] = deque()
+        self._last_change: float | None = None
+
+    def add(self, clock: float, done: int) -> None:
+        """Note how many rows are done at a time in seconds."""
+        if not self._seen or self._seen[-1][1] != done:
+            self._last_change = clock
+        self._seen.append((clock, done))
+        while len(self._seen) > 2 and self._seen[1][0] <= clock - self._window_s:
+            self._seen.popleft()
+
+    def rate(self) -> float:
+        """Rows per second within the window; 0 where nothing is known."""
+        if len(self._seen) < 2:
+            return 0.0
+        (first_clock, first_done), (last_clock, last_done) = self._seen[0], self._seen[-1]
+        return (last_done - first_done) / max(last_clock - first_clock, 1e-9)
+
+    def idle_for(self, clock: float) -> float:
+        """Seconds since the number of rows changed."""
+        return 0.0 if self._last_change is None else clock - self._last_change
+
+    def forgive(self, clock: float) -> None:
+        """Count idle seconds from here on."""
+        self._last_change = clock
+
+
+def describe_progress(snapshot: Snapshot, total: int, rate: float) -> str:
+    """Return "rate, time left, failures, what runs" for a person; the rate is in rows per second."""
+    left = max(total - snapshot.done, 0)
+    parts = [f"{rate:,.0f} rows/s", f"ETA {left / rate:,.0f} s" if rate > 0 else "ETA unknown"]
     if snapshot.errors:
         parts.append(f"{snapshot.errors} failed")
-    parts.extend(snapshot.running)
+    parts.append(" | ".join(snapshot.running) or "waiting for the actors")
     return ", ".join(parts)
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from latent_core.tasks.base import Task
-from orchestrator.config import RunConfig
+from orchestrator.config import RunConfig, save_config
 from orchestrator.curves import CurveRow, curve_rows, greedy_row, guess_rows, outcomes_from_records, write_curves_csv
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
@@ -95,7 +94,7 @@ def write_files(
 ) -> list[Path]:
     """Write everything that a run directory holds; returns the files."""
     title = f"{config.checkpoint} on {summary['task']}"
-    write_config(out, config)
+    save_config(config, out / "config.yaml")
     write_curves_csv(rows, out / "curves.csv")
     plot_curves_png(rows, out / "curves.png", title)
     plot_curves_html(rows, out / "curves.html", title)
@@ -103,12 +102,6 @@ def write_files(
     write_summary(out, summary)
     names = ("config.yaml", "curves.csv", "curves.png", "curves.html", "questions.csv", "summary.json")
     return [out / name for name in names]
-
-
-def write_config(out: Path, config: RunConfig) -> None:
-    """Write the resolved configuration; reading it again gives the same run."""
-    content = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    (out / "config.yaml").write_text(content, encoding="utf-8")
 
 
 def write_summary(out: Path, summary: dict[str, Any]) -> None:

@@ -66,7 +66,8 @@ class SettingStore:
             spec: The setting.
             latents: Whether and how latent vectors are wanted: shards with less do not count as present.
         """
-        self.root = root
+        # Tasks that read and write here have working directories of their own.
+        self.root = root if "://" in root else str(Path(root).expanduser().absolute())
         self.spec = spec
         self.latents = latents
 
@@ -77,7 +78,7 @@ class SettingStore:
 
     def _filesystem(self) -> tuple[fs.FileSystem, str]:
         if "://" not in self.root:
-            return fs.LocalFileSystem(), str(Path(self.root).expanduser().absolute())
+            return fs.LocalFileSystem(), self.root
         try:
             filesystem, path = fs.FileSystem.from_uri(self.root)
         except (pa.ArrowInvalid, OSError) as error:

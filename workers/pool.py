@@ -78,7 +78,6 @@ def create_pool(prefix: str, spec: ActorSpec, size: int) -> list[str]:
                 max_restarts=-1,
                 max_task_retries=-1,
                 max_concurrency=_CALLS_PER_ACTOR,
-                runtime_env={"env_vars": _compute_environment(spec.cpus)},
             )
             .remote(*spec.arguments)
         )
@@ -87,12 +86,6 @@ def create_pool(prefix: str, spec: ActorSpec, size: int) -> list[str]:
 
 _handles: dict[str, ActorHandle[Any]] = {}
 """Owning handles: an actor that nobody holds is ended by Ray."""
-
-
-def wait_until_ready(names: Sequence[str]) -> None:
-    """Wait until every actor has loaded; raises what a constructor raised."""
-    pool = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
-    ray.get([_ask_load(actor) for actor in pool])
 
 
 def _ask_load(actor: ActorHandle[Any]) -> ray.ObjectRef[int]:
@@ -106,17 +99,3 @@ def stop_pool(names: Sequence[str]) -> None:
         handle = _handles.pop(name, None)
         if handle is not None:
             ray.kill(handle, no_restart=True)
-
-
-def _compute_environment(threads: int) -> dict[str, str]:
-    """Environment of a process that computes on CPUs shared with others.
-
-    Waiting OpenMP threads must not spin on cores that others need, and large tensors are taken from the heap instead
-    of being mapped and unmapped at every operation.
-    """
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-        "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-    }

@@ -1,12 +1,16 @@
 """Where the sites that samplers perturb are found in an architecture."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from latent_core.registry import Registry
 from latent_core.samplers.base import Site
+
+if TYPE_CHECKING:
+    # Importing model code takes seconds, and looking at a checkpoint needs none of it.
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Backbone:
     embedding: str
     block_sites: dict[Site, str]
 
-    def site_modules(self, model: PreTrainedModel) -> list[tuple[Site, int, nn.Module]]:
+    def site_modules(self, model: "PreTrainedModel") -> list[tuple[Site, int, nn.Module]]:
         """Return every (site, layer, module) whose output can be perturbed."""
         base = model.base_model
         blocks = base.get_submodule(self.layers)

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.config import load_config, parse_config, parse_override, read_yaml, with_overrides
-from orchestrator.report import write_config
+from orchestrator.config import load_config, parse_config, parse_override, read_yaml, save_config, with_overrides
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
@@ -201,9 +200,9 @@ def test_a_missing_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_yaml(tmp_path / "dmeo.yaml")
     assert str(caught.value) == f"config {tmp_path}/dmeo.yaml: no such file; did you mean {tmp_path}/demo.yaml?"
-    with pytest.raises(UserError, match="no such file$"):
+    with pytest.raises(UserError, match=r"no such file$"):
         read_yaml(tmp_path / "zzz.txt")
-    with pytest.raises(UserError, match="no such file$"):
+    with pytest.raises(UserError, match=r"no such file$"):
         read_yaml(tmp_path / "nowhere" / "demo.yaml")
 
 
@@ -211,11 +210,16 @@ def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
     """The run directory holds what was run: reading it again has to give the same run."""
     for content in (
         {**MINIMAL, "sampler": {"kind": "mc_dropout", "p": 0.2, "scope": ["latent", "prompt"]}},
-        {**MINIMAL, "task": {"path": "x.json"}, "sampler": {"kind": "answer_sampling"}, "store": {"latents": "float16"}},
+        {
+            **MINIMAL,
+            "task": {"path": "x.json"},
+            "sampler": {"kind": "answer_sampling"},
+            "store": {"latents": "float16"},
+        },
         {**MINIMAL, "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]}},
     ):
         config = parse_config(content)
-        write_config(tmp_path, config)
+        save_config(config, tmp_path / "config.yaml")
         assert load_config(tmp_path / "config.yaml") == config
 
 

@@ -65,9 +65,7 @@ def test_kinds_may_be_a_list() -> None:
 
 def test_lists_of_lists_vary_settings_that_are_lists() -> None:
     trials = expand_space(
-        with_space(
-            {"sampler.kind": "mc_dropout", "sampler.p": 0.1, "sampler.sites": [["feed_forward"], ["attention"]]}
-        )
+        with_space({"sampler.kind": "mc_dropout", "sampler.p": 0.1, "sampler.sites": [["feed_forward"], ["attention"]]})
     )
     assert list(trials) == ["mc_dropout p=0.1", "mc_dropout p=0.1 sites=attention"]
 

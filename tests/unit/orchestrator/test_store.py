@@ -26,7 +26,9 @@ def trajectory(question: int, sample: int) -> Trajectory:
     number = question * 100 + sample
     latents = np.full((STEPS, WIDTH), number / 7, dtype=np.float32)
     answer = None if number % 3 == 0 else str(number)
-    return Trajectory(f"q{question}", sample, f"### {number}", answer, number % 2 == 1, STEPS, 4, latents, 1.0, 2.0, 0.5)
+    return Trajectory(
+        f"q{question}", sample, f"### {number}", answer, number % 2 == 1, STEPS, 4, latents, 1.0, 2.0, 0.5
+    )
 
 
 def table_of(shard: Shard, latents: str = "none") -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from latent_core.engine.rollout import Answers, RolloutEngine
+from latent_core.engine.rollout import Answers, RolloutEngine, padded_length
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
@@ -198,9 +198,7 @@ def test_completions_of_different_samples_differ(engine_of: EngineOf, prompts: l
 
 
 @pytest.mark.parametrize("rows", [[0, 2, 3, 5, 10, 11], [1, 4, 7, 10], [3, 5], [11, 9, 1, 2], [0, 0, 8, 7]])
-def test_selected_rows_go_on_as_they_would_have(
-    engine_of: EngineOf, prompts: list[list[int]], rows: list[int]
-) -> None:
+def test_selected_rows_go_on_as_they_would_have(engine_of: EngineOf, prompts: list[list[int]], rows: list[int]) -> None:
     """Three rows for each of four questions; also fewer questions, another order, and a row twice."""
     engine = engine_of(DROPOUT)
     state = latent_steps(engine, start(engine, prompts, range(3)), 2)
@@ -230,9 +228,7 @@ def alone(engine: RolloutEngine, state: RolloutState, row: int, tokens: int) -> 
 
 
 @pytest.mark.parametrize("samples", [1, 12])
-def test_rows_that_finish_early_change_nothing(
-    engine_of: EngineOf, prompts: list[list[int]], samples: int
-) -> None:
+def test_rows_that_finish_early_change_nothing(engine_of: EngineOf, prompts: list[list[int]], samples: int) -> None:
     tokens = 20
     engine = engine_of(HOT)
     state = latent_steps(engine, start(engine, prompts, range(samples)), 2)
@@ -300,6 +296,20 @@ def test_shared_prompts_are_stored_once(engine_of: EngineOf, prompts: list[list[
     assert state.tail.layers[0].keys.shape[0] == 16 * len(prompts)
     assert state.tail.layers[0].keys.shape[2] == 2
     assert state.streams.sample.tolist() == list(range(16)) * 4
+
+
+def test_prompts_are_padded_in_steps(engine_of: EngineOf) -> None:
+    assert [padded_length(tokens) for tokens in (1, 31, 32, 33, 64, 65)] == [32, 32, 32, 64, 64, 96]
+    state = engine_of(NONE).prefill([[1] * 5, [2] * 33], ["a", "b"], SEED)
+    assert state.prefix.padded_length == 64
+    assert state.prefix.lengths.tolist() == [5, 33]
+
+
+@pytest.mark.parametrize("length", [95, 96])
+def test_padding_never_goes_beyond_the_context(engine_of: EngineOf, length: int) -> None:
+    """With a context of 96 positions the last block ends there, and the longest prompt fills it."""
+    state = engine_of(NONE).prefill([[1] * length], ["a"], SEED)
+    assert state.prefix.padded_length == 96
 
 
 class Watcher(Sampler):

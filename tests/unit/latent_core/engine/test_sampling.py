@@ -69,16 +69,25 @@ def assert_same(one: list[Trajectory], other: list[Trajectory]) -> None:
         np.testing.assert_allclose(a.latents, b.latents, atol=5e-5, rtol=0)
 
 
+@pytest.fixture(scope="module")
+def mixed(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Short prompts with long ones between them, which are padded to another length and computed apart."""
+    long = tuple(Problem(f"long-{count}", "ann has 12 pens . " * count, "1") for count in (8, 9))
+    return problems[0], long[0], *problems[1:3], long[1], problems[3]
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_trajectories_do_not_depend_on_the_batch(
-    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], config: dict[str, Any]
+    tiny_reasoner: LatentReasoner, mixed: tuple[Problem, ...], config: dict[str, Any]
 ) -> None:
     sampler = parse_sampler(config)
-    together = sample(tiny_reasoner, sampler, problems)
-    one_by_one = [row for problem in problems for row in sample(tiny_reasoner, sampler, (problem,))]
+    together = sample(tiny_reasoner, sampler, mixed)
+    one_by_one = [row for problem in mixed for row in sample(tiny_reasoner, sampler, (problem,))]
     assert_same(together, one_by_one)
-    backwards = sample(tiny_reasoner, sampler, problems[::-1], range(1, 2))
+    backwards = sample(tiny_reasoner, sampler, mixed[::-1], range(1, 2))
     assert_same([row for row in together if row.sample_index == 1], backwards[::-1])
+    # A single row is filled up to a larger batch behind the scenes.
+    assert_same([together[-1]], sample(tiny_reasoner, sampler, mixed[-1:], range(2, 3)))
 
 
 def logits_after(reasoner: LatentReasoner, sampler: Sampler, problems: tuple[Problem, ...]) -> Tensor:
@@ -170,9 +179,7 @@ def test_answers_are_read_and_compared(tiny_reasoner: LatentReasoner) -> None:
     assert any(row.answer is None for row in rows)
 
 
-def test_own_prompts_are_paid_for_by_each_sample(
-    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
-) -> None:
+def test_own_prompts_are_paid_for_by_each_sample(tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]) -> None:
     config = {"kind": "mc_dropout", "p": 0.2, "scope": ["prompt"]}
     for row in sample(tiny_reasoner, parse_sampler(config), problems):
         prompt = len(tiny_reasoner.checkpoint.prompt_ids(problems[int(row.question_id[-1])].question))

@@ -102,6 +102,25 @@ def test_even_selection(mask: Tensor, rows: list[int], fillers: list[int]) -> No
     assert filler.nonzero().flatten().tolist() == fillers
 
 
+@pytest.mark.parametrize(
+    ("mask", "at_least", "rows", "fillers"),
+    [
+        (keep("x...", "...."), 4, [0, 0, 0, 0], [1, 2, 3]),
+        (keep(".x.", "..x"), 3, [1, 1, 5, 5], [1, 3]),
+        (keep("xx", "xx"), 4, [0, 1, 2, 3], []),
+        (keep("xxx", "x.."), 4, [0, 1, 2, 3, 3, 3], [4, 5]),
+        # More rows than there were: a row repeats itself as often as needed.
+        (keep("x"), 4, [0, 0, 0, 0], [1, 2, 3]),
+    ],
+)
+def test_even_selection_returns_a_least_number_of_rows(
+    mask: Tensor, at_least: int, rows: list[int], fillers: list[int]
+) -> None:
+    chosen, filler = even_selection(mask, at_least)
+    assert chosen.tolist() == rows
+    assert filler.nonzero().flatten().tolist() == fillers
+
+
 def test_even_selection_keeps_every_row_once_and_fits_select(fresh: RolloutState) -> None:
     state = fresh.branch(6)
     generator = torch.Generator().manual_seed(0)
@@ -109,8 +128,10 @@ def test_even_selection_keeps_every_row_once_and_fits_select(fresh: RolloutState
         mask = torch.rand(3, 6, generator=generator) < 0.4
         if not mask.any():
             continue
-        chosen, filler = even_selection(mask)
+        at_least = int(torch.randint(1, 6, (1,), generator=generator))
+        chosen, filler = even_selection(mask, at_least)
+        assert len(chosen) >= at_least
         assert sorted(chosen[~filler].tolist()) == mask.flatten().nonzero().flatten().tolist()
         selected = state.select(chosen)
         assert selected.questions == int(mask.any(dim=1).sum())
-        assert selected.group == int(mask.sum(dim=1).max())
+        assert selected.group >= int(mask.sum(dim=1).max())

@@ -107,9 +107,7 @@ def test_a_config_with_a_value_of_the_wrong_type(copy: Copy) -> None:
     ("architectures", "named"),
     [(["GPT2LMHeadModel"], "names GPT2LMHeadModel"), ([], "names nothing"), (None, "names nothing")],
 )
-def test_an_architecture_that_is_no_latent_reasoner(
-    copy: Copy, architectures: list[str] | None, named: str
-) -> None:
+def test_an_architecture_that_is_no_latent_reasoner(copy: Copy, architectures: list[str] | None, named: str) -> None:
     directory = copy()
     change_config(directory, architectures=architectures)
     message = refusal(directory)

@@ -55,9 +55,7 @@ def lost_shard(file: Path) -> None:
     file.rename(file.with_name("model-00001-of-00002.safetensors"))
 
 
-@pytest.mark.parametrize(
-    "spoil", [cut_off, cut_header, empty, lfs_pointer, wrong_shape, missing_tensor, lost_shard]
-)
+@pytest.mark.parametrize("spoil", [cut_off, cut_header, empty, lfs_pointer, wrong_shape, missing_tensor, lost_shard])
 def test_damaged_weights_are_refused_in_one_line(copy: Path, spoil: Callable[[Path], None]) -> None:
     spoil(copy / "model.safetensors")
     with pytest.raises(UserError) as caught:

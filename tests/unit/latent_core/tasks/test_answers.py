@@ -30,7 +30,23 @@ CANONICAL = [
     ("1200.0", "1200"),
     ("0.000001", "0.000001"),
 ]
-NO_NUMBER = [None, "", " ", "no number", "seven", "72 apples", "7 2", "1/2", "1e5", "--3", "-", ".", "$", "3 = 3", "inf"]
+NO_NUMBER = [
+    None,
+    "",
+    " ",
+    "no number",
+    "seven",
+    "72 apples",
+    "7 2",
+    "1/2",
+    "1e5",
+    "--3",
+    "-",
+    ".",
+    "$",
+    "3 = 3",
+    "inf",
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), CANONICAL)
@@ -80,8 +96,8 @@ def test_after_answer_marker(text: str, expected: str | None) -> None:
 
 
 def test_extractors_have_the_names_that_formats_use() -> None:
-    assert EXTRACTORS == {
+    assert {
         "after_last_hash": after_last_hash,
         "last_number": last_number,
         "after_answer_marker": after_answer_marker,
-    }
+    } == EXTRACTORS

@@ -1,0 +1,94 @@
+"""The end of an experiment: results into files, MLflow and the terminal."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.curves import CurveRow
+from orchestrator.experiment import Experiment
+from orchestrator.plan import Plan
+from orchestrator.report import SettingResult, all_rows, evaluate, write_files, write_summary
+from orchestrator.results import sampled_so_far
+from orchestrator.setting import Setting
+from orchestrator.tables import print_tables
+from orchestrator.tracking import Tracker, tracking_uri
+
+
+def start_tracking(experiment: Experiment) -> Tracker:
+    """Open the MLflow runs of an experiment: a parent with a child per setting, or one run for a single setting."""
+    config = experiment.plan.config
+    tracker = Tracker(tracking_uri(config.tracking, experiment.out), config.tracking.experiment, experiment.out)
+    params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
+    params["latent_steps"], params["answer_tokens"] = experiment.plan.latent_steps, experiment.plan.answer_tokens
+    if len(experiment.settings) > 1:
+        tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"})
+        for setting in experiment.all_settings():
+            tracker.start_child(setting.name, {"sampler": setting.store.spec.sampler})
+    else:
+        tracker.start_child(experiment.all_settings()[-1].name, params)
+    return tracker
+
+
+def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: float, console: Console) -> None:
+    """Evaluate what the store holds, write the run directory, close the MLflow runs, and print the tables.
+
+    Args:
+        experiment: The experiment.
+        tracker: Its open runs.
+        missing: Trajectories that the store lacked at the start.
+        seconds: How long that took.
+        console: Where remarks go; the results go to standard output.
+    """
+    plan = experiment.plan
+    results = [evaluate(setting, plan.task) for setting in experiment.all_settings() if _has_samples(setting, plan)]
+    rows = all_rows(results, plan.task, plan.config.budgets)
+    summary = {
+        "name": experiment.name,
+        "checkpoint": {"source": plan.config.checkpoint, "fingerprint": plan.checkpoint.fingerprint},
+        "task": plan.task.name,
+        "task_fingerprint": plan.task_fingerprint,
+        "questions": len(plan.task.problems),
+        "seed": plan.config.seed,
+        "trials": [result.summary for result in results],
+        "trajectories_sampled_by_this_command": missing - experiment.missing(),
+        "seconds": round(seconds, 3),
+        "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
+        },
+    }
+    files = write_files(experiment.out, plan.config, rows, results, summary)
+    tracker.log_curves(rows)
+    tracker.log_files(files)
+    tracker.end()
+    write_summary(experiment.out, summary)
+    _print_results(experiment.out, tracker, rows, results, console)
+
+
+def _has_samples(setting: Setting, plan: Plan) -> bool:
+    return sampled_so_far(setting, len(plan.task.problems)) > 0
+
+
+def _print_results(
+    out: Path, tracker: Tracker, rows: Sequence[CurveRow], results: Sequence[SettingResult], console: Console
+) -> None:
+    output = Console()
+    print_tables(rows, output)
+    for result in results:
+        if result.summary["errors"]:
+            console.print(
+                f"{result.setting.name}: {result.summary['errors']} of {result.summary['trajectories']} trajectories "
+                f"failed and count as wrong; the first: {result.summary['first_error']}"
+            )
+    lines: list[tuple[str, object]] = [
+        ("picture", out / "curves.png"),
+        ("interactive", out / "curves.html"),
+        ("all files", out),
+    ]
+    if tracker.ui_command() is not None:
+        lines.append(("MLflow UI", tracker.ui_command()))
+    lines.append(("curves there", tracker.ui_link()))
+    for label, value in lines:
+        output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,175 @@
+"""The command line: plans without starting anything, and one line with exit code 2 for wrong input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import ray
+
+from orchestrator.cli import main
+
+ROOT = Path(__file__).parents[3]
+DEMO = str(ROOT / "tune_configs" / "demo.yaml")
+RECIPE = str(ROOT / "tune_configs" / "train_tiny.yaml")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path) -> Path:
+    """An empty folder with a configuration of the tiny checkpoint, wrong data and wrong checkpoints."""
+    prepare(tmp_path, tiny_checkpoint)
+    monkeypatch.chdir(tmp_path)
+    # Pytest has a width of its own in mind; messages must not depend on it.
+    monkeypatch.setenv("COLUMNS", "40")
+    return tmp_path
+
+
+def prepare(folder: Path, checkpoint: Path) -> None:
+    good = {"question": "ann has 3 pens ?", "answer": "3"}
+    (folder / "good.json").write_text(json.dumps([good] * 3))
+    (folder / "lacking.json").write_text(json.dumps([good, {"question": "?"}]))
+    (folder / "long.json").write_text(json.dumps([good, {"question": "ann has 3 pens . " * 40, "answer": "1"}]))
+    (folder / "empty.json").write_text("[]")
+    (folder / "broken.json").write_text("[")
+    (folder / "broken.yaml").write_text("a: [1")
+    plain = folder / "plain"
+    shutil.copytree(checkpoint, plain)
+    for file in (plain / "tokenizer.json", plain / "tokenizer_config.json"):
+        file.write_text(file.read_text().replace("<|latent|>", "<|x|>"))
+    (folder / "config.yaml").write_text(
+        f"checkpoint: {checkpoint}\ntask: {{path: good.json}}\nbudgets: [1, 4]\n"
+        "sampler: {kind: gaussian, sigma: 0.4}\n"
+        "sweep: {space: [{sampler.kind: gaussian, sampler.sigma: [0.4, 0.8]}]}\n"
+    )
+
+
+BAD_INPUT: dict[str, tuple[list[str], str]] = {
+    "unknown key": (["run", "config.yaml", "budget=[1]"], "unknown key 'budget': did you mean 'budgets'?"),
+    "nested unknown key": (["run", "config.yaml", "task.splt=x"], "unknown key 'task.splt': did you mean 'split'?"),
+    "unknown sampler": (["run", "config.yaml", "sampler.kind=gauss"], "did you mean 'gaussian'?"),
+    "p of one": (["run", "config.yaml", "sampler.kind=mc_dropout", "sampler.p=1.0"], "sampler.p: "),
+    "negative sigma": (["run", "config.yaml", "sampler.sigma=-1"], "sampler.sigma: "),
+    "budget of zero": (["run", "config.yaml", "budgets=[0]"], "budgets.0: "),
+    "no budgets": (["run", "config.yaml", "budgets=[]"], "budgets: name at least one"),
+    "missing data": (["run", "config.yaml", "task.path=nowhere.json"], "task.path nowhere.json: no such file"),
+    "row that lacks a column": (["run", "config.yaml", "task.path=lacking.json"], "row 1 lacks `answer`"),
+    "broken data": (["run", "config.yaml", "task.path=broken.json"], "not valid JSON"),
+    "empty data": (["run", "config.yaml", "task.path=empty.json"], "the data set is empty"),
+    "question that is too long": (["run", "config.yaml", "task.path=long.json"], "question 1: 201 prompt tokens"),
+    "unknown task": (["run", "config.yaml", "task.name=word_problem"], "did you mean 'word_problems'?"),
+    "unknown split": (["run", DEMO, "task.split=dev"], "unknown split 'dev'"),
+    "missing checkpoint": (["run", "config.yaml", "checkpoint=./nowhere"], "no such directory"),
+    "checkpoint without latent tokens": (["run", "config.yaml", "checkpoint=plain"], "lacks the latent tokens"),
+    "missing config": (["run", "confg.yaml"], "no such file; did you mean config.yaml?"),
+    "broken config": (["run", "broken.yaml"], "not valid YAML"),
+    "override without value": (["run", "config.yaml", "seed"], "expected key=value"),
+    "empty space": (["sweep", "config.yaml", "sweep.space=[]"], "sweep.space: empty"),
+    "wrong space": (["sweep", "config.yaml", "sweep.space=[{actors: [1]}]"], "'actors' cannot be varied"),
+    "too much grace": (
+        ["sweep", "config.yaml", "sweep.scheduler=asha", "sweep.grace_samples=5"],
+        "sweep.grace_samples: 5 is more than the largest budget, 4",
+    ),
+    "wrong recipe": (["train-reasoner", RECIPE, "batch=3"], "unknown key 'batch': did you mean 'batch_size'?"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    before = sorted(here.rglob("*"))
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("latentswarm: ")
+    assert message in captured.err
+    assert not ray.is_initialized()
+    assert sorted(here.rglob("*")) == before
+
+
+def test_nothing_but_that_line_reaches_the_terminal(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """In a process of its own, where libraries write their warnings to the real standard error."""
+    prepare(tmp_path, tiny_checkpoint)
+    commands = [arguments for arguments, _ in BAD_INPUT.values()]
+    code = f"from orchestrator.cli import main\nfor arguments in {commands!r}:\n    print(main(arguments))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.split() == ["2"] * len(commands)
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("latentswarm: ")] == []
+    assert len(lines) == len(commands)
+
+
+def dry_run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must succeed; returns what people see."""
+    assert main([*arguments, "--dry-run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert not ray.is_initialized()
+    return captured.err
+
+
+def test_a_dry_run_prints_the_plan_and_starts_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    before = sorted(here.rglob("*"))
+    text = dry_run(["run", "config.yaml"], capsys)
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert lines["greedy"][-4:-1] == ["3", "0", "3"]
+    assert lines["gaussian sigma=0.4"][-4:-1] == ["12", "0", "12"]
+    assert float(lines["gaussian sigma=0.4"][-1]) > float(lines["greedy"][-1]) > 0
+    assert "6 latent steps, up to 32 answer tokens, seed 0" in text
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_dry_run_of_the_demo(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    text = dry_run(["sweep", DEMO, "task.limit=5", "budgets=[1, 2000]"], capsys)
+    for name in ("greedy", "mc_dropout p=0.1", "mc_dropout p=0.2", "gaussian sigma=0.4 relative", "answer_sampling"):
+        assert name in text
+    assert text.count("10,000") == 10
+    assert "bundled:coconut-tiny" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "config.yaml", "--dry-run", "seed=3"],
+        ["run", "--dry-run", "config.yaml", "seed=3"],
+        ["run", "config.yaml", "seed=3", "--dry-run"],
+        ["run", "config.yaml", "--out", "somewhere", "--dry-run", "seed=3"],
+    ],
+    ids=" ".join,
+)
+def test_options_may_stand_anywhere(here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main(arguments) == 0
+    assert "seed 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "config.yaml", "--nowhere"]])
+def test_wrong_arguments_show_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: latentswarm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["train-reasoner"]])
+def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    expected = ["CONFIG", "key=value", "--out"] if command else ["run", "sweep", "train-reasoner"]
+    assert all(word in text for word in expected)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "usage: latentswarm" in done.stdout

@@ -1,0 +1,147 @@
+"""The end of a run or a sweep: what is in the store becomes files, MLflow runs and words."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+from orchestrator.conclusion import conclude, start_tracking
+from orchestrator.config import parse_config
+from orchestrator.curves import read_curves_csv
+from orchestrator.experiment import Experiment
+from orchestrator.records import trajectory_table
+from orchestrator.run import plan_run
+from orchestrator.setting import Setting
+from orchestrator.shards import Shard
+from orchestrator.sweep import plan_sweep
+
+ERROR = "RuntimeError: shape '[2, 3]' is invalid for input [/of size 7]"
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One database for all tests: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def content(
+    tiny_checkpoint: Path, tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> dict[str, Any]:
+    """Two questions, up to four samples."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    data = tmp_path / "questions.json"
+    data.write_text(json.dumps([{"question": f"ann has {number} pens ?", "answer": number} for number in (3, 4)]))
+    return {
+        "checkpoint": str(tiny_checkpoint),
+        "task": {"path": str(data)},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        "budgets": [1, 2, 4],
+        "store": {"path": str(tmp_path / "store")},
+        "tracking": {"uri": uri, "experiment": request.node.name},
+    }
+
+
+def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, error: str | None = None) -> None:
+    """Store samples: the first question is right, the second one wrong, or failed where there is an error."""
+    rows = []
+    for index, problem in enumerate(problems):
+        for number in range(samples):
+            if index == 1 and error:
+                rows.append(Trajectory.failed(problem, number, error))
+                continue
+            answer = problem.answer if index == 0 else "99"
+            correct = index == 0
+            rows.append(
+                Trajectory(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, None, 1.0, 2.0, 0.1)
+            )
+    setting.store.prepare()
+    setting.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
+
+
+def finish(experiment: Experiment, missing: int = 0) -> tuple[dict[str, Any], str, MlflowClient]:
+    """Conclude an experiment; returns its summary, its remarks, and a client of its database."""
+    remarks = io.StringIO()
+    experiment.out.mkdir(parents=True, exist_ok=True)
+    tracker = start_tracking(experiment)
+    conclude(experiment, tracker, missing, 1.5, Console(file=remarks, width=80))
+    return json.loads((experiment.out / "summary.json").read_text()), remarks.getvalue(), MlflowClient(tracker.uri)
+
+
+def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = plan_run("mine", parse_config(content), tmp_path / "runs" / "mine")
+    for setting in experiment.all_settings():
+        sample(setting, experiment.plan.problems, setting.samples)
+    summary, remarks, client = finish(experiment, missing=10)
+    assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
+        ("greedy", 1),
+        ("gaussian sigma=0.4", 4),
+    ]
+    assert summary["trajectories_sampled_by_this_command"] == 10
+    assert summary["questions"] == 2
+    assert summary["task_fingerprint"] == experiment.plan.task_fingerprint
+    assert set(summary["versions"]) == {"latentswarm", "torch", "transformers", "ray"}
+    assert remarks == ""
+
+    output = capsys.readouterr().out
+    assert "gaussian sigma=0.4" in output
+    assert summary["mlflow"]["link"] in output
+    assert str(tmp_path / "runs" / "mine" / "curves.png") in output
+    assert {row.trial for row in read_curves_csv(experiment.out / "curves.csv")} == {"greedy", "gaussian sigma=0.4"}
+
+    [run] = client.search_runs([summary["mlflow"]["experiment_id"]])
+    assert run.info.run_name == "gaussian sigma=0.4"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["coverage"] == 0.5
+    assert run.data.params["sampler.sigma"] == "0.4"
+    assert run.data.params["latent_steps"] == "6"
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        file.name for file in experiment.out.iterdir()
+    }
+
+
+def test_a_sweep_that_was_stopped_early(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One trial complete, one stopped after two samples, one that never began."""
+    space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]
+    experiment = plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path / "mine")
+    for setting, samples in zip(experiment.all_settings(), (1, 4, 2, 0), strict=True):
+        if samples:
+            sample(setting, experiment.plan.problems, samples)
+    assert experiment.missing() == 2 * 2 + 2 * 4
+    summary, _, client = finish(experiment, missing=20)
+    assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
+        ("greedy", 1),
+        ("gaussian sigma=0.1", 4),
+        ("gaussian sigma=0.2", 2),
+    ]
+    assert summary["trajectories_sampled_by_this_command"] == 20 - 12
+    runs = {run.info.run_name: run for run in client.search_runs([summary["mlflow"]["experiment_id"]])}
+    assert set(runs) == {"mine", "greedy", *(f"gaussian sigma={sigma}" for sigma in (0.1, 0.2, 0.3))}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parent = runs["mine"]
+    assert all(
+        run.data.tags["mlflow.parentRunId"] == parent.info.run_id for name, run in runs.items() if name != "mine"
+    )
+    assert parent.data.tags["best.coverage"] == "gaussian sigma=0.1"
+    assert "sampler.kind" not in parent.data.params
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path) -> None:
+    """Error texts of libraries hold brackets, which must not be taken for the console's own marks."""
+    experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
+    for setting in experiment.all_settings():
+        sample(setting, experiment.plan.problems, setting.samples, error=ERROR)
+    summary, remarks, _ = finish(experiment)
+    assert [trial["errors"] for trial in summary["trials"]] == [1, 4]
+    lines = remarks.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == f"gaussian sigma=0.4: 4 of 8 trajectories failed and count as wrong; the first: {ERROR}"

@@ -1,0 +1,169 @@
+"""Reports: counts of everything that was sampled, failures included, and the files of a run directory."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from latent_core.tasks.base import Problem, Task
+from latent_core.trajectory import Trajectory
+from orchestrator.config import load_config, parse_config
+from orchestrator.curves import read_curves_csv
+from orchestrator.records import trajectory_table
+from orchestrator.report import all_rows, evaluate, write_files
+from orchestrator.setting import Setting
+from orchestrator.shards import Shard
+from orchestrator.store import SettingStore, TrajectorySpec
+
+TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
+Answer = Callable[[int, int], str | None]
+
+
+def setting_of(tmp_path: Path, kind: str = "gaussian", samples: int = 4) -> Setting:
+    name = "greedy" if kind == "none" else f"{kind} x=1"
+    store = SettingStore(str(tmp_path / "store"), TrajectorySpec("c", "t", {"kind": kind}, 2, 4, 0, "float32"))
+    store.prepare()
+    return Setting(name, kind, samples, tuple(n for n in (1, 2, 4) if n <= samples), store)
+
+
+def sample(setting: Setting, answer: Answer, samples: int | None = None) -> Setting:
+    """Store samples of all questions; the answer "error" stands for a failure."""
+    shard = Shard(0, 3, 0, samples or setting.samples)
+    rows = []
+    for index, problem in enumerate(TASK.problems):
+        for number in range(shard.samples):
+            given = answer(index, number)
+            if given == "error":
+                rows.append(Trajectory.failed(problem, number, f"RuntimeError: {problem.question_id}"))
+            else:
+                correct = problem.is_correct(given)
+                rows.append(
+                    Trajectory(problem.question_id, number, f"# {given}", given, correct, 2, 3, None, 10.0, 5.0, 0.5)
+                )
+    setting.store.write(shard, trajectory_table(rows, 0, shard.samples))
+    return setting
+
+
+def right(question: int, number: int) -> str:
+    return str(question)
+
+
+def mixed(question: int, number: int) -> str | None:
+    """Question 0 is right, question 1 wrong half of the time and unreadable otherwise, question 2 always fails."""
+    return ("0", "7" if number % 2 else None, "error")[question]
+
+
+def unreadable(question: int, number: int) -> None:
+    return None
+
+
+def failing(question: int, number: int) -> str:
+    return "error"
+
+
+def values(rows: list[Any]) -> dict[tuple[str, int], float]:
+    return {(row.aggregation, row.n): row.value for row in rows}
+
+
+def test_failures_and_unreadable_answers_count_as_wrong(tmp_path: Path) -> None:
+    result = evaluate(sample(setting_of(tmp_path), mixed), TASK)
+    assert list(values(result.rows).values()) == pytest.approx([1 / 3] * 6)
+    assert {key: result.summary[key] for key in ("samples", "trajectories", "errors", "unparsable")} == {
+        "samples": 4,
+        "trajectories": 12,
+        "errors": 4,
+        "unparsable": 2,
+    }
+    assert result.summary["first_error"] == "RuntimeError: q2"
+    assert result.summary["latent_steps"] == 8 * 2
+    assert result.summary["answer_tokens"] == 8 * 3
+    assert result.summary["device_seconds"] == pytest.approx(4.0)
+    assert result.summary["sampler"] == {"kind": "gaussian"}
+    assert result.summary["store"] == result.setting.store.spec.key
+    json.dumps(result.summary)
+
+
+def test_the_table_of_questions(tmp_path: Path) -> None:
+    result = evaluate(sample(setting_of(tmp_path), mixed), TASK)
+    table = result.questions
+    assert table["question_id"].tolist() == ["q0", "q1", "q2"]
+    assert set(table["trial"]) == {"gaussian x=1"}
+    assert table["samples"].tolist() == [4, 4, 4]
+    assert table["correct"].tolist() == [4, 0, 0]
+    assert table["distinct_answers"].tolist() == [1, 1, 0]
+    assert table["most_frequent_answer"].tolist()[:2] == ["0", "7"]
+    assert table["most_frequent_answer"].isna().tolist() == [False, False, True]
+    # A failure is not an answer that cannot be read, here as in the summary.
+    assert table["unparsable"].tolist() == [0, 2, 0]
+    assert table["unparsable"].sum() == result.summary["unparsable"]
+
+
+@pytest.mark.parametrize("answer", [unreadable, failing])
+@pytest.mark.parametrize("kind", ["gaussian", "none"])
+def test_not_a_single_answer_is_a_result_too(tmp_path: Path, kind: str, answer: Answer) -> None:
+    setting = sample(setting_of(tmp_path, kind, samples=1 if kind == "none" else 4), answer)
+    result = evaluate(setting, TASK)
+    assert set(values(result.rows).values()) == {0.0}
+    count = 3 * setting.samples
+    assert (result.summary["errors"], result.summary["unparsable"]) == ((count, 0) if answer is failing else (0, count))
+    assert result.questions["most_frequent_answer"].isna().all()
+
+
+def test_greedy_has_one_row(tmp_path: Path) -> None:
+    [row] = evaluate(sample(setting_of(tmp_path, "none", samples=1), right), TASK).rows
+    assert (row.trial, row.sampler, row.n, row.value) == ("greedy", "none", 1, 1.0)
+
+
+def test_a_greedy_trial_keeps_its_own_name(tmp_path: Path) -> None:
+    """In a sweep over latent_steps the sampler `none` is a trial like others, beside the greedy line."""
+    setting = setting_of(tmp_path, "none", samples=1)
+    trial = Setting("none latent_steps=2", "none", 1, (1,), setting.store)
+    assert {row.trial for row in evaluate(sample(trial, right), TASK).rows} == {"none latent_steps=2"}
+
+
+def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:
+    result = evaluate(sample(setting_of(tmp_path), right, samples=2), TASK)
+    found = values(result.rows)
+    assert result.summary["samples"] == 2
+    assert found["coverage", 2] == 1
+    assert math.isnan(found["coverage", 4])
+    assert math.isnan(found["majority_vote", 4])
+
+
+def test_guessing_stands_beside_where_the_task_knows_how(tmp_path: Path) -> None:
+    results = [evaluate(sample(setting_of(tmp_path), right), TASK)]
+    assert {row.trial for row in all_rows(results, TASK, (1, 2, 4))} == {"gaussian x=1"}
+    known = Task(TASK.name, TASK.problems, {"0": 0.5, "1": 0.5})
+    guesses = [row for row in all_rows(results, known, (1, 2)) if row.trial == "random_guess"]
+    assert [row.n for row in guesses] == [1, 2]
+    assert guesses[0].value == pytest.approx((0.5 + 0.5 + 0) / 3)
+
+
+def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
+    config = parse_config(
+        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
+    )
+    results = [
+        evaluate(sample(setting_of(tmp_path, "none", samples=1), right), TASK),
+        evaluate(sample(setting_of(tmp_path), mixed, samples=2), TASK),
+    ]
+    rows = all_rows(results, TASK, (1, 2, 4))
+    out = tmp_path / "out"
+    out.mkdir()
+    files = write_files(out, config, rows, results, {"task": "mine", "trials": [result.summary for result in results]})
+    assert sorted(file.name for file in out.iterdir()) == sorted(file.name for file in files)
+    assert all(file.stat().st_size > 0 for file in files)
+    assert load_config(out / "config.yaml") == config
+    read = read_curves_csv(out / "curves.csv")
+    assert len(read) == len(rows)
+    assert [row.n for row in read if math.isnan(row.value)] == [4, 4]
+    questions = pd.read_csv(out / "questions.csv")
+    assert questions["trial"].tolist() == ["greedy"] * 3 + ["gaussian x=1"] * 3
+    summary = json.loads((out / "summary.json").read_text())
+    assert [trial["trial"] for trial in summary["trials"]] == ["greedy", "gaussian x=1"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "gaussian x=1" in (out / "curves.html").read_text()

@@ -1,0 +1,46 @@
+"""Training recipes as the command line reads them; training itself is tested beside the trainer."""
+
+from pathlib import Path
+
+import pytest
+
+from latent_core.errors import UserError
+from orchestrator.train_reasoner import load_recipe
+
+RECIPE = str(Path(__file__).parents[3] / "tune_configs" / "train_tiny.yaml")
+
+
+def test_the_shipped_recipe_with_overrides() -> None:
+    recipe = load_recipe(RECIPE, ["seed=5", "architecture.width=64"])
+    assert (recipe.seed, recipe.architecture.width) == (5, 64)
+    assert recipe.architecture.layers == load_recipe(RECIPE).architecture.layers
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("architecture.witdh=64", "unknown key 'architecture.witdh': did you mean 'width'?"),
+        ("batch=3", "unknown key 'batch': did you mean 'batch_size'?"),
+        ("stages=[{name: x, thoughts: spoken}]", "stages.0.thoughts: input should be 'written' or 'latent'"),
+        ("stages=[]", "stages: tuple should have at least 1 item"),
+        ("seed=x", "seed: input should be a valid integer"),
+    ],
+)
+def test_a_wrong_recipe(override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(RECIPE, [override])
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_in_a_stage_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    stage = "{name: x, thoughts: latent, updates: 1, learning_rate: 0.1, final_learning_rate: 0.1, warmup_update: 3}"
+    file.write_text(f"stages: [{stage}]")
+    with pytest.raises(UserError, match=r"unknown key 'stages\.0\.warmup_update': did you mean 'warmup_updates'\?"):
+        load_recipe(str(file))
+
+
+def test_a_missing_recipe() -> None:
+    with pytest.raises(UserError, match=r"train_tny\.yaml: no such file; did you mean .*train_tiny\.yaml\?"):
+        load_recipe(RECIPE.replace("tiny", "tny"))

@@ -99,9 +99,10 @@ class Streams:
         Raises:
             ValueError: If step or site is out of range.
         """
-        largest = int(step.max()) if isinstance(step, Tensor) and step.numel() else step
-        if isinstance(largest, int) and not 0 <= largest < _MAX_STEP:
-            raise ValueError(f"step {largest} is outside [0, {_MAX_STEP})")
+        steps = [int(step.min()), int(step.max())] if isinstance(step, Tensor) and step.numel() else [step]
+        for one in steps:
+            if isinstance(one, int) and not 0 <= one < _MAX_STEP:
+                raise ValueError(f"step {one} is outside [0, {_MAX_STEP})")
         if not 0 <= site < _MAX_SITE:
             raise ValueError(f"site {site} is outside [0, {_MAX_SITE})")
         device = self.sample.device
@@ -135,7 +136,7 @@ class Streams:
         Returns:
             float32 [rows, count].
         """
-        threshold = round(drop_probability * 65536)
+        threshold = min(round(drop_probability * 65536), 65535)
         words = self.words(step, site, -(-count // 2))
         halves = torch.stack([words & 0xFFFF, words >> 16], dim=-1).flatten(1)[:, :count]
         return (halves >= threshold).float().mul_(65536 / (65536 - threshold))

@@ -17,12 +17,13 @@ def explain_validation_error(error: ValidationError, model: type[BaseModel], roo
     """Turn a pydantic error into one line that says what is wrong, where, and how to cure it.
 
     Args:
-        error: What validation raised; its first problem is explained and the others are counted.
+        error: What validation raised; one problem is explained, unknown keys first, and the others are counted.
         model: The model that was validated, for the names of known keys.
         root: Prefix of the keys in the message, such as "sampler".
         owner: Whose keys they are, appended to "unknown key", such as " of sampler 'gaussian'".
     """
-    problems = error.errors(include_url=False)
+    # A misspelt key often leaves another one missing: naming the misspelling cures both.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     path = [str(part) for part in first["loc"]]
     where = ".".join(([root] if root else []) + path)

@@ -15,7 +15,13 @@ _DEFAULT_OUT = Path("runs")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, further = parser.parse_known_args(arguments)
+    # argparse takes no more overrides once an option has followed them; a user may put them anywhere.
+    options.overrides += [text for text in further if not text.startswith("-")]
+    unknown = [text for text in further if text.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     console = make_console()
     try:
         options.command(options)

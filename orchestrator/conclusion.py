@@ -80,7 +80,10 @@ def _print_results(
         if result.summary["errors"]:
             console.print(
                 f"{result.setting.name}: {result.summary['errors']} of {result.summary['trajectories']} trajectories "
-                f"failed and count as wrong; the first: {result.summary['first_error']}"
+                f"failed and count as wrong; the first: {result.summary['first_error']}",
+                soft_wrap=True,
+                markup=False,
+                highlight=False,
             )
     lines: list[tuple[str, object]] = [
         ("picture", out / "curves.png"),

@@ -46,10 +46,11 @@ def evaluate(setting: Setting, task: Task) -> SettingResult:
     records = setting.store.read(len(problems), samples, _COLUMNS)
     outcomes = outcomes_from_records(records, reference_answers(problems))
     if setting.sampler == "none":
-        rows = [greedy_row(outcomes, records)]
+        rows = [greedy_row(outcomes, records, trial=setting.name)]
     else:
         rows = curve_rows(outcomes, records, setting.budgets, trial=setting.name, sampler=setting.sampler)
     failed = records["error"].notna()
+    unparsable = records["answer"].isna() & ~failed
     summary = {
         "trial": setting.name,
         "sampler": setting.store.spec.sampler,
@@ -57,19 +58,20 @@ def evaluate(setting: Setting, task: Task) -> SettingResult:
         "trajectories": len(records),
         "errors": int(failed.sum()),
         "first_error": next(iter(records.loc[failed, "error"]), None),
-        "unparsable": int((records["answer"].isna() & ~failed).sum()),
+        "unparsable": int(unparsable.sum()),
         "latent_steps": int(records["latent_steps"].sum()),
         "answer_tokens": int(records["answer_tokens"].sum()),
         "device_seconds": float(records["seconds"].sum()),
         "store": setting.store.spec.key,
     }
-    per_question = records.groupby("question_id", sort=False)
+    per_question = records.assign(failed=failed, unparsable=unparsable).groupby("question_id", sort=False)
     questions = pd.DataFrame(
         {
             "trial": setting.name,
             "samples": per_question.size(),
             "correct": per_question["correct"].sum(),
-            "unparsable": per_question["answer"].agg(lambda answers: int(answers.isna().sum())),
+            "errors": per_question["failed"].sum(),
+            "unparsable": per_question["unparsable"].sum(),
             "distinct_answers": per_question["answer"].nunique(),
             "most_frequent_answer": per_question["answer"].agg(_most_frequent),
         }

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +13,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 
+from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config import TrackingConfig
-from orchestrator.curves import CurveRow
+from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
 
 _UI_PORT = 5000
 _LONGEST_PARAM = 500
@@ -42,7 +44,8 @@ class Tracker:
         else:
             # A server decides for itself where artifacts go; a local database would put them below the current folder.
             artifacts = None if uri.startswith("http") else (out.absolute().parent / "mlartifacts").as_uri()
-            self.experiment_id = self._client.create_experiment(experiment, artifact_location=artifacts)
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            self.experiment_id = self._client.create_experiment(experiment, artifact_location=artifacts, tags=tags)
         self.parent_id: str | None = None
         self.children: dict[str, str] = {}
 
@@ -64,8 +67,19 @@ class Tracker:
 
     def log_curves(self, rows: Sequence[CurveRow]) -> None:
         """Log the final curves: each child's own, and on the parent the best one of every aggregation."""
+        budgets = sorted({row.n for row in rows})
         for name, run_id in self.children.items():
-            self._log(run_id, [point for row in rows if row.trial == name for point in _points(row)])
+            own = [row for row in rows if row.trial == name]
+            self._log(run_id, [point for row in own for point in _points(row)])
+            if name == GREEDY:
+                # All greedy samples are the same, so greedy decoding is a level line in every chart.
+                level = [
+                    replace(row, aggregation=aggregation, n=n)
+                    for row in own
+                    for aggregation in AGGREGATIONS
+                    for n in budgets
+                ]
+                self._log(run_id, [point for row in level for point in _points(row)])
         if self.parent_id is not None:
             best = best_trials(rows)
             chosen = [row for row in rows if best.get(row.aggregation) == row.trial or row.trial not in self.children]
@@ -130,7 +144,7 @@ def best_trials(rows: Sequence[CurveRow]) -> dict[str, str]:
     """Return, for each aggregation, the sampled trial with the highest value at its largest budget."""
     best: dict[str, CurveRow] = {}
     for row in rows:
-        if row.trial in ("greedy", "random_guess") or row.value != row.value:
+        if row.trial in (GREEDY, RANDOM_GUESS) or row.value != row.value:
             continue
         leader = best.get(row.aggregation)
         if leader is None or (row.n, row.value) > (leader.n, leader.value):

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
@@ -17,6 +19,7 @@ BUNDLED_PREFIX = "bundled:"
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
 _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
+_UNLIMITED = 1 << 60
 _HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
 
 
@@ -72,12 +75,13 @@ class Checkpoint:
             )
         if not any(directory.glob("*.safetensors")):
             raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
-        config = AutoConfig.from_pretrained(directory)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(directory)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"checkpoint {source}: its tokenizer cannot be loaded: {reason}") from error
+        _check_weight_files(source, directory)
+        config = _load(source, "config.json", AutoConfig.from_pretrained, directory)
+        tokenizer = _load(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
+        # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
+        tokenizer.model_max_length = _UNLIMITED
         ids = _special_ids(source, config, tokenizer, checkpoint_format)
         backbone = BACKBONES[config.model_type]
         return cls(source, directory, config, tokenizer, checkpoint_format, backbone, end_id=ids[1], latent_id=ids[2])
@@ -151,10 +155,30 @@ def _download(hub_id: str) -> Path:
 
 def _read_json(source: str, path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"checkpoint {source}: {path.name} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {source}: {path.name} holds no settings, but a {type(content).__name__}")
     return content
+
+
+def _check_weight_files(source: str, directory: Path) -> None:
+    """Read the headers of the weight files, which say whether they are whole."""
+    for path in sorted(directory.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"checkpoint {source}: the weights in {path.name} are damaged: {error}") from error
+
+
+def _load(source: str, what: str, load: Callable[[Path], Any], directory: Path) -> Any:
+    try:
+        return load(directory)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
 def _special_ids(

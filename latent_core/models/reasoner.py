@@ -51,12 +51,21 @@ class LatentReasoner:
         """
         checkpoint = Checkpoint.open(source)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.directory, dtype=dtype, attn_implementation=SHARED_PREFIX_ATTENTION, use_safetensors=True
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                checkpoint.directory,
+                dtype=dtype,
+                attn_implementation=SHARED_PREFIX_ATTENTION,
+                use_safetensors=True,
+                output_loading_info=True,
             )
         except (OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
+        model: PreTrainedModel = loaded[0]
+        if loaded[1]["missing_keys"]:
+            # The library would fill them with random numbers.
+            missing = sorted(loaded[1]["missing_keys"])
+            raise UserError(f"checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} other tensors")
         module: nn.Module = model
         module.to(device)
         return cls(checkpoint, model)

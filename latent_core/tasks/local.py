@@ -38,26 +38,39 @@ def _read_rows(file: Path) -> list[Any]:
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return _read_lines(file, text)
         rows = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"task.path {file}: not valid {file.suffix.lstrip('.').upper() or 'JSON'}: {error}") from error
     if not isinstance(rows, list):
         raise UserError(f"task.path {file}: expected a list of rows, found {type(rows).__name__}")
     return rows
 
 
+def _read_lines(file: Path, text: str) -> list[Any]:
+    rows = []
+    # Only a line feed ends a row: other separators may stand inside a text.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(f"task.path {file}: not valid JSONL: line {number}: {error}") from error
+    return rows
+
+
 def _problem(path: str, index: int, row: Any) -> Problem:
     if not isinstance(row, dict):
         raise UserError(f"task.path {path}: row {index} is not an object with `question` and `answer`")
-    for column in ("question", "answer"):
-        if not str(row.get(column) if row.get(column) is not None else "").strip():
+    columns = {name: str(value) for name, value in row.items() if value is not None}
+    columns["answer"] = columns.get("answer", "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
+    for name in ("question", "answer"):
+        if not columns.get(name, "").strip():
             found = ", ".join(row) or "no columns"
-            raise UserError(f"task.path {path}: row {index} lacks `{column}` (it has {found})")
-    answer = str(row["answer"]).rpartition(_GSM8K_ANSWER_MARK)[2].strip()
+            raise UserError(f"task.path {path}: row {index} lacks `{name}` (it has {found})")
     return Problem(
-        question_id=str(row.get("id", index)),
-        question=str(row["question"]),
-        answer=answer,
+        question_id=columns.get("id", str(index)),
+        question=columns["question"],
+        answer=columns["answer"],
         steps=tuple(str(step) for step in row.get("steps") or ()),
     )

@@ -80,6 +80,17 @@ def test_draws_do_not_depend_on_the_batch() -> None:
         assert torch.equal(Streams.for_questions(3, [question]).normal(2, 1, COUNT), together[row : row + 1])
 
 
+def test_taking_rows_takes_their_whole_address() -> None:
+    streams = replace(
+        Streams.for_questions(0, QUESTIONS), sample=torch.tensor([4, 5, 6]), rollout=torch.tensor([7, 8, 9])
+    )
+    taken = streams.take(torch.tensor([2, 2, 0]))
+    assert torch.equal(taken.key, streams.key[[2, 2, 0]])
+    assert taken.sample.tolist() == [6, 6, 4]
+    assert taken.rollout.tolist() == [9, 9, 7]
+    assert len(taken) == 3
+
+
 def test_a_step_per_row_equals_rows_drawn_at_their_steps() -> None:
     streams = Streams.for_questions(0, QUESTIONS)
     together = streams.words(torch.tensor([4, 1, 9]), 0, COUNT)

@@ -234,4 +234,4 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
 def test_a_configuration_does_not_change() -> None:
     config = parse_config(MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
-        config.seed = 2  # type: ignore[misc]
+        config.seed = 2

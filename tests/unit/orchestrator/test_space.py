@@ -18,15 +18,25 @@ def with_space(*grids: dict[str, Any], **others: Any) -> RunConfig:
     )
 
 
-def test_the_demo() -> None:
-    assert list(expand_space(load_config(ROOT / "tune_configs" / "demo.yaml"))) == [
-        "mc_dropout p=0.1",
+def test_grids_become_trials_in_their_order() -> None:
+    config = with_space(
+        {"sampler.kind": "mc_dropout", "sampler.p": [0.2, 0.1]},
+        {"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8], "sampler.relative": True},
+        {"sampler.kind": "answer_sampling", "sampler.temperature": [1.0]},
+    )
+    assert list(expand_space(config)) == [
         "mc_dropout p=0.2",
+        "mc_dropout p=0.1",
         "gaussian sigma=0.4 relative",
         "gaussian sigma=0.8 relative",
         # Its temperature is the default, which names leave out.
         "answer_sampling",
     ]
+
+
+def test_the_demo_compares_several_kinds_of_samplers() -> None:
+    trials = expand_space(load_config(ROOT / "tune_configs" / "demo.yaml"))
+    assert {"mc_dropout", "gaussian", "answer_sampling"} <= {trial.sampler.kind for trial in trials.values()}
 
 
 def test_a_grid_is_the_product_of_its_lists() -> None:

@@ -209,6 +209,15 @@ def test_selected_rows_go_on_as_they_would_have(engine_of: EngineOf, prompts: li
     assert torch.equal(engine.decode(part, 6, stop_at_end=False).token_ids, expected)
 
 
+def test_selected_completions_go_on_as_they_would_have(engine_of: EngineOf, prompts: list[list[int]]) -> None:
+    engine = engine_of(GAUSSIAN)
+    stored = latent_steps(engine, start(engine, prompts, range(2)), 1)
+    branched = engine.step(engine.branch(stored, 3))
+    rows = [1, 5, 8, 9, 12, 17, 19, 22]
+    part = engine.step(engine.select(branched, torch.tensor(rows)))
+    torch.testing.assert_close(part.latents, engine.step(branched).latents[rows], atol=1e-5, rtol=1e-5)
+
+
 def test_beam_search_is_a_walk_of_the_verbs(engine_of: EngineOf, prompts: list[list[int]]) -> None:
     """Branch, step, select one of each question, branch again: shapes and prompt sharing hold up."""
     engine = engine_of(GAUSSIAN)

@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check format lock tree clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -39,6 +39,9 @@ format: setup ## Format the code and mend what can be mended
 
 lock: setup ## Write the versions in .venv down as the reproducible set
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+tree: setup ## Write the README's file tree anew
+	$(BIN)/python docs/file_tree.py
 
 clean: ## Remove what the commands above have made, results in runs/ excepted
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

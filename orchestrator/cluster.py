@@ -89,7 +89,9 @@ def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
     config = plan.config
     local = not config.checkpoint.startswith(BUNDLED_PREFIX)
     source = str(plan.checkpoint.directory.absolute()) if local else config.checkpoint
-    spec = ActorSpec(ReasonerWorker, (source, config.dtype, config.actor.cpus), config.actor.cpus, config.actor.gpus)
+    device = "cuda" if config.actor.gpus > 0 else "cpu"
+    arguments = (source, config.dtype, config.actor.cpus, device)
+    spec = ActorSpec(ReasonerWorker, arguments, config.actor.cpus, config.actor.gpus)
     names = create_pool(f"reasoner-{plan.checkpoint.fingerprint[:8]}-{uuid.uuid4().hex[:6]}", spec, config.actors)
     try:
         yield tuple(names)

@@ -22,15 +22,20 @@ class ReasonerWorker:
     Calls may arrive in several threads: they compute one at a time, and those that wait are counted by `load`.
     """
 
-    def __init__(self, checkpoint: str, dtype: str, threads: int) -> None:
-        """Load the checkpoint onto the GPU that Ray assigned, or onto the CPU where it assigned none."""
+    def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
+        """Load the checkpoint.
+
+        Args:
+            checkpoint: A directory, a hub id, or "bundled:NAME".
+            dtype: Name of a precision in `DTYPES`.
+            threads: CPU threads.
+            device: "cpu", or "cuda" for the GPU that Ray makes visible to this actor.
+        """
         import torch
 
         from latent_core.models.reasoner import DTYPES, LatentReasoner
 
         torch.set_num_threads(threads)
-        # Ray hides the GPUs that are not this actor's, so a visible one is ours.
-        device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") and torch.cuda.is_available() else "cpu"
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._requests: set[int] = set()
         self._computing = threading.Lock()

@@ -41,6 +41,10 @@ def prepare(folder: Path, checkpoint: Path) -> None:
     shutil.copytree(checkpoint, plain)
     for file in (plain / "tokenizer.json", plain / "tokenizer_config.json"):
         file.write_text(file.read_text().replace("<|latent|>", "<|x|>"))
+    damaged = folder / "damaged"
+    shutil.copytree(checkpoint, damaged)
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
     (folder / "config.yaml").write_text(
         f"checkpoint: {checkpoint}\ntask: {{path: good.json}}\nbudgets: [1, 4]\n"
         "sampler: {kind: gaussian, sigma: 0.4}\n"
@@ -65,6 +69,7 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
     "unknown split": (["run", DEMO, "task.split=dev"], "unknown split 'dev'"),
     "missing checkpoint": (["run", "config.yaml", "checkpoint=./nowhere"], "no such directory"),
     "checkpoint without latent tokens": (["run", "config.yaml", "checkpoint=plain"], "lacks the latent tokens"),
+    "damaged weights": (["run", "config.yaml", "checkpoint=damaged"], "weights in model.safetensors are damaged"),
     "missing config": (["run", "confg.yaml"], "no such file; did you mean config.yaml?"),
     "broken config": (["run", "broken.yaml"], "not valid YAML"),
     "override without value": (["run", "config.yaml", "seed"], "expected key=value"),

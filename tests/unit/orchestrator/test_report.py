@@ -18,6 +18,7 @@ from orchestrator.report import all_rows, evaluate, write_files
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard
 from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.tables import render
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
 Answer = Callable[[int, int], str | None]
@@ -99,6 +100,7 @@ def test_the_table_of_questions(tmp_path: Path) -> None:
     assert table["most_frequent_answer"].isna().tolist() == [False, False, True]
     # A failure is not an answer that cannot be read, here as in the summary.
     assert table["unparsable"].tolist() == [0, 2, 0]
+    assert table["errors"].tolist() == [0, 0, 4]
     assert table["unparsable"].sum() == result.summary["unparsable"]
 
 
@@ -118,11 +120,15 @@ def test_greedy_has_one_row(tmp_path: Path) -> None:
     assert (row.trial, row.sampler, row.n, row.value) == ("greedy", "none", 1, 1.0)
 
 
-def test_a_greedy_trial_keeps_its_own_name(tmp_path: Path) -> None:
-    """In a sweep over latent_steps the sampler `none` is a trial like others, beside the greedy line."""
-    setting = setting_of(tmp_path, "none", samples=1)
-    trial = Setting("none latent_steps=2", "none", 1, (1,), setting.store)
-    assert {row.trial for row in evaluate(sample(trial, right), TASK).rows} == {"none latent_steps=2"}
+def test_a_trial_without_sampling_stands_beside_the_greedy_line(tmp_path: Path) -> None:
+    """In a sweep over latent_steps the sampler `none` is a trial like others: it must not pass for greedy decoding."""
+    greedy = evaluate(sample(setting_of(tmp_path / "greedy", "none", samples=1), unreadable), TASK)
+    setting = setting_of(tmp_path / "trial", "none", samples=1)
+    trial = evaluate(sample(Setting("none latent_steps=2", "none", 1, (1,), setting.store), right), TASK)
+    assert {row.trial for row in trial.rows} == {"none latent_steps=2"}
+    lines = {line.split("  ")[0]: line.split() for line in render([*greedy.rows, *trial.rows]).splitlines()}
+    assert lines["greedy"][-1] == "0.0"
+    assert lines["none latent_steps=2"][-1] == "100.0"
 
 
 def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:

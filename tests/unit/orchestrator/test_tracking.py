@@ -114,6 +114,16 @@ def test_the_parent_carries_the_best_curve_of_each_aggregation(tracker: Tracker)
     assert history(tracker, tracker.children["b"], "coverage") == [(1, 0.3), (2, 0.4)]
 
 
+def test_greedy_is_a_level_line_in_every_chart(tracker: Tracker) -> None:
+    tracker.start_parent("demo", {})
+    greedy, other = (tracker.start_child(name, {}) for name in ("greedy", "a"))
+    tracker.log_curves([*curve("greedy", 0.4, aggregation="greedy"), *curve("a", 0.1, 0.2, 0.3)])
+    for aggregation in ("coverage", "majority_vote"):
+        assert history(tracker, greedy, aggregation) == [(1, 0.4), (2, 0.4), (4, 0.4)]
+    assert history(tracker, greedy, "greedy") == [(1, 0.4)]
+    assert history(tracker, other, "coverage") == [(1, 0.1), (2, 0.2), (4, 0.3)]
+
+
 def test_more_points_than_one_request_takes(tracker: Tracker) -> None:
     child = tracker.start_child("a", {})
     rows = [CurveRow("a", "a", "coverage", n, 0.5, 0.4, 0.6, 1, 1.0) for n in range(1, 501)]

@@ -127,6 +127,14 @@ def test_a_directory_without_weights(copy: Copy) -> None:
     assert refusal(directory) == f"no .safetensors weights in {directory}"
 
 
+@pytest.mark.parametrize("kept", [0, 20, 5000])
+def test_damaged_weights_are_seen_before_anything_is_loaded(copy: Copy, kept: int) -> None:
+    directory = copy()
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    assert refusal(directory).startswith("the weights in model.safetensors are damaged: ")
+
+
 def test_a_tokenizer_without_latent_tokens(copy: Copy) -> None:
     directory = copy()
     tokenizer = directory / "tokenizer.json"

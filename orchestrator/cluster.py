@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,7 +13,6 @@ import ray.data
 from rich.console import Console
 
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import BUNDLED_PREFIX
 from orchestrator.config import RunConfig
 from orchestrator.plan import Plan
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
@@ -87,8 +87,9 @@ def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
     Yields their names at once: while the actors load, the stages that will call them can start.
     """
     config = plan.config
-    local = not config.checkpoint.startswith(BUNDLED_PREFIX)
-    source = str(plan.checkpoint.directory.absolute()) if local else config.checkpoint
+    # Actors have working directories of their own; a hub id or a bundled name means the same on every node.
+    local = Path(config.checkpoint).expanduser()
+    source = str(local.absolute()) if local.is_dir() else config.checkpoint
     device = "cuda" if config.actor.gpus > 0 else "cpu"
     arguments = (source, config.dtype, config.actor.cpus, device)
     spec = ActorSpec(ReasonerWorker, arguments, config.actor.cpus, config.actor.gpus)

@@ -15,9 +15,9 @@ from support import Command, WriteConfig, environment
 from orchestrator.config import RunConfig, parse_config
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    """One local cluster for the tests that use the pipeline directly."""
+    """A local cluster for a module of tests that use the pipeline directly; others start with no Ray in the process."""
     ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, namespace="latentswarm")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

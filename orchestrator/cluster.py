@@ -21,12 +21,14 @@ from workers.reasoner import ReasonerWorker
 _CPUS_FOR_STAGES = 1
 """Logical CPUs that have to stay free for the pipeline's tasks: with none left they would wait for ever."""
 _SMALLEST_LOCAL_CLUSTER = 4
-_COMPUTE_ENVIRONMENT = {
+_LOCAL_ENVIRONMENT = {
     # Waiting OpenMP threads must not spin on cores that other processes need.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Large tensors come from the heap instead of being mapped and unmapped at every operation.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    # Stages and trials are processes that mostly wait; Ray's default expects no more of them than cores, and warns.
+    "RAY_worker_maximum_startup_concurrency": "8",
 }
 """Inherited by all processes of a local cluster. Set for the cluster as a whole: an environment for single actors
 would cost each of them a process started from nothing."""
@@ -40,13 +42,15 @@ def connect(config: RunConfig, console: Console) -> None:
     """
     address = config.cluster.address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "namespace": NAMESPACE}
+    # With the default settings this says at every start that a new local cluster asks for a token.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     if address:
         try:
             ray.init(address=address, **quiet)
         except ConnectionError as error:
             raise UserError(f"cluster.address {address}: no Ray cluster answers there ({error})") from error
     else:
-        for name, value in _COMPUTE_ENVIRONMENT.items():
+        for name, value in _LOCAL_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # Logical CPUs only bound what is scheduled; too few of them and stages would wait for each other.
         cpus = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, _cpus_needed(config))

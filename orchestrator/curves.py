@@ -17,20 +17,6 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
 from latent_core.selection.intervals import bootstrap_interval
-from orchestrator.outcomes import outcomes_from_records
-
-__all__ = [
-    "COLUMNS",
-    "GREEDY",
-    "RANDOM_GUESS",
-    "CurveRow",
-    "curve_rows",
-    "greedy_row",
-    "guess_rows",
-    "outcomes_from_records",
-    "read_curves_csv",
-    "write_curves_csv",
-]
 
 GREEDY = "greedy"
 RANDOM_GUESS = "random_guess"
@@ -66,9 +52,41 @@ class CurveRow:
 COLUMNS = tuple(field.name for field in fields(CurveRow))
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Expected FLOPs of sampling a set of questions.
+
+    Attributes:
+        prompts: Reading every prompt once.
+        per_sample: One average trajectory of every question.
+    """
+
+    prompts: float = 0.0
+    per_sample: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.prompts + other.prompts, self.per_sample + other.per_sample)
+
+    def of(self, n: int) -> float:
+        """FLOPs of n samples of every question, prompts read once."""
+        return self.prompts + n * self.per_sample
+
+
+def cost_of(records: pd.DataFrame) -> Cost:
+    """Add up the cost of trajectories, from the columns question_id, flops, prompt_flops and error."""
+    # A row that failed may not know its cost, which then counts as nothing. Any other gap must show in the result.
+    costs = records[["flops", "prompt_flops"]].astype(np.float64)
+    costs = costs.mask(costs.isna().mul(records["error"].notna(), axis=0), 0.0)
+    if costs.isna().to_numpy().any():
+        return Cost(math.nan, math.nan)
+    by_question = costs.groupby(records["question_id"])
+    # Samples of a question share its prompt, so each repeats the one number, unless it failed before knowing it.
+    return Cost(float(by_question["prompt_flops"].max().sum()), float(by_question["flops"].mean().sum()))
+
+
 def curve_rows(
     outcomes: Outcomes,
-    records: pd.DataFrame,
+    cost: Cost,
     budgets: Sequence[int],
     *,
     trial: str,
@@ -79,8 +97,8 @@ def curve_rows(
     """Evaluate every aggregation at every budget.
 
     Args:
-        outcomes: What `outcomes_from_records` made of `records`.
-        records: The same trajectories, for their cost: columns question_id, flops, prompt_flops and error.
+        outcomes: What became of the trajectories.
+        cost: What they cost.
         budgets: Samples per question, each at least 1; one beyond what was sampled gives a row with NaN.
         trial: Name of the sampler setting.
         sampler: Name of the sampler.
@@ -90,16 +108,15 @@ def curve_rows(
     Returns:
         One row per aggregation and budget, in that order.
     """
-    prompt, per_sample = _cost(records)
     rows = []
     for aggregation in aggregations:
         for n in budgets:
             values = AGGREGATIONS[aggregation](outcomes, n)
-            rows.append(_row(trial, sampler, aggregation, n, values, prompt + n * per_sample, seed))
+            rows.append(_row(trial, sampler, aggregation, n, values, cost.of(n), seed))
     return rows
 
 
-def greedy_row(outcomes: Outcomes, records: pd.DataFrame, *, trial: str = GREEDY, seed: int = 0) -> CurveRow:
+def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY, seed: int = 0) -> CurveRow:
     """The accuracy of the model without any sampling, from one record per question.
 
     Raises:
@@ -107,8 +124,7 @@ def greedy_row(outcomes: Outcomes, records: pd.DataFrame, *, trial: str = GREEDY
     """
     if outcomes.samples != 1:
         raise ValueError(f"greedy decoding gives one sample per question, got {outcomes.samples}")
-    prompt, per_sample = _cost(records)
-    return _row(trial, "none", GREEDY, 1, coverage(outcomes, 1), prompt + per_sample, seed)
+    return _row(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1), seed)
 
 
 def guess_rows(
@@ -162,18 +178,6 @@ def read_curves_csv(path: Path) -> list[CurveRow]:
             return [_parse(line) for line in reader]
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}, line {reader.line_num}: not a row of curves ({error})") from error
-
-
-def _cost(records: pd.DataFrame) -> tuple[float, float]:
-    """FLOPs over all questions of reading the prompts once, and of the average trajectory of each question."""
-    # A row that failed may not know its cost, which then counts as nothing. Any other gap must show in the result.
-    costs = records[["flops", "prompt_flops"]].astype(np.float64)
-    costs = costs.mask(costs.isna().mul(records["error"].notna(), axis=0), 0.0)
-    if costs.isna().to_numpy().any():
-        return math.nan, math.nan
-    by_question = costs.groupby(records["question_id"])
-    # Samples of a question share its prompt, so each repeats the one number, unless it failed before knowing it.
-    return float(by_question["prompt_flops"].max().sum()), float(by_question["flops"].mean().sum())
 
 
 def _row(

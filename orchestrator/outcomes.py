@@ -1,6 +1,6 @@
 """From trajectory records to the dense arrays that the estimators read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,15 @@ def outcomes_from_records(records: pd.DataFrame, truths: Mapping[str, str]) -> O
             f"contradicts the reference {truths[questions[q]]!r} or another sample of the question"
         )
     return Outcomes(correct=correct, votes=votes, truth=truth)
+
+
+def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    """Put the outcomes of several sets of questions, sampled equally often, one after the other."""
+    return Outcomes(
+        correct=np.concatenate([part.correct for part in parts]),
+        votes=np.concatenate([part.votes for part in parts]),
+        truth=np.concatenate([part.truth for part in parts]),
+    )
 
 
 def _positions(records: pd.DataFrame, questions: list[str]) -> tuple[IntArray, IntArray]:

@@ -9,6 +9,7 @@ from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
 from latent_core.tasks.loading import load_task
 from orchestrator.config import RunConfig
+from orchestrator.curves import GREEDY
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
@@ -61,7 +62,7 @@ class Plan:
 
     def greedy(self) -> Setting:
         """Return the deterministic setting that every curve is compared with."""
-        return self.setting("greedy", parse_sampler({"kind": "none"}))
+        return self.setting(GREEDY, parse_sampler({"kind": "none"}))
 
     def missing(self, setting: Setting, samples: int | None = None) -> list[Shard]:
         """Return the shards that are still to be sampled for the first `samples` samples (default: all)."""

@@ -10,13 +10,15 @@ import pandas as pd
 
 from latent_core.tasks.base import Task
 from orchestrator.config import RunConfig, save_config
-from orchestrator.curves import CurveRow, curve_rows, greedy_row, guess_rows, outcomes_from_records, write_curves_csv
+from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
+from orchestrator.outcomes import join_outcomes, outcomes_from_records
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
-from orchestrator.results import CURVE_COLUMNS, reference_answers, sampled_so_far
+from orchestrator.results import CURVE_COLUMNS, blocks, reference_answers, sampled_so_far
 from orchestrator.setting import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
+_TOTALS = ["failed", "unparsable", "latent_steps", "answer_tokens", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -41,42 +43,52 @@ def evaluate(setting: Setting, task: Task) -> SettingResult:
 
     Budgets beyond what has been sampled, because the setting was stopped early, have the value NaN.
     """
-    problems = task.problems
-    samples = sampled_so_far(setting, len(problems))
-    records = setting.store.read(len(problems), samples, _COLUMNS)
-    outcomes = outcomes_from_records(records, reference_answers(problems))
-    if setting.sampler == "none":
-        rows = [greedy_row(outcomes, records, trial=setting.name)]
+    samples = sampled_so_far(setting, len(task.problems))
+    outcomes, questions, first_error = [], [], None
+    cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
+    for records, problems in blocks(setting, task.problems, samples, _COLUMNS):
+        outcomes.append(outcomes_from_records(records, reference_answers(problems)))
+        cost += cost_of(records)
+        failed = records["error"].notna()
+        records = records.assign(failed=failed, unparsable=records["answer"].isna() & ~failed)
+        questions.append(_per_question(records, setting.name))
+        totals = totals + records[_TOTALS].sum()
+        first_error = first_error or next(iter(records.loc[failed, "error"]), None)
+    joined = join_outcomes(outcomes)
+    if setting.name == GREEDY:
+        rows = [greedy_row(joined, cost)]
     else:
-        rows = curve_rows(outcomes, records, setting.budgets, trial=setting.name, sampler=setting.sampler)
-    failed = records["error"].notna()
-    unparsable = records["answer"].isna() & ~failed
+        rows = curve_rows(joined, cost, setting.budgets, trial=setting.name, sampler=setting.sampler)
     summary = {
         "trial": setting.name,
         "sampler": setting.store.spec.sampler,
         "samples": samples,
-        "trajectories": len(records),
-        "errors": int(failed.sum()),
-        "first_error": next(iter(records.loc[failed, "error"]), None),
-        "unparsable": int(unparsable.sum()),
-        "latent_steps": int(records["latent_steps"].sum()),
-        "answer_tokens": int(records["answer_tokens"].sum()),
-        "device_seconds": float(records["seconds"].sum()),
+        "trajectories": joined.correct.size,
+        "errors": int(totals["failed"]),
+        "first_error": first_error,
+        "unparsable": int(totals["unparsable"]),
+        "latent_steps": int(totals["latent_steps"]),
+        "answer_tokens": int(totals["answer_tokens"]),
+        "device_seconds": float(totals["seconds"]),
         "store": setting.store.spec.key,
     }
-    per_question = records.assign(failed=failed, unparsable=unparsable).groupby("question_id", sort=False)
-    questions = pd.DataFrame(
+    return SettingResult(setting, rows, summary, pd.concat(questions, ignore_index=True))
+
+
+def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
+    """Count what became of each question's samples."""
+    by_question = records.groupby("question_id", sort=False)
+    return pd.DataFrame(
         {
-            "trial": setting.name,
-            "samples": per_question.size(),
-            "correct": per_question["correct"].sum(),
-            "errors": per_question["failed"].sum(),
-            "unparsable": per_question["unparsable"].sum(),
-            "distinct_answers": per_question["answer"].nunique(),
-            "most_frequent_answer": per_question["answer"].agg(_most_frequent),
+            "trial": trial,
+            "samples": by_question.size(),
+            "correct": by_question["correct"].sum(),
+            "errors": by_question["failed"].sum(),
+            "unparsable": by_question["unparsable"].sum(),
+            "distinct_answers": by_question["answer"].nunique(),
+            "most_frequent_answer": by_question["answer"].agg(_most_frequent),
         }
     ).reset_index()
-    return SettingResult(setting, rows, summary, questions)
 
 
 def _most_frequent(answers: "pd.Series[Any]") -> Any:

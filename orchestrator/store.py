@@ -118,8 +118,10 @@ class SettingStore:
         pq.write_table(table, sink, compression="zstd")
         self._write_then_rename(f"{self.directory}/{shard.file_name(self.latents)}", sink.getvalue())
 
-    def read(self, questions: int, samples: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read the trajectories of the first `questions` questions and `samples` samples.
+    def read(
+        self, questions: int, samples: int, columns: Sequence[str] | None = None, first_question: int = 0
+    ) -> pd.DataFrame:
+        """Read the trajectories of questions `first_question`..`questions - 1` and of the first `samples` samples.
 
         Returns:
             One row per trajectory, each once, ordered by question index and sample index.
@@ -128,13 +130,15 @@ class SettingStore:
         filesystem, _ = self._filesystem()
         frames = []
         for shard, name in self._files():
-            if shard.first_question < questions and shard.first_sample < samples:
+            asked = shard.first_question < questions and shard.end_question > first_question
+            if asked and shard.first_sample < samples:
                 with filesystem.open_input_file(f"{self.directory}/{name}") as file:
                     frames.append(pq.read_table(file, columns=wanted).to_pandas())
         if not frames:
             return pd.DataFrame(columns=wanted)
         rows = pd.concat(frames, ignore_index=True)
-        rows = rows[(rows["question_index"] < questions) & (rows["sample_index"] < samples)]
+        asked_rows = rows["question_index"].between(first_question, questions - 1)
+        rows = rows[asked_rows & (rows["sample_index"] < samples)]
         # Two runs with different shard borders may have computed the same trajectory; both copies are equal.
         rows = rows.drop_duplicates(["question_index", "sample_index"])
         in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)

@@ -12,13 +12,14 @@ from latent_core.errors import UserError
 from orchestrator.curves import (
     COLUMNS,
     CurveRow,
+    cost_of,
     curve_rows,
     greedy_row,
     guess_rows,
-    outcomes_from_records,
     read_curves_csv,
     write_curves_csv,
 )
+from orchestrator.outcomes import outcomes_from_records
 
 TRUTHS = {"b": "7", "a": "3"}
 
@@ -104,7 +105,7 @@ def test_gaps_repetitions_and_strangers_are_named() -> None:
 
 def test_rows_hold_the_estimates_and_their_cost() -> None:
     records = make_records(ANSWERS)
-    rows = curve_rows(outcomes_from_records(records, TRUTHS), records, [1, 2, 8], trial="t", sampler="s")
+    rows = curve_rows(outcomes_from_records(records, TRUTHS), cost_of(records), [1, 2, 8], trial="t", sampler="s")
     assert [(row.aggregation, row.n) for row in rows] == [
         (aggregation, n) for aggregation in ("coverage", "majority_vote") for n in (1, 2, 8)
     ]
@@ -126,20 +127,22 @@ def test_a_failed_row_may_lack_its_cost_but_no_other() -> None:
     records = make_records(ANSWERS)
     outcomes = outcomes_from_records(records, TRUTHS)
     records.loc[0, ["flops", "prompt_flops"]] = np.nan
-    assert np.isnan(curve_rows(outcomes, records, [1], trial="t", sampler="s")[0].flops)
+    assert np.isnan(curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops)
     records["error"] = records["error"].astype(object)
     records.loc[0, "error"] = "lost"
-    assert curve_rows(outcomes, records, [1], trial="t", sampler="s")[0].flops == pytest.approx(200 + 70 / 4 + 20)
+    assert curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops == pytest.approx(
+        200 + 70 / 4 + 20
+    )
 
 
 def test_greedy_is_one_sample_without_a_sampler() -> None:
     records = make_records({"a": ["3"], "b": ["6"]})
-    row = greedy_row(outcomes_from_records(records, TRUTHS), records)
+    row = greedy_row(outcomes_from_records(records, TRUTHS), cost_of(records))
     assert (row.trial, row.sampler, row.aggregation, row.n, row.value) == ("greedy", "none", "greedy", 1, 0.5)
     assert (row.trajectories, row.flops) == (2, 220.0)
     many = make_records(ANSWERS)
     with pytest.raises(ValueError, match="one sample per question"):
-        greedy_row(outcomes_from_records(many, TRUTHS), many)
+        greedy_row(outcomes_from_records(many, TRUTHS), cost_of(many))
 
 
 def test_guesses_cost_nothing() -> None:

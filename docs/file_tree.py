@@ -20,6 +20,7 @@ _WITHOUT_WORDS_OF_THEIR_OWN = {
     "README.md": "This page.",
     "constraints.txt": "The versions that `make setup` installs.",
     "docs/curves.png": "The picture above.",
+    "docs/footguns.md": "What has bitten, and what to do about it.",
     "latent_core/bundled/coconut-tiny/": "The bundled reasoner: checkpoint, tokenizer and model card.",
     "pyproject.toml": "Dependencies, and the settings of ruff, mypy, pytest and the import check.",
     "tests/unit/": "One file per module, in the same folders.",

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from latent_core.errors import UserError
@@ -11,6 +11,7 @@ from orchestrator.progress import make_console
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _DEFAULT_OUT = Path("runs")
+_GOES_ON = "; what has been sampled is in the store, and the same command goes on from there"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,10 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"latentswarm: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
         return _USER_ERROR
     except KeyboardInterrupt:
-        console.print(
-            "latentswarm: interrupted; what has been sampled is in the store, and the same command goes on from there",
-            soft_wrap=True,
-        )
+        console.print(f"latentswarm: interrupted{options.after_interrupt}", soft_wrap=True)
         return _INTERRUPTED
     return 0
 
@@ -47,17 +45,23 @@ def _parser() -> argparse.ArgumentParser:
         ("sweep", _sweep, "run every setting of the config's search space with Ray Tune"),
     ):
         one = _add_command(commands, name, command, text)
+        one.set_defaults(after_interrupt=_GOES_ON)
         one.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
     _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
     return parser
 
 
-def _add_command(commands, name, command, text) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    one: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+def _add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    one = commands.add_parser(name, help=text, description=text)
     one.add_argument("config", metavar="CONFIG", help="YAML file")
     one.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file")
     one.add_argument("--out", type=Path, help=f"directory for the results (default: {_DEFAULT_OUT}/NAME of the config)")
-    one.set_defaults(command=command)
+    one.set_defaults(command=command, after_interrupt="")
     return one
 
 

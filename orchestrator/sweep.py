@@ -42,7 +42,9 @@ def tune_sampler(config: SweepConfig, out: Path) -> SampleSettings:
     """Return the function that samples settings as Tune trials."""
 
     def sample(session: Session, settings: Sequence[Setting]) -> None:
-        _fit(session, settings, config, out)
+        # A space of nothing but greedy decoding leaves no trial: that one is sampled for every sweep.
+        if settings:
+            _fit(session, settings, config, out)
 
     return sample
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -109,7 +111,9 @@ class Tracker:
         """Return the command that serves the UI, or None where a server is running already."""
         if self.uri.startswith("http"):
             return None
-        return f"mlflow server --backend-store-uri {self.uri} --port {_UI_PORT}"
+        # Without an activated environment the shell would not find the one that is installed beside this program.
+        mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
+        return f"{mlflow} server --backend-store-uri {self.uri} --port {_UI_PORT}"
 
     def ui_link(self) -> str:
         """Return the link that shows the curves of all children in one chart over N."""

@@ -1,5 +1,6 @@
 """Tracking against a real MLflow on a SQLite file."""
 
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
 

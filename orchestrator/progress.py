@@ -102,8 +102,13 @@ class ProgressDisplay:
                 stopping = self._stop.wait(_POLL_S)
                 try:
                     now = self._snapshot()
-                except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError):
-                    # The run itself reports what is wrong with the cluster; here there is just nothing to show.
+                except ray.exceptions.GetTimeoutError:
+                    # A busy machine answers late; there will be something to show the next time.
+                    if stopping:
+                        return
+                    continue
+                except ray.exceptions.RayError:
+                    # The run itself reports what is wrong with the cluster.
                     return
                 clock = time.monotonic()
                 meter.add(clock, now.done)

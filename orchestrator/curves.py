@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from latent_core.errors import UserError
-from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, coverage
+from latent_core.selection.aggregations import AGGREGATIONS, Outcomes
+from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
 from latent_core.selection.intervals import bootstrap_interval
 

@@ -180,7 +180,10 @@ def describe_progress(snapshot: Snapshot, total: int, rate: float) -> str:
     parts = [f"{rate:,.0f} rows/s", f"ETA {left / rate:,.0f} s" if rate > 0 else "ETA unknown"]
     if snapshot.errors:
         parts.append(f"{snapshot.errors} failed")
-    parts.append(" | ".join(snapshot.running) or "waiting for the actors")
+    if snapshot.running:
+        parts.append(" | ".join(snapshot.running))
+    elif snapshot.done == 0:
+        parts.append("waiting for the actors")
     return ", ".join(parts)
 
 

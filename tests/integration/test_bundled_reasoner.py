@@ -10,7 +10,9 @@ import pytest
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
-from latent_core.selection.aggregations import Outcomes, coverage, majority_vote
+from latent_core.selection.aggregations import Outcomes
+from latent_core.selection.aggregations.coverage import coverage
+from latent_core.selection.aggregations.majority_vote import majority_vote
 from latent_core.tasks.base import Task
 from latent_core.tasks.loading import load_task
 

@@ -119,7 +119,7 @@ def test_only_equality_of_codes_matters() -> None:
     np.testing.assert_allclose(majority_at_n(votes, truth, 4), majority_at_n(names[votes], names[truth], 4), atol=1e-6)
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS.values(), ids=AGGREGATIONS.keys())
+@pytest.mark.parametrize("aggregation", [AGGREGATIONS[name] for name in AGGREGATIONS], ids=list(AGGREGATIONS))
 def test_budgets_beyond_the_samples_are_unknown_and_below_one_refused(aggregation: Aggregation) -> None:
     votes, truth = random_votes(6, 4, 3, seed=6)
     outcomes = Outcomes(correct=votes == truth[:, None], votes=votes, truth=truth)

@@ -1,13 +1,10 @@
-"""The ways to turn n samples of a question into a result, by name.
-
-A new aggregation is one function of `Outcomes` and a budget, and its entry in `AGGREGATIONS`: curves, tables and
-plots take the names from there.
-"""
+"""What an aggregation is: a way to turn n samples of a question into a result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from latent_core.selection.estimators import BoolArray, FloatArray, IntArray, majority_at_n, pass_at_n
+from latent_core.registry import Registry
+from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +49,10 @@ class Outcomes:
 Aggregation = Callable[[Outcomes, int], FloatArray]
 """From outcomes and a budget n to a value in [0, 1] per question [Q]; NaN where n exceeds the samples."""
 
-
-def coverage(outcomes: Outcomes, n: int) -> FloatArray:
-    """Probability that one of n samples is right; at n = 1 the mean accuracy of a single sample."""
-    return pass_at_n(outcomes.correct, n)
+AGGREGATIONS: Registry[Aggregation] = Registry("aggregation", "latent_core.selection.aggregations")
+"""Aggregations by the name that curves, tables, plots and MLflow call them."""
 
 
-def majority_vote(outcomes: Outcomes, n: int) -> FloatArray:
-    """Probability that the most frequent answer among n samples is right, ties broken at random."""
-    return majority_at_n(outcomes.votes, outcomes.truth, n)
-
-
-AGGREGATIONS: dict[str, Aggregation] = {"coverage": coverage, "majority_vote": majority_vote}
+def register_aggregation(aggregation: Aggregation) -> Aggregation:
+    """Decorator that makes an aggregation available under its function's name."""
+    return AGGREGATIONS.register(aggregation.__name__, aggregation)

@@ -1,0 +1,12 @@
+"""What processes that only pass work on import: no torch, whose import would cost each of them seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["orchestrator.stages", "orchestrator.trial", "workers.reasoner", "workers.pool"])
+def test_waiting_processes_import_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,6 +19,10 @@ from transformers.cache_utils import Cache
 
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
+MIN_ROWS = 4
+"""Matrix products of fewer rows go through other kernels on CPUs, which round differently. Products whose number of
+rows depends on the batch are kept at least this large, so that a trajectory does not depend on its neighbours."""
+
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Takes the layer, the weights [rows, heads, queries, keys], and the absolute positions of the queries [rows, queries]
 and of the keys [rows, keys]; returns the weights."""
@@ -147,7 +151,7 @@ def _prefix_scores(query: Tensor, prefix: SharedPrefix, layer: int) -> Tensor:
     questions, kv_heads, padded, _ = keys.shape
     # All rows of a question become queries against its one copy of the prompt.
     stacked = query.reshape(questions, prefix.group, kv_heads, -1, head_size).transpose(1, 2)
-    scores = stacked.reshape(questions, kv_heads, -1, head_size) @ keys.transpose(-1, -2)
+    scores = _product(stacked.reshape(questions, kv_heads, -1, head_size), keys.transpose(-1, -2))
     padding = torch.arange(padded, device=query.device) >= prefix.lengths[:, None]
     scores = scores.masked_fill(padding[:, None, None, :], float("-inf"))
     scores = scores.reshape(questions, kv_heads, prefix.group, -1, padded).transpose(1, 2)
@@ -159,9 +163,17 @@ def _weighted_prefix_values(weights: Tensor, prefix: SharedPrefix, layer: int) -
     values = prefix.values[layer]
     questions, kv_heads, _, head_size = values.shape
     stacked = weights.reshape(questions, prefix.group, kv_heads, -1, padded).transpose(1, 2)
-    output = stacked.reshape(questions, kv_heads, -1, padded) @ values
+    output = _product(stacked.reshape(questions, kv_heads, -1, padded), values)
     output = output.reshape(questions, kv_heads, prefix.group, -1, head_size).transpose(1, 2)
     return output.reshape(rows, heads, queries, head_size)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply matrices, the left one filled up to `MIN_ROWS` rows."""
+    rows = left.shape[-2]
+    if rows >= MIN_ROWS:
+        return left @ right
+    return (nn.functional.pad(left, (0, 0, 0, MIN_ROWS - rows)) @ right)[..., :rows, :]
 
 
 def _positions(

@@ -7,15 +7,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.attention import MIN_ROWS, SharedPrefix
 from latent_core.engine.state import RolloutState, even_selection
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
-
-MIN_ROWS = 4
-"""Matrix products of fewer rows go through other kernels on CPUs, which round differently. Batches are kept at least
-this large, so that a trajectory does not depend on how many others are computed with it."""
 
 _PROMPT_MULTIPLE = 32
 """Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latent_core.engine.rollout import MIN_ROWS, RolloutEngine, padded_length
+from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.rollout import RolloutEngine, padded_length
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.answers import canonical_answer

@@ -1,5 +1,6 @@
 """Whole trajectories: what is recorded, and that it does not depend on the batch it was sampled in."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from latent_core.randomness import Streams
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.answers import canonical_answer
 from latent_core.tasks.base import Problem
+from latent_core.tasks.loading import load_task
 from latent_core.trajectory import Trajectory
 
 STEPS, TOKENS, SEED = 3, 6, 1
@@ -213,3 +215,18 @@ def test_a_row_that_breaks_is_an_error_and_nothing_else_changes(
     assert (broken.answer, broken.correct, broken.latents) == (None, False, None)
     healthy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
     assert_same(rows[:4] + rows[5:], healthy[:4] + healthy[5:])
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+def test_neighbours_do_not_change_how_a_trajectory_is_rounded(samples: int) -> None:
+    """Latents as large as a trained model's, whose rounding differences six steps would amplify."""
+    trained = LatentReasoner.from_pretrained("bundled:coconut-tiny")
+    problems = load_task(name="word_problems").problems[:7]
+    sampler = parse_sampler({"kind": "gaussian", "sigma": 0.4, "relative": True})
+
+    def latents(block: Sequence[Problem]) -> list[Any]:
+        rows = sample_trajectories(trained, sampler, block, range(samples), latent_steps=6, answer_tokens=4, seed=0)
+        return [row.latents for row in rows]
+
+    alone = [row for problem in problems for row in latents([problem])]
+    np.testing.assert_allclose(latents(problems), alone, atol=1e-6, rtol=0)

@@ -21,7 +21,8 @@ SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
 MIN_ROWS = 4
 """Matrix products of fewer rows go through other kernels on CPUs, which round differently. Products whose number of
-rows depends on the batch are kept at least this large, so that a trajectory does not depend on its neighbours."""
+rows depends on the batch are kept at least this large, so that a trajectory does not depend on its neighbours: not in
+a single bit with one thread, and up to rounding with several, which cut matrices at places of their own."""
 
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Takes the layer, the weights [rows, heads, queries, keys], and the absolute positions of the queries [rows, queries]

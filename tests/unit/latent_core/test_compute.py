@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, DynamicCache, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
 
 from latent_core.compute import FlopModel
+from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine, padded_length
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
@@ -97,9 +98,9 @@ def test_feedback_head(model: PreTrainedModel) -> None:
     assert FlopModel.of(model).per_feedback == 0
 
 
-@pytest.mark.parametrize("samples", [1, 5])
+@pytest.mark.parametrize("samples", [MIN_ROWS, 5])
 def test_trajectories_of_the_engine(tiny_reasoner: LatentReasoner, samples: int) -> None:
-    """What is recorded for a rollout is what the engine computes behind a prompt that needs no padding."""
+    """What is recorded for a rollout is what the engine computes where neither prompt nor rows need padding."""
     prompt, steps, tokens = [1 + index % 8 for index in range(padded_length(1))], 4, 6
     engine = RolloutEngine(tiny_reasoner, parse_sampler({"kind": "none"}))
     state = engine.start([prompt], ["q"], 0, range(samples))

@@ -56,7 +56,7 @@ def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], pd.DataFrame]:
+def reference(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunConfig], pd.DataFrame]:
     """The undisturbed run: blocks of 8 questions, one actor, all samples at once; per sampler setting, once."""
     known: dict[str, pd.DataFrame] = {}
 
@@ -67,7 +67,7 @@ def reference(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Call
             known[key] = sample(config.model_copy(update={"store": store, "micro_batch": 8, "actors": 1}))
         return known[key]
 
-    return of  # type: ignore[return-value]
+    return of
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a rollout costs: floating-point operations, counted from the shapes that are computed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -28,15 +29,24 @@ class FlopModel:
     @classmethod
     def of(cls, model: PreTrainedModel, feedback: nn.Module | None = None) -> "FlopModel":
         """Read the shapes off a causal language model and its feedback head."""
-        config = model.config
-        heads = config.num_attention_heads
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
         head = model.get_output_embeddings()
-        return cls(
-            per_token=_projection_flops(model.base_model),
-            per_token_and_key=4.0 * config.num_hidden_layers * heads * head_size,
+        backbone: Any = model.base_model
+        return replace(
+            cls.of_backbone(backbone),
             per_logits=2.0 * head.weight.numel() if head is not None else 0.0,
             per_feedback=_projection_flops(feedback) if feedback is not None else 0.0,
+        )
+
+    @classmethod
+    def of_backbone(cls, backbone: PreTrainedModel) -> "FlopModel":
+        """Read the shapes off a model without an output head."""
+        config = backbone.config
+        heads = config.num_attention_heads
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return cls(
+            per_token=_projection_flops(backbone),
+            per_token_and_key=4.0 * config.num_hidden_layers * heads * head_size,
+            per_logits=0.0,
         )
 
     def prompt(self, tokens: int) -> float:

@@ -25,6 +25,7 @@ class Trajectory:
         correct: Whether the answer is right; an answer that cannot be read is wrong.
         latent_steps: Latent vectors fed back.
         answer_tokens: Answer tokens written, the end-of-text token included.
+        answer_ids: Their ids.
         latents: The fed-back vectors, float32 [latent_steps, hidden size]; None for a failed row, or where they are
             not kept.
         prompt_flops: FLOPs of reading the prompt where all samples of the question share it, else 0.
@@ -40,6 +41,7 @@ class Trajectory:
     correct: bool
     latent_steps: int
     answer_tokens: int
+    answer_ids: tuple[int, ...]
     latents: FloatArray | None
     prompt_flops: float
     flops: float
@@ -49,4 +51,4 @@ class Trajectory:
     @classmethod
     def failed(cls, problem: Problem, sample_index: int, error: str) -> "Trajectory":
         """Return the record of a trajectory that could not be computed: wrong, without a vote, and counted."""
-        return cls(problem.question_id, sample_index, "", None, False, 0, 0, None, 0.0, 0.0, 0.0, error)
+        return cls(problem.question_id, sample_index, "", None, False, 0, 0, (), None, 0.0, 0.0, 0.0, error)

@@ -8,13 +8,11 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from latent_core.engine.attention import MIN_ROWS, SharedPrefix
+from latent_core.engine.prompts import right_padded
 from latent_core.engine.state import RolloutState, even_selection
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
-
-_PROMPT_MULTIPLE = 32
-"""Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""
 
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
@@ -75,7 +73,10 @@ class RolloutEngine:
             index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
             source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
             streams = replace(streams.take(source), sample=index)
-        tokens, lengths = self._right_padded(rows)
+        checkpoint = self.reasoner.checkpoint
+        tokens, lengths = right_padded(
+            rows, self.reasoner.end_of_text_id, checkpoint.context_length, self.reasoner.device
+        )
         cache = DynamicCache()
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(rows), -1)
         perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
@@ -111,10 +112,19 @@ class RolloutEngine:
     @torch.inference_mode()
     def step(self, state: RolloutState) -> RolloutState:
         """Take one latent step: perturb the latent, feed it back, append to the tail."""
+        return self.feed(state, self.propose(state))
+
+    @torch.inference_mode()
+    def propose(self, state: RolloutState) -> Tensor:
+        """Return the perturbed vectors that the next step feeds back, [rows, hidden size]: the first half of `step`."""
         step = state.latents.shape[1] + 1
-        latent = self.sampler.perturb_latent(self.reasoner.feed_back(state.hidden), state.streams, step)
-        state = self._feed(state, latent, Phase.LATENT, step)
-        return replace(state, latents=torch.cat([state.latents, latent[:, None]], dim=1))
+        return self.sampler.perturb_latent(self.reasoner.feed_back(state.hidden), state.streams, step)
+
+    @torch.inference_mode()
+    def feed(self, state: RolloutState, latents: Tensor) -> RolloutState:
+        """Feed vectors [rows, hidden size] back and append to the tail: the second half of `step`."""
+        state = self._feed(state, latents, Phase.LATENT, state.latents.shape[1] + 1)
+        return replace(state, latents=torch.cat([state.latents, latents[:, None]], dim=1))
 
     @torch.inference_mode()
     def decode(
@@ -169,17 +179,3 @@ class RolloutEngine:
             perturbation=self.sampler.perturbation(phase, state.streams, step),
         )
         return replace(state, tail=tail, hidden=hidden[:, 0])
-
-    def _right_padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return ids [rows, padded length] and lengths [rows]; causal attention never looks at right padding."""
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        padded = min(padded_length(int(lengths.max())), self.reasoner.checkpoint.context_length)
-        tokens = torch.full((len(prompts), padded), self.reasoner.end_of_text_id)
-        for row, prompt in enumerate(prompts):
-            tokens[row, : len(prompt)] = torch.tensor(prompt)
-        return tokens.to(self.reasoner.device), lengths.to(self.reasoner.device)
-
-
-def padded_length(tokens: int) -> int:
-    """Return the length in tokens that a prompt is padded to."""
-    return -(-tokens // _PROMPT_MULTIPLE) * _PROMPT_MULTIPLE

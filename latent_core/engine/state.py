@@ -1,19 +1,17 @@
 """The state of a rollout: a batch of partial latent trajectories."""
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.rows import SharedPromptRows, check_branches
 from latent_core.randomness import Streams
 
 
 @dataclass(frozen=True)
-class RolloutState:
+class RolloutState(SharedPromptRows):
     """B questions with G rows each, ordered question by question. Verbs return new states and leave old ones usable.
 
     Attributes:
@@ -24,41 +22,9 @@ class RolloutState:
         streams: The random streams of the rows.
     """
 
-    prefix: SharedPrefix
-    tail: DynamicCache
     hidden: Tensor
     latents: Tensor
     streams: Streams
-
-    @property
-    def rows(self) -> int:
-        """B * G, the number of rows."""
-        return int(self.hidden.shape[0])
-
-    @property
-    def questions(self) -> int:
-        """B, the number of prompts."""
-        return len(self.prefix.lengths)
-
-    @property
-    def group(self) -> int:
-        """G, the rows per prompt."""
-        return self.prefix.group
-
-    @property
-    def tail_length(self) -> int:
-        """Positions behind the prompt that have been computed."""
-        return int(self.tail.get_seq_length())
-
-    def next_positions(self) -> Tensor:
-        """Return the absolute position of each row's next input, int64 [rows, 1]."""
-        return (self.prefix.row_lengths() + self.tail_length)[:, None]
-
-    def copy_tail(self) -> DynamicCache:
-        """Return a cache that can grow without changing this state; nothing is copied until it does."""
-        tail = copy.copy(self.tail)
-        tail.layers = [copy.copy(layer) for layer in self.tail.layers]
-        return tail
 
     def branch(self, n: int, first: int = 0) -> Self:
         """Turn every row into n rows that differ from here on.
@@ -69,13 +35,9 @@ class RolloutState:
         Raises:
             ValueError: If n < 1, or if rows that have been branched into samples before t = 0 are branched again.
         """
-        if n < 1:
-            raise ValueError(f"cannot branch into {n} rows")
-        tail = self.copy_tail()
-        tail.batch_repeat_interleave(n)
+        check_branches(n)
         index = torch.arange(first, first + n, device=self.hidden.device).repeat(self.rows)
-        source = torch.arange(self.rows, device=self.hidden.device).repeat_interleave(n)
-        streams = self.streams.take(source)
+        streams = self.streams.take(self._source_rows(n))
         if self.latents.shape[1] > 0:
             # Completion 0 must not repeat the draws of the trajectory that it leaves, whose rollout index is 0.
             streams = replace(streams, rollout=index + 1)
@@ -83,9 +45,19 @@ class RolloutState:
             streams = replace(streams, sample=streams.sample + index)
         else:
             raise ValueError("the prompt has been branched into samples already; branch again after a latent step")
+        return self.spread(n, streams)
+
+    def spread(self, n: int, streams: Streams) -> Self:
+        """Turn every row into n rows that go on with the given streams, one per new row.
+
+        Raises:
+            ValueError: If n < 1.
+        """
+        prefix, tail = self.repeated(n)
+        source = self._source_rows(n)
         return replace(
             self,
-            prefix=self.prefix.regroup(self.group * n),
+            prefix=prefix,
             tail=tail,
             hidden=self.hidden[source],
             latents=self.latents[source],
@@ -93,23 +65,11 @@ class RolloutState:
         )
 
     def select(self, rows: Tensor) -> Self:
-        """Keep some rows, in the given order.
-
-        Args:
-            rows: Row indices, int64 [n], question by question, the same number for every question that is kept;
-                a row may be kept more than once.
-
-        Raises:
-            ValueError: If questions keep different numbers of rows, or rows are not ordered by question.
-        """
-        questions, counts = torch.unique_consecutive(rows // self.group, return_counts=True)
-        if len(rows) == 0 or bool((counts != counts[0]).any()) or len(questions.unique()) != len(questions):
-            raise ValueError("select needs the same number of rows for every kept question, ordered by question")
-        tail = self.copy_tail()
-        tail.batch_select_indices(rows)
+        """Keep some rows, in the given order. See `SharedPromptRows.taken`."""
+        prefix, tail = self.taken(rows)
         return replace(
             self,
-            prefix=self.prefix.take(questions, int(counts[0])),
+            prefix=prefix,
             tail=tail,
             hidden=self.hidden[rows],
             latents=self.latents[rows],

@@ -1,26 +1,17 @@
 """Find a checkpoint and learn everything about it that needs no weights in memory."""
 
-import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
 from latent_core.models.backbones import BACKBONES, Backbone
+from latent_core.models.files import check_weight_files, fingerprint, load_part, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
 
-BUNDLED_PREFIX = "bundled:"
-_BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
-_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
-_TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
 _UNLIMITED = 1 << 60
-_HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
 
 
 @dataclass(frozen=True)
@@ -57,8 +48,8 @@ class Checkpoint:
         Raises:
             UserError: If there is no such checkpoint, or it is not a latent reasoner that can be run.
         """
-        directory = _locate(source)
-        raw = _read_json(source, directory / "config.json")
+        directory = locate(source)
+        raw = read_json(source, directory / "config.json")
         architectures = raw.get("architectures") or []
         architecture = next((name for name in architectures if name in FORMATS), None)
         if architecture is None:
@@ -73,11 +64,9 @@ class Checkpoint:
                 f"checkpoint {source}: model_type {raw.get('model_type')!r} in config.json is not supported; "
                 f"known: {', '.join(BACKBONES)}"
             )
-        if not any(directory.glob("*.safetensors")):
-            raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
-        _check_weight_files(source, directory)
-        config = _load(source, "config.json", AutoConfig.from_pretrained, directory)
-        tokenizer = _load(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
+        check_weight_files(source, directory)
+        config = load_part(source, "config.json", AutoConfig.from_pretrained, directory)
+        tokenizer = load_part(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
         if tokenizer.eos_token_id is None:
             raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
@@ -89,19 +78,17 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
-        digest = hashlib.blake2b(digest_size=8)
-        patterns = ("config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
-        for path in sorted({path for pattern in patterns for path in self.directory.glob(pattern)}):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 22):
-                    digest.update(chunk)
-        return digest.hexdigest()
+        return fingerprint(self.directory)
 
     @property
     def context_length(self) -> int:
         """Positions that the model has, in tokens."""
         return int(self.config.max_position_embeddings)
+
+    @property
+    def latent_steps(self) -> int:
+        """T, the number of latent steps: the checkpoint's own, else the published one of its format."""
+        return int(getattr(self.config, "latent_steps", None) or self.format.latent_steps)
 
     def prompt_ids(self, question: str) -> list[int]:
         """Tokenize a question's prompt; nothing is added to what the format's template says."""
@@ -121,64 +108,6 @@ class Checkpoint:
                 f"{answer_tokens} answer tokens = {needed}, but {self.source} has a context of {self.context_length}; "
                 "shorten or drop the question, or lower answer_tokens"
             )
-
-
-def _locate(source: str) -> Path:
-    if source.startswith(BUNDLED_PREFIX):
-        directory = _BUNDLED_ROOT / source.removeprefix(BUNDLED_PREFIX)
-        if not (directory / "config.json").is_file():
-            names = sorted(BUNDLED_PREFIX + path.parent.name for path in _BUNDLED_ROOT.glob("*/config.json"))
-            raise UserError(f"checkpoint {source}: not bundled; bundled are {', '.join(names)}")
-        return directory
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"checkpoint {source}: the directory has no config.json")
-        return path
-    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
-        raise UserError(f"checkpoint {source}: no such directory, and not a hub id (owner/name) or bundled:NAME")
-    return _download(source)
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_PATTERNS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"checkpoint {hub_id}: no such directory, and the hub did not give it ({type(error).__name__}); where the "
-            f"network is, run `hf download {hub_id}`, or name a local directory"
-        ) from error
-
-
-def _read_json(source: str, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"checkpoint {source}: {path.name} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"checkpoint {source}: {path.name} holds no settings, but a {type(content).__name__}")
-    return content
-
-
-def _check_weight_files(source: str, directory: Path) -> None:
-    """Read the headers of the weight files, which say whether they are whole."""
-    for path in sorted(directory.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"checkpoint {source}: the weights in {path.name} are damaged: {error}") from error
-
-
-def _load(source: str, what: str, load: Callable[[Path], Any], directory: Path) -> Any:
-    try:
-        return load(directory)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
 def _special_ids(

@@ -82,6 +82,11 @@ class Sampler(Settings):
         return False
 
     @property
+    def perturbs_forward(self) -> bool:
+        """Whether it acts inside the forward passes of latent steps, so that it first shows in the next latent."""
+        return False
+
+    @property
     def deterministic(self) -> bool:
         """Whether all samples of a question are the same."""
         return False

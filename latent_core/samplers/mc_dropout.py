@@ -43,6 +43,11 @@ class MonteCarloDropout(Sampler):
         return Phase.PROMPT in self.scope and self.p > 0.0
 
     @property
+    def perturbs_forward(self) -> bool:
+        """Whether the latent steps are in scope."""
+        return Phase.LATENT in self.scope and self.p > 0.0
+
+    @property
     def deterministic(self) -> bool:
         """True where nothing is ever dropped."""
         return self.p == 0.0

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, DynamicCache, GPT2LMHeadModel, Ll
 
 from latent_core.compute import FlopModel
 from latent_core.engine.attention import MIN_ROWS
-from latent_core.engine.rollout import RolloutEngine, padded_length
+from latent_core.engine.prompts import padded_length
+from latent_core.engine.rollout import RolloutEngine
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 

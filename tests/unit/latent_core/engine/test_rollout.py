@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from latent_core.engine.rollout import Answers, RolloutEngine, padded_length
+from latent_core.engine.prompts import padded_length
+from latent_core.engine.rollout import Answers, RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams

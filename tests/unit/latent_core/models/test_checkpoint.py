@@ -17,6 +17,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.training.tokenizer import LATENT, build_tokenizer
 
 Copy = Callable[[], Path]
+BUNDLED = Path(__file__).parents[4] / "latent_core" / "bundled"
 
 
 @pytest.fixture
@@ -77,7 +78,9 @@ def test_a_directory_that_is_missing(source: str) -> None:
 
 
 def test_an_unknown_bundled_name() -> None:
-    assert refusal("bundled:coconut-tin") == "not bundled; bundled are bundled:coconut-tiny"
+    names = ", ".join(f"bundled:{path.parent.name}" for path in sorted(BUNDLED.glob("*/config.json")))
+    assert "bundled:coconut-tiny" in names
+    assert refusal("bundled:coconut-tin") == f"not bundled; bundled are {names}"
 
 
 def test_a_directory_without_config(copy: Copy) -> None:

@@ -1,0 +1,111 @@
+"""The files of a checkpoint: found, downloaded, checked and fingerprinted, whatever model they hold."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from latent_core.errors import UserError
+
+BUNDLED_PREFIX = "bundled:"
+_BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
+_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
+_TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
+_HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
+
+
+def locate(source: str) -> Path:
+    """Return the directory of a checkpoint, downloading it if needed.
+
+    Args:
+        source: A directory, a Hugging Face hub id, or "bundled:NAME".
+
+    Raises:
+        UserError: If there is no such checkpoint.
+    """
+    if source.startswith(BUNDLED_PREFIX):
+        directory = _BUNDLED_ROOT / source.removeprefix(BUNDLED_PREFIX)
+        if not (directory / "config.json").is_file():
+            names = sorted(BUNDLED_PREFIX + path.parent.name for path in _BUNDLED_ROOT.glob("*/config.json"))
+            raise UserError(f"checkpoint {source}: not bundled; bundled are {', '.join(names)}")
+        return directory
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"checkpoint {source}: the directory has no config.json")
+        return path
+    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
+        raise UserError(f"checkpoint {source}: no such directory, and not a hub id (owner/name) or bundled:NAME")
+    return _download(source)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_PATTERNS)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"checkpoint {hub_id}: no such directory, and the hub did not give it ({type(error).__name__}); where the "
+            f"network is, run `hf download {hub_id}`, or name a local directory"
+        ) from error
+
+
+def read_json(source: str, path: Path) -> dict[str, Any]:
+    """Read a file that holds settings.
+
+    Raises:
+        UserError: If it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"checkpoint {source}: {path.name} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {source}: {path.name} holds no settings, but a {type(content).__name__}")
+    return content
+
+
+def check_weight_files(source: str, directory: Path) -> None:
+    """Read the headers of the weight files, which say whether they are whole.
+
+    Raises:
+        UserError: If there are no weights, or a file is damaged.
+    """
+    if not any(directory.glob("*.safetensors")):
+        raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
+    for path in sorted(directory.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"checkpoint {source}: the weights in {path.name} are damaged: {error}") from error
+
+
+def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Path) -> Any:
+    """Call a library's loading function on the directory.
+
+    Raises:
+        UserError: If it fails; `what` names what was loaded.
+    """
+    try:
+        return load(directory)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
+
+
+def fingerprint(directory: Path, further: tuple[str, ...] = ()) -> str:
+    """Hash configuration, tokenizer, weights and further files: 16 hexadecimal digits, the same wherever they are."""
+    digest = hashlib.blake2b(digest_size=8)
+    patterns = ("config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *further)
+    for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()

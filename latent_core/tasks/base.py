@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from latent_core.tasks.answers import canonical_answer
+from latent_core.tasks.grading import GRADERS, NUMERIC
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,22 @@ class Problem:
         question: The text that goes into the prompt.
         answer: The reference answer as the data set spells it.
         steps: The reference reasoning steps, possibly empty.
+        grader: Name of the grader that reads and judges answers.
     """
 
     question_id: str
     question: str
     answer: str
     steps: tuple[str, ...] = ()
+    grader: str = NUMERIC
+
+    def canonical(self, text: str | None) -> str | None:
+        """Bring an answer into its one spelling; None where it cannot be read."""
+        return GRADERS[self.grader].canonical(text)
 
     def is_correct(self, answer: str | None) -> bool:
-        """Whether a canonical answer equals the reference; None (unparsable) is wrong."""
-        return answer is not None and answer == canonical_answer(self.answer)
+        """Whether a canonical answer is right; None (unparsable) is wrong."""
+        return answer is not None and GRADERS[self.grader].is_correct(self.question, self.answer, answer)
 
 
 @dataclass(frozen=True)
@@ -37,18 +43,33 @@ class Task:
     Attributes:
         name: What tables and runs call it.
         problems: All problems in their fixed order.
-        guess_weights: Probability of each canonical answer for somebody who answers without reading the question
-            (the marginal distribution on the training side), or None where it is unknown.
+        guess_chances: Probability, per problem, that one guess made without understanding the question is right, or
+            None where it is unknown.
+
+    Raises:
+        ValueError: If there is not one chance per problem.
     """
 
     name: str
     problems: Sequence[Problem]
-    guess_weights: dict[str, float] | None = None
+    guess_chances: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.guess_chances is not None and len(self.guess_chances) != len(self.problems):
+            raise ValueError(f"{len(self.guess_chances)} guess_chances for {len(self.problems)} problems")
+
+    def head(self, limit: int | None) -> "Task":
+        """Return the task with its first `limit` problems only (None: all of them)."""
+        chances = None if self.guess_chances is None else self.guess_chances[:limit]
+        return replace(self, problems=self.problems[:limit], guess_chances=chances)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all questions, answers and their order (16 hexadecimal digits)."""
+        """Hash of all questions, answers, graders and their order (16 hexadecimal digits)."""
         digest = hashlib.blake2b(digest_size=8)
         for problem in self.problems:
-            digest.update(json.dumps([problem.question_id, problem.question, problem.answer]).encode())
+            identity = [problem.question_id, problem.question, problem.answer]
+            if problem.grader != NUMERIC:  # Left out where it says nothing, as in stores that are older than graders.
+                identity.append(problem.grader)
+            digest.update(json.dumps(identity).encode())
         return digest.hexdigest()

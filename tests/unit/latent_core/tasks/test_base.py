@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.grading import GRADERS, Grader
 
 PROBLEMS = (Problem("a", "one?", "1"), Problem("b", "two?", "2"))
 
@@ -26,6 +28,7 @@ def test_the_fingerprint_sees_ids_questions_answers_and_order() -> None:
         Task("t", (replace(first, answer="2"), second)),
         # Moving a letter from one field to the next must not go unseen.
         Task("t", (Problem("ao", "ne?", "1"), second)),
+        Task("t", (replace(first, grader="path_finding"), second)),
     ]
     assert len({task.fingerprint for task in tasks}) == len(tasks)
 
@@ -33,6 +36,33 @@ def test_the_fingerprint_sees_ids_questions_answers_and_order() -> None:
 def test_the_fingerprint_does_not_see_names_and_steps() -> None:
     """Neither changes any trajectory, so neither may make what is stored worthless."""
     first, second = PROBLEMS
-    renamed = Task("u", (replace(first, steps=("1+0=1",)), second), {"1": 1.0})
+    renamed = Task("u", (replace(first, steps=("1+0=1",)), second), (1.0, 0.5))
     assert renamed.fingerprint == Task("t", PROBLEMS).fingerprint
     assert renamed.fingerprint == "8a040760e7927251"
+
+
+@pytest.mark.parametrize("limit", [None, 0, 1, 2, 5])
+def test_the_head_of_a_task_keeps_the_chances_of_its_problems(limit: int | None) -> None:
+    head = Task("t", PROBLEMS, (0.25, 0.5)).head(limit)
+    assert tuple(head.problems) == PROBLEMS[:limit]
+    assert head.guess_chances == (0.25, 0.5)[:limit]
+    assert Task("t", PROBLEMS).head(limit).guess_chances is None
+
+
+def test_every_problem_has_its_chance() -> None:
+    with pytest.raises(ValueError, match="1 guess_chances for 2 problems"):
+        Task("t", PROBLEMS, (0.5,))
+
+
+def test_a_grader_reads_and_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    shout = Grader(lambda text: text and text.upper(), lambda question, reference, answer: answer in question)
+    monkeypatch.setitem(GRADERS._entries, "shout", shout)
+    problem = Problem("q", "YES OR NO?", "yes", grader="shout")
+    assert problem.canonical("yes") == "YES"
+    assert problem.canonical(None) is None
+    assert [problem.is_correct(answer) for answer in ("YES", "NO", "MAYBE", None)] == [True, True, False, False]
+
+
+def test_an_unknown_grader_is_named() -> None:
+    with pytest.raises(UserError, match="unknown grader 'numerik': did you mean 'numeric'"):
+        Problem("q", "?", "1", grader="numerik").canonical("1")

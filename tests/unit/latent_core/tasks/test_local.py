@@ -37,7 +37,7 @@ def refusal(path: str | Path) -> str:
 def test_both_layouts_give_the_same_task(tmp_path: Path, name: str) -> None:
     task = load_local(write(tmp_path / name, ROWS))
     assert task.name == "set"
-    assert task.guess_weights is None
+    assert task.guess_chances is None
     assert [problem.question for problem in task.problems] == ["One?", "Two?", "Many?", "None?"]
     assert [problem.answer for problem in task.problems] == ["1", "2", "1234.5", "0"]
     assert [problem.question_id for problem in task.problems] == ["0", "1", "2", "3"]

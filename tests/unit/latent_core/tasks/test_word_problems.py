@@ -78,12 +78,13 @@ def test_problems_are_unique() -> None:
     assert len({problem.question for problem in problems}) == 512
 
 
-def test_guess_weights_are_a_distribution_over_the_answer_space() -> None:
-    weights = word_problems("test", 1).guess_weights
-    assert weights is not None
-    assert sum(weights.values()) == pytest.approx(1.0)
-    assert set(weights) <= {str(value) for value in range(MAX_VALUE + 1)}
-    assert max(weights.values()) < 0.02
+def test_guess_chances_are_small_and_follow_the_answers() -> None:
+    task = word_problems("test", 300)
+    assert task.guess_chances is not None
+    by_answer = dict(zip((problem.answer for problem in task.problems), task.guess_chances, strict=True))
+    assert [by_answer[problem.answer] for problem in task.problems] == list(task.guess_chances)
+    assert 0 < sum(by_answer.values()) <= 1
+    assert max(task.guess_chances) < 0.02
 
 
 def test_the_vocabulary_covers_every_word() -> None:

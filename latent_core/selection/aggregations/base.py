@@ -2,38 +2,67 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from latent_core.registry import Registry
 from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
+
+Scorer = Literal["trajectory", "answer"]
+"""What a score was given for: the latent trajectory alone, or the trajectory with its written answer."""
+
+Need = Literal["scores", "vote_weights", "answer_scores", "answer_vote_weights"]
+"""The attributes of `Outcomes` that may be absent."""
+
+_SCORER_OF: dict[Need, Scorer] = {
+    "scores": "trajectory",
+    "vote_weights": "trajectory",
+    "answer_scores": "answer",
+    "answer_vote_weights": "answer",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """What N samples of each of Q questions came to.
 
-    A sample that failed or cannot be read is present all the same: wrong, and without a vote.
+    A sample that failed or cannot be read is present all the same: wrong, and without a vote. Several answers of a
+    question may be right; the same answer of a question is either right in all its samples or in none.
+
+    Two scorers may have judged the same samples. Their opinions are never mixed: each has its own attributes here, and
+    aggregations of its own.
 
     Attributes:
         correct: [Q, N], whether the sample's answer is right.
         votes: [Q, N], code of the sample's answer (equal codes, equal answers within a question); -1 does not vote.
-        truth: [Q], code of the right answer; -1 where no sample gave it.
-        scores: [Q, N], a scorer's opinion of each sample, higher is better; None where nothing was scored.
+        scores: [Q, N], a scorer's opinion of each latent trajectory, higher is better, NaN where a sample has none;
+            None where nothing was scored.
+        vote_weights: [Q, N], weight >= 0 of each vote, made of `scores`; None where no calibration is known.
+        answer_scores: As `scores`, by a scorer that has also read the written answer.
+        answer_vote_weights: As `vote_weights`, made of `answer_scores`.
+
+    Raises:
+        ValueError: If shapes do not fit together, or a score is infinite.
     """
 
     correct: BoolArray
     votes: IntArray
-    truth: IntArray
     scores: FloatArray | None = None
+    vote_weights: FloatArray | None = None
+    answer_scores: FloatArray | None = None
+    answer_vote_weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays whose shapes do not fit together."""
+        """Refuse arrays that do not fit together."""
         if self.correct.ndim != 2:
             raise ValueError(f"correct must be [questions, samples], got shape {self.correct.shape}")
-        wanted = {"votes": self.correct.shape, "truth": self.correct.shape[:1], "scores": self.correct.shape}
-        for name, shape in wanted.items():
+        for name in ("votes", *_SCORER_OF):
             array = getattr(self, name)
-            if array is not None and array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, but correct asks for {shape}")
+            if array is not None and array.shape != self.correct.shape:
+                raise ValueError(f"{name} has shape {array.shape}, but correct asks for {self.correct.shape}")
+            if array is not None and np.isinf(array).any():
+                raise ValueError(f"{name} must be finite, or NaN where a sample has none")
 
     @property
     def questions(self) -> int:
@@ -45,14 +74,72 @@ class Outcomes:
         """N, the number of samples per question: the largest budget that can be estimated."""
         return int(self.correct.shape[1])
 
+    def get(self, need: Need) -> FloatArray:
+        """Return an attribute that may be absent.
 
-Aggregation = Callable[[Outcomes, int], FloatArray]
-"""From outcomes and a budget n to a value in [0, 1] per question [Q]; NaN where n exceeds the samples."""
+        Raises:
+            ValueError: If it is.
+        """
+        array: FloatArray | None = getattr(self, need)
+        if array is None:
+            raise ValueError(f"these outcomes have no {need}")
+        return array
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """A way to turn n samples of a question into a result.
+
+    Attributes:
+        name: What curves, tables, plots and MLflow call it.
+        estimate: From outcomes and a budget n to a value in [0, 1] per question [Q]; NaN where n exceeds the samples.
+        needs: The attribute of the outcomes without which it cannot be computed.
+    """
+
+    name: str
+    estimate: Callable[[Outcomes, int], FloatArray]
+    needs: Need | None = None
+
+    def __call__(self, outcomes: Outcomes, n: int) -> FloatArray:
+        """Return the estimate [Q] for budget n.
+
+        Raises:
+            ValueError: If n < 1, or if the outcomes lack what is needed.
+        """
+        return self.estimate(outcomes, n)
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """Whose scores it uses, and whose work it therefore costs."""
+        return None if self.needs is None else _SCORER_OF[self.needs]
+
 
 AGGREGATIONS: Registry[Aggregation] = Registry("aggregation", "latent_core.selection.aggregations")
 """Aggregations by the name that curves, tables, plots and MLflow call them."""
 
 
-def register_aggregation(aggregation: Aggregation) -> Aggregation:
-    """Decorator that makes an aggregation available under its function's name."""
-    return AGGREGATIONS.register(aggregation.__name__, aggregation)
+def register_aggregation(
+    needs: Need | None = None,
+) -> Callable[[Callable[[Outcomes, int], FloatArray]], Aggregation]:
+    """Decorator that makes an aggregation of a function and makes it available under the function's name.
+
+    Args:
+        needs: The attribute of the outcomes without which it cannot be computed.
+    """
+
+    def register(estimate: Callable[[Outcomes, int], FloatArray]) -> Aggregation:
+        aggregation = Aggregation(estimate.__name__, estimate, needs)
+        return AGGREGATIONS.register(aggregation.name, aggregation)
+
+    return register
+
+
+def available(outcomes: Outcomes) -> tuple[str, ...]:
+    """Names of the aggregations that these outcomes allow: first those without scores, then scorer by scorer."""
+    order = [None, *_SCORER_OF]
+    names = [name for name in AGGREGATIONS if _has(outcomes, AGGREGATIONS[name].needs)]
+    return tuple(sorted(names, key=lambda name: (order.index(AGGREGATIONS[name].needs), name)))
+
+
+def _has(outcomes: Outcomes, need: Need | None) -> bool:
+    return need is None or getattr(outcomes, need) is not None

@@ -4,7 +4,7 @@ from latent_core.selection.aggregations.base import Outcomes, register_aggregati
 from latent_core.selection.estimators import FloatArray, majority_at_n
 
 
-@register_aggregation
+@register_aggregation()
 def majority_vote(outcomes: Outcomes, n: int) -> FloatArray:
     """Probability that the most frequent answer among n samples is right, ties broken at random."""
-    return majority_at_n(outcomes.votes, outcomes.truth, n)
+    return majority_at_n(outcomes.votes, outcomes.correct, n)

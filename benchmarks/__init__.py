@@ -1,0 +1,1 @@
+"""What is measured and how; results with machine and versions are in results/."""

@@ -1,0 +1,194 @@
+"""Beam search over latent steps, guided by a LatentRM (arXiv 2510.07745, section 4).
+
+Each of B beams branches into C perturbed continuations, the reward model reads the new step of each, and the B best by
+cumulative reward go on. Nothing that was read before is read again: the reasoner's and the reward model's keys and
+values branch and are selected together.
+
+C = 1 never prunes, so its beams are samples 0 to B - 1 of plain sampling, and the best of them is the best of B;
+B = C = 1 is a single sample.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.rollout import RolloutEngine
+from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories
+from latent_core.engine.state import RolloutState
+from latent_core.models.reasoner import LatentReasoner
+from latent_core.reward.model import LatentRewardModel
+from latent_core.reward.scoring import extend, read_prompts
+from latent_core.samplers.base import Sampler
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import FloatArray, Trajectory
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A beam that has been walked to its end.
+
+    Attributes:
+        trajectory: Its record; `sample_index` is its rank, 0 for the best. Its FLOPs are an even share of all that the
+            search computed with the reasoner for this question, pruned continuations included.
+        step_scores: r_t of its steps, float32 [T].
+        score_flops: An even share of what the search computed with the reward model, the prompt left out.
+        score_prompt_flops: FLOPs of the reward model's one reading of the prompt.
+    """
+
+    trajectory: Trajectory
+    step_scores: FloatArray
+    score_flops: float
+    score_prompt_flops: float
+
+    @property
+    def score(self) -> float:
+        """Cumulative reward."""
+        return float(self.step_scores.sum(dtype=np.float64))
+
+    @classmethod
+    def failed(cls, problem: Problem, rank: int, steps: int, error: str) -> "Beam":
+        """Return the record of a beam that could not be computed: wrong, without a vote, and counted."""
+        scores = np.full(steps, np.nan, dtype=np.float32)
+        return cls(Trajectory.failed(problem, rank, error), scores, 0.0, 0.0)
+
+
+def beam_search(
+    reasoner: LatentReasoner,
+    reward_model: LatentRewardModel,
+    sampler: Sampler,
+    problems: Sequence[Problem],
+    beams: int,
+    candidates: int,
+    *,
+    latent_steps: int,
+    answer_tokens: int,
+    seed: int,
+) -> list[Beam]:
+    """Search the latent trajectories of questions.
+
+    Args:
+        reasoner: The model that thinks.
+        reward_model: The model that scores its steps.
+        sampler: What makes continuations differ.
+        problems: The questions.
+        beams: B, beams that are kept.
+        candidates: C, continuations per beam and step.
+        latent_steps: T, latent vectors per trajectory.
+        answer_tokens: Longest answer in tokens.
+        seed: Seed of the run.
+
+    Returns:
+        len(problems) * beams beams, question by question, the best one first.
+
+    Raises:
+        ValueError: If the sampler perturbs the prompt, which beams share, or a number is below 1.
+    """
+    if sampler.perturbs_prompt:
+        raise ValueError("beam search shares the prompt among beams, and this sampler perturbs it")
+    if beams < 1 or candidates < 1:
+        raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {candidates}")
+    search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, candidates, seed)
+    done: dict[int, list[Beam]] = {}
+    for block in prompt_blocks(reasoner, problems):
+        found = search.run(block, latent_steps, answer_tokens)
+        for position, index in enumerate(block.indices):
+            done[index] = found[position * beams : (position + 1) * beams]
+    return [beam for index in range(len(problems)) for beam in done[index]]
+
+
+@dataclass(frozen=True)
+class _Search:
+    engine: RolloutEngine
+    reward_model: LatentRewardModel
+    beams: int
+    candidates: int
+    seed: int
+
+    def run(self, block: PromptBlock, steps: int, answer_tokens: int) -> list[Beam]:
+        """Search questions whose prompts are padded to the same length."""
+        questions = len(block.problems)
+        # Batches below the smallest size are filled up with repetitions, which are dropped again.
+        repeated = block.repeated(-(-MIN_ROWS // (questions * self.beams)))
+        return self._run(repeated, steps, answer_tokens)[: questions * self.beams]
+
+    @torch.inference_mode()
+    def _run(self, block: PromptBlock, steps: int, answer_tokens: int) -> list[Beam]:
+        started, questions = time.perf_counter(), len(block.problems)
+        late = self.engine.sampler.perturbs_forward
+        # What acts inside a forward pass shows in the next latent: such beams branch before they are fed, others after.
+        width = self.beams if late else self.beams * self.candidates
+        state = self.engine.start(block.prompts, block.question_ids, self.seed, range(width))
+        scored = read_prompts(self.reward_model, block.prompts).branch(width)
+        rewards = torch.zeros(state.rows, 0, device=state.hidden.device)
+        fed, read = [], []
+        for step in range(1, steps + 1):
+            latents = self.engine.propose(state)
+            scored, reward = extend(self.reward_model, scored, latents[:, None])
+            rewards = torch.cat([rewards, reward], dim=1)
+            read.append(state.group)
+            kept = self._best(rewards.sum(dim=1), questions)
+            state, scored, latents, rewards = state.select(kept), scored.select(kept), latents[kept], rewards[kept]
+            branches = self.candidates if step < steps else 1
+            source = torch.arange(len(kept), device=kept.device).repeat_interleave(branches)
+            if late:
+                state, latents = self._branched(state, step, branches), latents[source]
+            state = self.engine.feed(state, latents)
+            fed.append(state.group)
+            if not late:
+                state = self._branched(state, step, branches)
+            scored, rewards = scored.branch(branches), rewards[source]
+        order = _by_rank(rewards.sum(dim=1), questions).flatten()
+        state, rewards = state.select(order), rewards[order]
+        ranks = range(self.beams)
+        trajectories = read_trajectories(self.engine, state, block, ranks, range(len(order)), answer_tokens, started)
+        scores = rewards.cpu().numpy()
+        return [
+            self._beam(trajectory, scores[row], len(block.prompts[row // self.beams]), fed, read)
+            for row, trajectory in enumerate(trajectories)
+        ]
+
+    def _branched(self, state: RolloutState, step: int, branches: int) -> RolloutState:
+        """Branch every beam: its first continuation goes on with its own draws, the others with fresh ones."""
+        device = state.hidden.device
+        streams = state.streams.take(torch.arange(state.rows, device=device).repeat_interleave(branches))
+        continuation = torch.arange(branches, device=device).repeat(state.rows)
+        beam = torch.arange(self.beams, device=device).repeat_interleave(branches).repeat(state.questions)
+        # 0 belongs to plain samples.
+        fresh = 1 + ((step - 1) * self.beams + beam) * branches + continuation
+        rollout = torch.where(continuation == 0, streams.rollout, fresh)
+        return state.spread(branches, replace(streams, rollout=rollout))
+
+    def _best(self, totals: Tensor, questions: int) -> Tensor:
+        """Return the rows of the best beams of every question, in their order, int64 [questions * beams]."""
+        return _by_rank(totals, questions)[:, : self.beams].sort(dim=1).values.flatten()
+
+    def _beam(
+        self, trajectory: Trajectory, step_scores: FloatArray, prompt_tokens: int, fed: list[int], read: list[int]
+    ) -> Beam:
+        """Make the record of a beam; `fed` and `read` count the rows per question at every step."""
+        reasoner, scorer = self.engine.reasoner.flops, self.reward_model.flops
+        steps = range(len(fed))
+        thinking = sum(fed[step] * reasoner.trajectory(prompt_tokens + step, 1, 0, 0) for step in steps)
+        scoring = sum(read[step] * scorer.tail(prompt_tokens + step, 1) for step in steps)
+        writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, trajectory.answer_tokens)
+        return Beam(
+            replace(trajectory, flops=thinking / self.beams + writing),
+            step_scores,
+            scoring / self.beams,
+            scorer.prompt(prompt_tokens),
+        )
+
+
+def _by_rank(totals: Tensor, questions: int) -> Tensor:
+    """Return the rows of every question, the best one first, int64 [questions, rows per question].
+
+    Ties keep their order, and what is not a number comes last.
+    """
+    by_question = totals.reshape(questions, -1)
+    order = by_question.nan_to_num(nan=float("-inf")).sort(dim=1, descending=True, stable=True).indices
+    return order + torch.arange(questions, device=totals.device)[:, None] * by_question.shape[1]

@@ -1,0 +1,1 @@
+"""LatentRM: a reward model that reads latent steps."""

@@ -1,0 +1,171 @@
+"""Find a LatentRM checkpoint and learn everything about it that needs no weights in memory."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+
+from latent_core.errors import UserError
+from latent_core.models.backbones import BACKBONES
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.files import check_weight_files, fingerprint, load_part, locate, read_json
+from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.settings import Settings
+
+ARCHITECTURE_SUFFIX = "ForTokenClassification"
+CARD_FILE = "latent_rm.json"
+
+
+class RewardCard(Settings):
+    """What a LatentRM says about itself beyond its weights; kept in `latent_rm.json`, which released ones lack.
+
+    Attributes:
+        score_answer: Whether it was trained to score the written answer too.
+        objective: Name of the objective it was trained with.
+        reasoner: Fingerprint of the reasoner whose trajectories it was trained on.
+        seed: Seed of its training.
+    """
+
+    score_answer: bool = False
+    objective: str | None = None
+    reasoner: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class RewardCheckpoint:
+    """A LatentRM checkpoint directory on this machine that has been checked.
+
+    Attributes:
+        source: What the user named: a directory, a hub id, or "bundled:NAME".
+        directory: Where its files are.
+        config: The transformers configuration.
+        tokenizer: Its tokenizer, which has to be the reasoner's.
+        format: Conventions of the reasoner's family: the prompt is written as for the reasoner.
+        card: What it says about itself.
+    """
+
+    source: str
+    directory: Path
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    format: LatentFormat
+    card: RewardCard
+
+    @classmethod
+    def open(cls, source: str) -> "RewardCheckpoint":
+        """Find, download if needed, and check a LatentRM.
+
+        Args:
+            source: A directory, a Hugging Face hub id, or "bundled:NAME".
+
+        Raises:
+            UserError: If there is no such checkpoint, or it is not a LatentRM.
+        """
+        directory = locate(source)
+        raw = read_json(source, directory / "config.json")
+        architectures = raw.get("architectures") or []
+        known = (name.removesuffix(ARCHITECTURE_SUFFIX) for name in architectures if name.endswith(ARCHITECTURE_SUFFIX))
+        family = next((name for name in known if name in FORMATS), None)
+        if family is None:
+            named = ", ".join(architectures) or "nothing"
+            wanted = ", ".join(name + ARCHITECTURE_SUFFIX for name in FORMATS)
+            raise UserError(
+                f"scorer.checkpoint {source}: 'architectures' in config.json names {named}, which is no known "
+                f"LatentRM; known: {wanted}"
+            )
+        if str(raw.get("model_type")) not in BACKBONES:
+            raise UserError(
+                f"scorer.checkpoint {source}: model_type {raw.get('model_type')!r} in config.json is not supported; "
+                f"known: {', '.join(BACKBONES)}"
+            )
+        check_weight_files(source, directory)
+        config = load_part(source, "config.json", AutoConfig.from_pretrained, directory)
+        tokenizer = load_part(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"scorer.checkpoint {source}: its tokenizer has no end-of-text token")
+        _check_end_token(source, config, tokenizer, FORMATS[family].end_token)
+        return cls(source, directory, config, tokenizer, FORMATS[family], _read_card(source, directory))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
+        return fingerprint(self.directory)
+
+    @property
+    def context_length(self) -> int:
+        """Positions that the model has, in tokens."""
+        return int(self.config.max_position_embeddings)
+
+    @property
+    def end_id(self) -> int:
+        """Id of the token between the latents and the answer."""
+        return int(self.tokenizer.get_vocab()[self.format.end_token])
+
+    @property
+    def end_of_text_id(self) -> int:
+        """Id that ends an answer."""
+        return int(str(self.tokenizer.eos_token_id))
+
+    def prompt_ids(self, question: str) -> list[int]:
+        """Tokenize a question's prompt as its reasoner would."""
+        ids: list[int] = self.tokenizer(self.format.prompt(question), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def check_fits(self, reasoner: Checkpoint) -> None:
+        """Refuse a reasoner whose latents or tokens this model cannot read.
+
+        Raises:
+            UserError: If the hidden sizes, the vocabularies or the special tokens differ.
+        """
+        own, others = int(self.config.hidden_size), int(reasoner.config.hidden_size)
+        if own != others:
+            raise UserError(
+                f"scorer.checkpoint {self.source}: it reads latents of width {own}, but {reasoner.source} thinks in "
+                f"width {others}; use a LatentRM that was trained for this reasoner"
+            )
+        vocabulary, spoken = self.tokenizer.get_vocab(), reasoner.tokenizer.get_vocab()
+        for token in reasoner.format.special_tokens:
+            if vocabulary.get(token) != spoken[token]:
+                raise UserError(
+                    f"scorer.checkpoint {self.source}: its tokenizer has {token} at {vocabulary.get(token)}, but "
+                    f"{reasoner.source} has it at {spoken[token]}; use a LatentRM that was trained for this reasoner"
+                )
+        if vocabulary != spoken or self.config.vocab_size < max(spoken.values()) + 1:
+            raise UserError(
+                f"scorer.checkpoint {self.source}: its vocabulary is not that of {reasoner.source}; use a LatentRM "
+                "that was trained for this reasoner"
+            )
+
+
+def _check_end_token(source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, end_token: str) -> None:
+    found = tokenizer.get_vocab().get(end_token)
+    if found is None:
+        raise UserError(f"scorer.checkpoint {source}: its tokenizer lacks {end_token}, behind which answers stand")
+    said = getattr(config, "latent_end_id", found)
+    if said != found:
+        raise UserError(
+            f"scorer.checkpoint {source}: config.json says latent_end_id {said}, but its tokenizer has {end_token} at "
+            f"{found}"
+        )
+
+
+def _read_card(source: str, directory: Path) -> RewardCard:
+    path = directory / CARD_FILE
+    if not path.is_file():
+        return RewardCard()
+    try:
+        return RewardCard.model_validate(read_json(source, path))
+    except ValueError as error:
+        raise UserError(f"scorer.checkpoint {source}: {CARD_FILE} is not valid: {_one_line(error)}") from error
+
+
+def write_card(card: RewardCard, directory: Path) -> None:
+    """Write `latent_rm.json`."""
+    (directory / CARD_FILE).write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,119 @@
+"""Score the trajectories of several questions, each group against its one prompt."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.prompts import padded_length
+from latent_core.reward.model import LatentRewardModel
+from latent_core.reward.records import LatentArray, QuestionToScore, Score
+from latent_core.reward.scoring import Candidates, score_candidates
+
+
+def score_groups(
+    model: LatentRewardModel,
+    prompts: Sequence[Sequence[int]],
+    questions: Sequence[QuestionToScore],
+    score_answer: bool,
+) -> list[Score]:
+    """Score trajectories.
+
+    Args:
+        model: The reward model.
+        prompts: Token ids of each question's prompt.
+        questions: The questions with their trajectories, as many for each.
+        score_answer: Whether to read the answers too.
+
+    Returns:
+        One score per trajectory, question by question; trajectories that failed, and those whose rewards are not
+        finite, have an error in its place.
+
+    Raises:
+        ValueError: If questions have different numbers of trajectories.
+    """
+    if len({len(one.latents) for one in questions}) > 1:
+        raise ValueError("all questions of a batch need the same number of trajectories")
+    # Prompts of one padded length go together: neighbours of another length would change how sums are rounded.
+    by_length: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        by_length.setdefault(padded_length(len(prompt)), []).append(index)
+    done: dict[int, list[Score]] = {}
+    for indices in by_length.values():
+        some = [questions[index] for index in indices]
+        scores = _score_batch(model, [prompts[index] for index in indices], some, score_answer)
+        per_question = len(some[0].latents)
+        for position, index in enumerate(indices):
+            done[index] = scores[position * per_question : (position + 1) * per_question]
+    return [score for index in range(len(questions)) for score in done[index]]
+
+
+def _score_batch(
+    model: LatentRewardModel,
+    prompts: Sequence[Sequence[int]],
+    questions: Sequence[QuestionToScore],
+    score_answer: bool,
+) -> list[Score]:
+    started = time.perf_counter()
+    given = len(questions[0].latents)
+    # Batches below the smallest size are filled up; what fills is dropped.
+    per_question = max(given, -(-MIN_ROWS // len(questions)))
+    fillers: tuple[None, ...] = (None,) * (per_question - given)
+    latents = [array for one in questions for array in (*one.latents, *fillers)]
+    answers = [ids for one in questions for ids in (*one.answer_ids, *((),) * len(fillers))]
+    if all(array is None for array in latents):
+        return [Score.failed("the trajectory failed") for _ in range(len(questions) * given)]
+    candidates = _candidates(model, latents, answers if score_answer else None)
+    with torch.inference_mode():
+        rewards = score_candidates(model, prompts, candidates)
+    steps = rewards.steps.cpu().numpy()
+    answer_rewards = None if rewards.answer is None else rewards.answer.cpu().numpy()
+    seconds = (time.perf_counter() - started) / (len(questions) * given)
+    scores = []
+    for question, prompt in enumerate(prompts):
+        for row in range(question * per_question, question * per_question + given):
+            array = latents[row]
+            if array is None:
+                scores.append(Score.failed("the trajectory failed"))
+                continue
+            own = steps[row, : len(array)]
+            answer = None if answer_rewards is None else float(answer_rewards[row])
+            if not np.isfinite(own).all() or (answer is not None and not np.isfinite(answer)):
+                scores.append(Score.failed("the reward is not finite"))
+                continue
+            written = len(array) + 1 + len(answers[row])
+            scores.append(
+                Score(
+                    own,
+                    answer,
+                    model.flops.prompt(len(prompt)),
+                    model.flops.tail(len(prompt), len(array)),
+                    model.flops.tail(len(prompt), written) if score_answer else 0.0,
+                    seconds,
+                )
+            )
+    return scores
+
+
+def _candidates(
+    model: LatentRewardModel, latents: Sequence[LatentArray | None], answers: Sequence[Sequence[int]] | None
+) -> Candidates:
+    """Pad trajectories to one length; those that failed are padding throughout."""
+    known = [array for array in latents if array is not None]
+    longest = max(len(array) for array in known)
+    padded = np.zeros((len(latents), longest, known[0].shape[1]), dtype=np.float32)
+    for row, array in enumerate(latents):
+        if array is not None:
+            padded[row, : len(array)] = array
+    lengths = torch.tensor([longest if array is None else len(array) for array in latents], device=model.device)
+    vectors = torch.from_numpy(padded).to(model.device)
+    if answers is None:
+        return Candidates(vectors, lengths)
+    most = max(1, *(len(ids) for ids in answers))
+    tokens = torch.full((len(answers), most), model.end_of_text_id)
+    for row, ids in enumerate(answers):
+        tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    written = torch.tensor([len(ids) for ids in answers], device=model.device)
+    return Candidates(vectors, lengths, tokens.to(model.device), written)

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from latent_core.models.formats.coconut import COCONUT_GPT2
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import END_LATENT, LATENT, START_LATENT
 
@@ -30,7 +31,9 @@ def number_features(values: Tensor, periods: tuple[float, ...]) -> Tensor:
     return math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def build_model(settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+def build_model(
+    settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFast, latent_steps: int = COCONUT_GPT2.latent_steps
+) -> GPT2LMHeadModel:
     """Create an untrained reasoner from torch's current random state.
 
     Number tokens start with features of their value. Learned from random embeddings, arithmetic on hundreds of
@@ -45,6 +48,7 @@ def build_model(settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFa
         resid_pdrop=settings.dropout,
         embd_pdrop=settings.dropout,
         attn_pdrop=settings.dropout,
+        activation_function=settings.activation,
         initializer_range=settings.initial_std,
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -56,7 +60,10 @@ def build_model(settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFa
     config.latent_end_id = tokenizer.convert_tokens_to_ids(END_LATENT)
     config.latent_id = tokenizer.convert_tokens_to_ids(LATENT)
     config.target_id = _IGNORED_TARGET
+    if latent_steps != COCONUT_GPT2.latent_steps:
+        config.latent_steps = latent_steps
     model = GPT2LMHeadModel(config)
+    model.transformer.ln_f.weight.detach().fill_(settings.final_norm)
     numbers = {int(token): index for token, index in tokenizer.get_vocab().items() if token.isdecimal()}
     features = number_features(torch.tensor(list(numbers), dtype=torch.float32), settings.number_periods)
     with torch.no_grad():

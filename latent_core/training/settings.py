@@ -2,9 +2,11 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from latent_core.errors import UserError
 from latent_core.settings import Settings
+from latent_core.training.families import FAMILIES
 
 
 class ArchitectureSettings(Settings):
@@ -18,6 +20,20 @@ class ArchitectureSettings(Settings):
     number_periods: tuple[float, ...] = Field(
         default=(2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 125, 200, 250, 500, 1000, 2000),
         description="periods of the sine/cosine features that number embeddings start with; two dimensions each",
+    )
+    activation: Literal["gelu_new", "gelu_pytorch_tanh"] = Field(
+        default="gelu_new",
+        description="the same function twice; gelu_pytorch_tanh is one kernel, which nearly halves the training time",
+    )
+    embedding_std: float | None = Field(
+        default=None,
+        gt=0,
+        description="where given, standard deviation of the initial token embeddings that a family makes itself",
+    )
+    final_norm: float = Field(
+        default=1.0,
+        gt=0,
+        description="initial RMS of hidden states, which are fed back in the place of embeddings",
     )
     dropout: float = Field(
         default=0.1, ge=0, lt=1, description="written into the saved config; training itself ignores it"
@@ -39,8 +55,8 @@ class ArchitectureSettings(Settings):
 class StageSettings(Settings):
     """One stage of the curriculum.
 
-    With thoughts "written" the positions of the latent steps hold the reference values as tokens (a chain of thought
-    without marks); with "latent" each holds the previous hidden state.
+    With thoughts "written" the positions of the latent steps hold tokens (a chain of thought without marks); with
+    "latent" each holds the previous hidden state.
     """
 
     name: str = Field(min_length=1)
@@ -50,7 +66,21 @@ class StageSettings(Settings):
     final_learning_rate: float = Field(gt=0, lt=1, description="reached at the end of the stage along a cosine")
     warmup_updates: int = Field(default=0, ge=0)
     thought_loss_weight: float = Field(
-        default=0.5, ge=0, description="weight of the loss that asks each hidden state to predict its step's value"
+        default=0.5, ge=0, description="weight of the loss that asks each hidden state to predict its step's thought"
+    )
+    commitment_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the loss that turns each hidden state towards the embedding of what it decodes to",
+    )
+    detours: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="probability that a written thought is any possible one instead of a right one",
+    )
+    latent_gradient: bool = Field(
+        default=True, description="whether the losses of later positions reach a thought through its fed-back vector"
     )
     latent_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="dropout after the feed-forward blocks, on latent steps only"
@@ -60,21 +90,27 @@ class StageSettings(Settings):
         ge=0,
         description="standard deviation of Gaussian noise on fed-back vectors, as a share of their RMS",
     )
+    least_latent_noise: float | None = Field(
+        default=None, ge=0, description="where given, each problem draws its own noise between this and latent_noise"
+    )
 
     @model_validator(mode="after")
     def _noise_needs_latents(self) -> Self:
         if self.thoughts == "written" and (self.latent_dropout or self.latent_noise):
             raise ValueError("latent_dropout and latent_noise have no meaning where thoughts are written")
+        if self.thoughts == "latent" and self.detours:
+            raise ValueError("detours have no meaning where thoughts are latent")
+        if self.least_latent_noise is not None and self.least_latent_noise > self.latent_noise:
+            raise ValueError("least_latent_noise is larger than latent_noise")
         return self
 
 
 class ReasonerTrainingSettings(Settings):
-    """The full recipe of a reasoner that thinks in latent steps about word problems."""
+    """The full recipe of a reasoner that thinks in latent steps about one family of problems."""
 
+    family: str = Field(default="word_problems", description="what it is trained on")
     seed: int = Field(default=0, ge=0, description="seed of the weights, the problems and all noise")
-    latent_steps: int = Field(
-        default=6, ge=6, le=32, description="latent steps; shorter problems repeat their last value"
-    )
+    latent_steps: int = Field(default=6, ge=1, description="latent steps; which numbers fit depends on the family")
     batch_size: int = Field(default=48, ge=1)
     weight_decay: float = Field(default=0.01, ge=0)
     adam_betas: tuple[float, float] = (0.9, 0.98)
@@ -88,3 +124,21 @@ class ReasonerTrainingSettings(Settings):
     weights_dtype: Literal["float16", "float32"] = Field(default="float32", description="type of the saved weights")
     architecture: ArchitectureSettings = ArchitectureSettings()
     stages: tuple[StageSettings, ...] = Field(min_length=1)
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, name: str) -> str:
+        try:
+            FAMILIES[name]
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @field_validator("latent_steps")
+    @classmethod
+    def _steps_fit(cls, steps: int, info: ValidationInfo) -> int:
+        if "family" in info.data:
+            family = FAMILIES[info.data["family"]]
+            if not family.fewest_steps <= steps <= family.most_steps:
+                raise ValueError(f"{info.data['family']} needs {family.fewest_steps} to {family.most_steps}")
+        return steps

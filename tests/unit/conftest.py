@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from latent_core.models import LatentReasoner
+from latent_core.reward.checkpoint import RewardCard
+from latent_core.reward.model import LatentRewardModel
 from latent_core.tasks.base import Problem
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
@@ -50,3 +52,21 @@ def problems() -> tuple[Problem, ...]:
         "ann 1 ?",
     )
     return tuple(Problem(f"question-{index}", text, str(index)) for index, text in enumerate(questions))
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_checkpoint(tiny_reasoner: LatentReasoner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LatentRM for the tiny reasoner that reads answers too; its head is large, so that scores differ."""
+    directory: Path = tmp_path_factory.mktemp("checkpoints") / "reward"
+    model = LatentRewardModel.from_reasoner(tiny_reasoner.checkpoint, seed=1)
+    head: torch.nn.Linear = model.model.classifier  # type: ignore[assignment]
+    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(head.bias, 0.25)
+    model.save(tiny_reasoner.checkpoint, directory, RewardCard(score_answer=True, objective="bce", seed=1))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_model(tiny_reward_checkpoint: Path) -> LatentRewardModel:
+    """The tiny LatentRM in memory."""
+    return LatentRewardModel.from_pretrained(str(tiny_reward_checkpoint))

@@ -7,7 +7,8 @@ import pytest
 from latent_core.errors import UserError
 from orchestrator.train_reasoner import load_recipe
 
-RECIPE = str(Path(__file__).parents[3] / "tune_configs" / "train_tiny.yaml")
+RECIPES = Path(__file__).parents[3] / "tune_configs"
+RECIPE = str(RECIPES / "train_tiny.yaml")
 
 
 def test_the_shipped_recipe_with_overrides() -> None:
@@ -17,12 +18,22 @@ def test_the_shipped_recipe_with_overrides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "family", "latent_steps"), [("train_tiny", "word_problems", 6), ("train_paths", "path_finding", 4)]
+)
+def test_each_shipped_recipe_names_its_family(file: str, family: str, latent_steps: int) -> None:
+    recipe = load_recipe(str(RECIPES / f"{file}.yaml"))
+    assert (recipe.family, recipe.latent_steps) == (family, latent_steps)
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("architecture.witdh=64", "unknown key 'architecture.witdh': did you mean 'width'?"),
         ("batch=3", "unknown key 'batch': did you mean 'batch_size'?"),
         ("stages=[{name: x, thoughts: spoken}]", "stages.0.thoughts: input should be 'written' or 'latent'"),
         ("stages=[]", "stages: tuple should have at least 1 item"),
+        ("family=word_problem", "family: unknown problem family 'word_problem': did you mean 'word_problems'?"),
+        ("latent_steps=4", "latent_steps: word_problems needs 6 to 32 (got 4)"),
         ("seed=x", "seed: input should be a valid integer"),
     ],
 )

@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from latent_core.tasks.word_problems import vocabulary
-from latent_core.training.data import Batch, batches, encode
+from latent_core.training.batch import Batch
+from latent_core.training.families import FAMILIES
 from latent_core.training.model import build_model, number_features
 from latent_core.training.passes import feed_forward_dropout, latent_pass, written_pass
 from latent_core.training.settings import ArchitectureSettings
@@ -14,7 +14,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return build_tokenizer(vocabulary(), 128)
+    return build_tokenizer(list(dict.fromkeys(word for name in FAMILIES for word in FAMILIES[name].vocabulary())), 128)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,12 @@ def model(tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
 
 @pytest.fixture
 def batch(tokenizer: PreTrainedTokenizerFast) -> Batch:
-    return next(batches("train", 8, 1, 0, tokenizer, STEPS))
+    return next(FAMILIES["word_problems"].batches("train", 8, 1, 0, tokenizer, STEPS))
+
+
+@pytest.fixture
+def guided(tokenizer: PreTrainedTokenizerFast) -> Batch:
+    return next(FAMILIES["path_finding"].batches("train", 8, 1, 0, tokenizer, 4))
 
 
 @torch.no_grad()
@@ -83,14 +88,38 @@ def test_feed_forward_dropout_leaves_the_model_as_it_was(model: GPT2LMHeadModel)
     assert after == before
 
 
-def test_encoding_repeats_the_last_value_and_pads_on_the_left(tokenizer: PreTrainedTokenizerFast) -> None:
-    batch = encode(["Ann has 1 pens .", "Ann has 1 pens . She buys 2 ."], [[7, 8], [3, 4, 5]], tokenizer, STEPS)
-    assert tokenizer.convert_ids_to_tokens(batch.values[0].tolist()) == ["7", "8", "8", "8", "8", "8"]
-    assert tokenizer.convert_ids_to_tokens(batch.answer[1].tolist()) == ["###", "5", "<|endoftext|>"]
-    assert (batch.prompt[:, -1] == tokenizer.convert_tokens_to_ids("<|start-latent|>")).all()
-    assert batch.mask.tolist() == [[0] * 4 + [1] * 6, [1] * 10]
-    assert batch.positions[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
-    assert batch.rows(0, 1).prompt.shape == (1, 6)
+@torch.no_grad()
+def test_without_a_guide_the_reference_is_the_truth(model: GPT2LMHeadModel, batch: Batch) -> None:
+    for prediction in (written_pass(model, batch), latent_pass(model, batch, noise=0.5)):
+        assert prediction.taken is batch.thoughts
+        assert prediction.answer_ids is batch.answer
+
+
+@torch.no_grad()
+def test_with_a_guide_what_the_disturbed_latents_decode_to_is_the_truth(model: GPT2LMHeadModel, guided: Batch) -> None:
+    assert guided.guide is not None
+    clean, noisy = latent_pass(model, guided), latent_pass(model, guided, noise=3.0)
+    assert torch.equal(clean.taken, model.lm_head(clean.latents).argmax(-1))
+    assert not torch.equal(noisy.taken, clean.taken)
+    for prediction in (clean, noisy):
+        assert torch.equal(prediction.answer_ids, guided.guide.answer(prediction.taken))
+
+
+@torch.no_grad()
+def test_each_row_can_draw_its_own_noise(model: GPT2LMHeadModel, batch: Batch) -> None:
+    clean = latent_pass(model, batch)
+    own = latent_pass(model, batch, noise=1.0, least_noise=0.0, generator=torch.Generator().manual_seed(0))
+    shift = (own.latents[:, 1] - clean.latents[:, 1]).norm(dim=-1)
+    levels = torch.rand(len(batch), generator=torch.Generator().manual_seed(0))
+    assert shift[levels.argmin()] < shift[levels.argmax()]
+
+
+def test_cutting_the_gradient_changes_no_prediction(model: GPT2LMHeadModel, batch: Batch) -> None:
+    through, cut = latent_pass(model, batch), latent_pass(model, batch, gradient=False)
+    assert torch.equal(through.answer, cut.answer)
+    weight = model.transformer.h[-1].mlp.c_proj.weight
+    gradients = [torch.autograd.grad(prediction.thoughts[:, 1].sum(), weight)[0] for prediction in (through, cut)]
+    assert not torch.allclose(*gradients)
 
 
 def test_number_features_have_unit_rms_and_turn_addition_into_rotation() -> None:

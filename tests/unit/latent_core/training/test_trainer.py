@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -6,19 +7,25 @@ import yaml
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 
+from latent_core.models.checkpoint import Checkpoint
 from latent_core.training.settings import ArchitectureSettings, ReasonerTrainingSettings, StageSettings
-from latent_core.training.trainer import learning_rate, train_reasoner
+from latent_core.training.trainer import any_right_loss, learning_rate, train_reasoner
 
 ROOT = Path(__file__).parents[4]
-RECIPE = ROOT / "tune_configs" / "train_tiny.yaml"
-BUNDLED = ROOT / "latent_core" / "bundled" / "coconut-tiny"
+BUNDLED = {"train_tiny": "coconut-tiny", "train_paths": "coconut-paths"}
+"""Which recipe made which checkpoint."""
 
 Reports = list[dict[str, float | int | str]]
 
 
+@pytest.fixture(scope="module", params=list(BUNDLED))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def recipe() -> ReasonerTrainingSettings:
-    return ReasonerTrainingSettings.model_validate(yaml.safe_load(RECIPE.read_text()))
+def recipe(name: str) -> ReasonerTrainingSettings:
+    return ReasonerTrainingSettings.model_validate(yaml.safe_load((ROOT / f"tune_configs/{name}.yaml").read_text()))
 
 
 def scaled_down(recipe: ReasonerTrainingSettings, updates: int) -> ReasonerTrainingSettings:
@@ -93,7 +100,9 @@ def test_the_learning_rate_warms_up_and_falls_to_its_final_value() -> None:
     "change",
     [
         {"typo": 1},
-        {"latent_steps": 5},
+        {"latent_steps": 3},
+        {"latent_steps": 33},
+        {"family": "riddles"},
         {"stages": []},
         {"architecture": {"width": 100, "heads": 3}},
         {"architecture": {"width": 20, "heads": 2}},
@@ -112,12 +121,39 @@ def test_written_thoughts_cannot_be_disturbed() -> None:
         )
 
 
-def test_the_bundled_checkpoint_is_one_that_the_recipe_makes(recipe: ReasonerTrainingSettings) -> None:
-    config = AutoConfig.from_pretrained(BUNDLED)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thoughts": "latent", "detours": 0.1}, "no meaning"),
+        ({"thoughts": "latent", "latent_noise": 0.5, "least_latent_noise": 0.6}, "least_latent_noise is larger"),
+    ],
+)
+def test_a_stage_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
+    stage = {"name": "x", "updates": 1, "learning_rate": 0.1, "final_learning_rate": 0.1}
+    with pytest.raises(ValidationError, match=message):
+        StageSettings.model_validate({**stage, **change})
+
+
+def test_any_right_token_will_do() -> None:
+    logits = torch.tensor([[[2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])
+    right = torch.tensor([[[True, True, False], [False, False, False]]])
+    chances = logits[0, 0].softmax(0)
+    # The second step has no right token and counts as no loss.
+    assert any_right_loss(logits, right).item() == pytest.approx(-float((chances[0] + chances[1]).log()) / 2, abs=1e-6)
+    logits.requires_grad_()
+    any_right_loss(logits, right).backward()
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_the_bundled_checkpoint_is_one_that_the_recipe_makes(recipe: ReasonerTrainingSettings, name: str) -> None:
+    bundled = ROOT / "latent_core" / "bundled" / BUNDLED[name]
+    config = AutoConfig.from_pretrained(bundled)
+    assert Checkpoint.open(str(bundled)).latent_steps == recipe.latent_steps
     assert config.architectures == ["COCONUTGPT2"]
     assert (config.n_embd, config.n_layer) == (recipe.architecture.width, recipe.architecture.layers)
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED)
+    tokenizer = AutoTokenizer.from_pretrained(bundled)
     special = ["<|start-latent|>", "<|end-latent|>", "<|latent|>"]
     ids = [config.latent_start_id, config.latent_end_id, config.latent_id]
     assert tokenizer.convert_tokens_to_ids(special) == ids
-    assert sum(path.stat().st_size for path in BUNDLED.iterdir()) < 4_000_000
+    assert sum(path.stat().st_size for path in bundled.iterdir()) < 4_000_000

@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         one = _add_command(commands, name, command, text)
         one.set_defaults(after_interrupt=_GOES_ON)
         one.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
+    annotate = _add_command(commands, "annotate", _annotate, "label latent steps by stochastic rollouts, for train-rm")
+    annotate.set_defaults(after_interrupt="; what has been labelled is in the store, and the same command goes on")
+    annotate.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
+    train_rm = _add_command(commands, "train-rm", _train_rm, "train a LatentRM on the labels that annotate has written")
+    train_rm.set_defaults(after_interrupt="; the same command goes on from the last checkpoint")
     _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
     return parser
 
@@ -98,6 +103,18 @@ def _sweep(options: argparse.Namespace) -> None:
         show_plan(experiment, make_console())
     else:
         carry_out(experiment, tune_sampler(config.sweep, out), make_console())
+
+
+def _annotate(options: argparse.Namespace) -> None:
+    from orchestrator.annotate import annotate_from_config
+
+    annotate_from_config(options.config, options.overrides, _out(options), options.dry_run, make_console())
+
+
+def _train_rm(options: argparse.Namespace) -> None:
+    from orchestrator.train_rm import train_reward_model
+
+    train_reward_model(options.config, options.overrides, _out(options), make_console())
 
 
 def _train_reasoner(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Connect to Ray, check that it can hold what was asked for, and start the reasoner actors."""
+"""Connect to Ray, check that it can hold what was asked for, and start the actors."""
 
 import logging
 import os
@@ -13,10 +13,11 @@ import ray.data
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig
+from orchestrator.config import ActorConfig, RunConfig
 from orchestrator.plan import Plan
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
+from workers.scorer import ScorerWorker
 
 _CPUS_FOR_STAGES = 1
 """Logical CPUs that have to stay free for the pipeline's tasks: with none left they would wait for ever."""
@@ -71,17 +72,17 @@ def check_resources(config: RunConfig) -> None:
         UserError: If the cluster is too small; the message names what is missing.
     """
     whole = ray.cluster_resources()
-    gpus = config.actors * config.actor.gpus
-    if gpus > whole.get("GPU", 0):
-        raise UserError(
-            f"actors: {config.actors} actors x {config.actor.gpus:g} GPUs need {gpus:g} GPUs, but the cluster has "
-            f"{whole.get('GPU', 0):g}; lower actors or actor.gpus, or add nodes"
-        )
-    if _cpus_needed(config) > whole.get("CPU", 0):
-        raise UserError(
-            f"actors: {config.actors} actors x {config.actor.cpus} CPUs, and {_CPUS_FOR_STAGES} for the pipeline, need "
-            f"{_cpus_needed(config)} CPUs, but the cluster has {whole.get('CPU', 0):g}; lower actors or actor.cpus"
-        )
+    pools = [f"{config.actors} reasoners x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)"]
+    if config.scorer.checkpoint is not None:
+        scorer = config.scorer
+        pools.append(f"{scorer.actors} scorers x ({scorer.actor.cpus} CPUs, {scorer.actor.gpus:g} GPUs)")
+    for resource, needed in (("GPU", _gpus_needed(config)), ("CPU", _cpus_needed(config))):
+        has = whole.get(resource, 0)
+        if needed > has:
+            raise UserError(
+                f"actors: {' + '.join(pools)}, and {_CPUS_FOR_STAGES} CPU for the pipeline, need {needed:g} "
+                f"{resource}s, but the cluster has {has:g}; ask for fewer or smaller actors, or add nodes"
+            )
 
 
 @contextmanager
@@ -91,21 +92,50 @@ def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
     Yields their names at once: while the actors load, the stages that will call them can start.
     """
     config = plan.config
-    # Actors have working directories of their own; a hub id or a bundled name means the same on every node.
-    local = Path(config.checkpoint).expanduser()
-    source = str(local.absolute()) if local.is_dir() else config.checkpoint
-    device = "cuda" if config.actor.gpus > 0 else "cpu"
-    arguments = (source, config.dtype, config.actor.cpus, device)
-    spec = ActorSpec(ReasonerWorker, arguments, config.actor.cpus, config.actor.gpus)
-    names = create_pool(f"reasoner-{plan.checkpoint.fingerprint[:8]}-{uuid.uuid4().hex[:6]}", spec, config.actors)
+    name = f"reasoner-{plan.checkpoint.fingerprint[:8]}"
+    with _pool(
+        name, ReasonerWorker, _everywhere(config.checkpoint), config.dtype, config.actor, config.actors
+    ) as names:
+        yield names
+
+
+@contextmanager
+def scorer_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Start the scorer actors of a run, if it has any, and end them afterwards. Yields their names at once."""
+    scorer = plan.config.scorer
+    if plan.scorer is None:
+        yield ()
+        return
+    name = f"scorer-{plan.scorer.reward.fingerprint[:8]}"
+    with _pool(name, ScorerWorker, plan.scorer.source, scorer.dtype, scorer.actor, scorer.actors) as names:
+        yield names
+
+
+@contextmanager
+def _pool(name: str, worker: type, source: str, dtype: str, actor: ActorConfig, size: int) -> Iterator[tuple[str, ...]]:
+    device = "cuda" if actor.gpus > 0 else "cpu"
+    spec = ActorSpec(worker, (source, dtype, actor.cpus, device), actor.cpus, actor.gpus)
+    names = create_pool(f"{name}-{uuid.uuid4().hex[:6]}", spec, size)
     try:
         yield tuple(names)
     finally:
         stop_pool(names)
 
 
+def _everywhere(checkpoint: str) -> str:
+    """Return a name of a checkpoint that means the same in actors, which have working directories of their own."""
+    local = Path(checkpoint).expanduser()
+    return str(local.absolute()) if local.is_dir() else checkpoint
+
+
 def _cpus_needed(config: RunConfig) -> int:
-    return config.actors * config.actor.cpus + _CPUS_FOR_STAGES
+    scorers = config.scorer.actors * config.scorer.actor.cpus if config.scorer.checkpoint is not None else 0
+    return config.actors * config.actor.cpus + scorers + _CPUS_FOR_STAGES
+
+
+def _gpus_needed(config: RunConfig) -> float:
+    scorers = config.scorer.actors * config.scorer.actor.gpus if config.scorer.checkpoint is not None else 0.0
+    return config.actors * config.actor.gpus + scorers
 
 
 def _resources_line() -> str:

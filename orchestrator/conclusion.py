@@ -1,15 +1,17 @@
 """The end of an experiment: results into files, MLflow and the terminal."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from orchestrator.comparisons import print_comparisons
 from orchestrator.curves import CurveRow
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan
-from orchestrator.report import SettingResult, all_rows, evaluate, write_files, write_summary
+from orchestrator.report import SettingResult, all_comparisons, all_rows, evaluate, write_files, write_summary
 from orchestrator.results import sampled_so_far
 from orchestrator.setting import Setting
 from orchestrator.tables import print_tables
@@ -24,10 +26,10 @@ def start_tracking(experiment: Experiment) -> Tracker:
     params["latent_steps"], params["answer_tokens"] = experiment.plan.latent_steps, experiment.plan.answer_tokens
     if len(experiment.settings) > 1:
         tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"})
-        for setting in experiment.all_settings():
+        for setting in experiment.sampled_settings():
             tracker.start_child(setting.name, {"sampler": setting.store.spec.sampler})
     else:
-        tracker.start_child(experiment.all_settings()[-1].name, params)
+        tracker.start_child(experiment.sampled_settings()[-1].name, params)
     return tracker
 
 
@@ -42,7 +44,11 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         console: Where remarks go; the results go to standard output.
     """
     plan = experiment.plan
-    results = [evaluate(setting, plan.task) for setting in experiment.all_settings() if _has_samples(setting, plan)]
+    results = [
+        evaluate(setting, plan.task, experiment.searches_of(setting))
+        for setting in experiment.sampled_settings()
+        if _has_samples(setting, plan)
+    ]
     rows = all_rows(results, plan.task, plan.config.budgets)
     summary = {
         "name": experiment.name,
@@ -51,6 +57,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         "task_fingerprint": plan.task_fingerprint,
         "questions": len(plan.task.problems),
         "seed": plan.config.seed,
+        "scorer": _scorer(plan),
         "trials": [result.summary for result in results],
         "trajectories_sampled_by_this_command": missing - experiment.missing(),
         "seconds": round(seconds, 3),
@@ -67,6 +74,19 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
     _print_results(experiment.out, tracker, rows, results, console)
 
 
+def _scorer(plan: Plan) -> dict[str, Any] | None:
+    if plan.scorer is None:
+        return None
+    answer = plan.scorer.answer_calibration.model_dump(mode="json") if plan.scorer.score_answer else None
+    return {
+        "source": plan.config.scorer.checkpoint,
+        "fingerprint": plan.scorer.reward.fingerprint,
+        "score_answer": plan.scorer.score_answer,
+        "vote_calibration": plan.scorer.calibration.model_dump(mode="json"),
+        "answer_vote_calibration": answer,
+    }
+
+
 def _has_samples(setting: Setting, plan: Plan) -> bool:
     return sampled_so_far(setting, len(plan.task.problems)) > 0
 
@@ -76,15 +96,14 @@ def _print_results(
 ) -> None:
     output = Console()
     print_tables(rows, output)
+    comparisons = all_comparisons(results)
+    largest = max((one.n for one in comparisons), default=0)
+    # The file has all budgets; a terminal is for the one that was paid for.
+    print_comparisons([one for one in comparisons if one.n == largest], output)
     for result in results:
-        if result.summary["errors"]:
-            console.print(
-                f"{result.setting.name}: {result.summary['errors']} of {result.summary['trajectories']} trajectories "
-                f"failed and count as wrong; the first: {result.summary['first_error']}",
-                soft_wrap=True,
-                markup=False,
-                highlight=False,
-            )
+        for summary in (result.summary, *result.summary["searches"]):
+            for line in _failures(summary):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
     lines: list[tuple[str, object]] = [
         ("picture", out / "curves.png"),
         ("interactive", out / "curves.html"),
@@ -95,3 +114,14 @@ def _print_results(
     lines.append(("curves there", tracker.ui_link()))
     for label, value in lines:
         output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _failures(summary: dict[str, Any]) -> Iterator[str]:
+    """Say what went wrong in a setting, if anything did."""
+    if summary["errors"]:
+        yield (
+            f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "
+            f"wrong; the first: {summary['first_error']}"
+        )
+    if summary.get("unscored"):
+        yield f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score"

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
+from latent_core.selection.calibration import VoteCalibration
 from latent_core.settings import Settings, explain_validation_error
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -24,12 +25,14 @@ class TaskConfig(Settings):
         name: A registered task; exactly one of name and path is given.
         path: A local JSON or JSONL file with `question` and `answer`.
         split: Split of a registered task.
+        count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.
     """
 
     name: str | None = None
     path: str | None = None
     split: str = "test"
+    count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -63,12 +66,13 @@ class StoreConfig(Settings):
 
     Attributes:
         path: Directory or fsspec-style URI; shared by all runs, since what it holds is addressed by content.
-        latents: Whether latent vectors are kept with the trajectories, and how precisely.
+        latents: Whether latent vectors are kept with the trajectories, and how precisely; "auto" keeps them as float16
+            where a scorer has to read them, and not at all elsewhere.
         samples_per_shard: Most sample indices in one shard; with `micro_batch` it sets the rows of one actor call.
     """
 
     path: str = "runs/store"
-    latents: Literal["none", "float16", "float32"] = "none"
+    latents: Literal["auto", "none", "float16", "float32"] = "auto"
     samples_per_shard: int = Field(default=64, ge=1)
 
 
@@ -96,6 +100,54 @@ class ClusterConfig(Settings):
     address: str | None = None
 
 
+class ScorerConfig(Settings):
+    """The LatentRM that scores trajectories.
+
+    Attributes:
+        checkpoint: A directory, a hub id, or "bundled:NAME"; without one nothing is scored.
+        score_answer: Whether written answers are scored too, for curves of their own; where it is not given, what the
+            LatentRM was trained for.
+        vote_calibration: How scores become vote weights; where it is not given, what was fitted when the LatentRM was
+            trained, and temperature 1 where nothing was.
+        actors: Number of scorer actors.
+        actor: What one of them holds.
+        dtype: Precision of weights and activations.
+    """
+
+    checkpoint: str | None = Field(default=None, min_length=1)
+    score_answer: bool | None = None
+    vote_calibration: VoteCalibration | None = None
+    actors: int = Field(default=1, ge=1)
+    actor: ActorConfig = ActorConfig()
+    dtype: Dtype = "float32"
+
+
+class SearchConfig(Settings):
+    """Beam search over latent steps, beside independent samples.
+
+    Attributes:
+        kind: "beam", or "none" for independent samples only.
+        beams: Numbers of beams that are kept, one search for each.
+        candidates: Continuations per beam and step.
+    """
+
+    kind: Literal["none", "beam"] = "none"
+    beams: tuple[Annotated[int, Field(ge=1)], ...] = (4,)
+    candidates: int = Field(default=4, ge=1)
+
+    @field_validator("beams", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
+
+    @field_validator("beams")
+    @classmethod
+    def _sorted_beams(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("name at least one number of beams")
+        return tuple(sorted(set(value)))
+
+
 class SweepConfig(Settings):
     """The search space of a sweep.
 
@@ -110,7 +162,9 @@ class SweepConfig(Settings):
 
     space: tuple[dict[str, Any], ...] = ()
     scheduler: Literal["none", "asha"] = "none"
-    metric: Literal["coverage", "majority_vote"] = "coverage"
+    metric: Literal[
+        "coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"
+    ] = "coverage"
     grace_samples: int = Field(default=4, ge=1)
     max_concurrent_trials: int = Field(default=2, ge=1)
 
@@ -130,6 +184,8 @@ class RunConfig(Settings):
         actors: Number of reasoner actors.
         actor: What one actor holds.
         dtype: Precision of weights and activations.
+        scorer: The LatentRM, if any.
+        search: Beam search, if any.
         store: Where trajectories are kept.
         tracking: Where MLflow records go.
         cluster: The Ray cluster.
@@ -147,6 +203,8 @@ class RunConfig(Settings):
     actors: int = Field(default=1, ge=1)
     actor: ActorConfig = ActorConfig()
     dtype: Dtype = "float32"
+    scorer: ScorerConfig = ScorerConfig()
+    search: SearchConfig = SearchConfig()
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
@@ -237,8 +295,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return plain data with dotted keys set.
 
-    Setting a `kind` to another value drops the other settings beside it, which belonged to the former kind; so does
-    setting `task.name` over `task.path` and the other way round.
+    Setting `sampler.kind` to another value drops the other settings of the sampler, which belonged to the former kind;
+    so does setting `task.name` over `task.path` and the other way round.
 
     Raises:
         UserError: If a key leads through something that has no keys.
@@ -251,7 +309,7 @@ def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]])
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise UserError(f"override {key}: {part!r} holds a value, not keys")
-        if last == "kind" and place.get("kind") != value:
+        if path == ["sampler"] and last == "kind" and place.get("kind") != value:
             place.clear()
         if path == ["task"] and last in ("name", "path"):
             place.pop("path" if last == "name" else "name", None)

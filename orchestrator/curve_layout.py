@@ -7,14 +7,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, GREEDY, RANDOM_GUESS, CurveRow
 
 COVERAGE = "coverage"
 X_LABEL, Y_LABEL = "samples per question N", "correct, % of questions"
 GREEDY_COLOUR, GUESS_COLOUR = "#222222", "#808080"
 # Okabe & Ito's palette (jfly.uni-koeln.de/color), which stays distinct under all common colour blindnesses.
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-_HEADINGS = {COVERAGE: "coverage (pass@N)"}
+_HEADINGS = {
+    COVERAGE: "coverage (pass@N)",
+    "best_of_n": "best-of-N (LatentRM)",
+    "weighted_vote": "weighted vote (LatentRM)",
+    "best_of_n_answer": "best-of-N (answer-aware)",
+    "weighted_vote_answer": "weighted vote (answer-aware)",
+    BEAM_SEARCH: "beam search (LatentRM)",
+    BEAM_VOTE: "beam search + vote (LatentRM)",
+}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
@@ -39,11 +47,7 @@ class Trial:
     @property
     def colour(self) -> str:
         """The sampler's hue, "#rrggbb": light for its first setting, dark for its last."""
-        hue = [int(_HUES[self.family % len(_HUES)][start : start + 2], 16) for start in (1, 3, 5)]
-        # From -1, nearly white, over 0, the hue itself, to 1, nearly black; neither end is reached.
-        shade = 0.0 if self.siblings == 1 else 2 * self.rank / (self.siblings - 1) - 1
-        towards, share = (255, -0.5 * shade) if shade < 0 else (0, 0.55 * shade)
-        return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in hue)
+        return shade(self.family, self.rank, self.siblings)
 
 
 def trials(rows: Sequence[CurveRow]) -> list[Trial]:
@@ -92,6 +96,15 @@ def budgets(rows: Sequence[CurveRow]) -> list[int]:
 def band_opacity(trials_shown: int) -> float:
     """How opaque a 95 % band is: bands lie upon each other, and many must not bury the lines."""
     return min(0.12, 0.5 / max(1, trials_shown))
+
+
+def shade(hue_index: int, rank: int, siblings: int) -> str:
+    """One of the hues as "#rrggbb": light for the first of its siblings, dark for the last."""
+    hue = [int(_HUES[hue_index % len(_HUES)][start : start + 2], 16) for start in (1, 3, 5)]
+    # From -1, nearly white, over 0, the hue itself, to 1, nearly black; neither end is reached.
+    tone = 0.0 if siblings == 1 else 2 * rank / (siblings - 1) - 1
+    towards, share = (255, -0.5 * tone) if tone < 0 else (0, 0.55 * tone)
+    return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in hue)
 
 
 def _natural(name: str) -> tuple[tuple[str, float], ...]:

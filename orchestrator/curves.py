@@ -7,20 +7,21 @@ import csv
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from latent_core.errors import UserError
-from latent_core.selection.aggregations import AGGREGATIONS, Outcomes
+from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, Scorer, available
 from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
 from latent_core.selection.intervals import bootstrap_interval
 
 GREEDY = "greedy"
 RANDOM_GUESS = "random_guess"
+BEAM_SEARCH, BEAM_VOTE = "beam_search", "beam_vote"
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,14 @@ class CurveRow:
     Attributes:
         trial: Name of the sampler setting, such as "gaussian sigma=0.4".
         sampler: Name of the sampler, such as "gaussian"; "none" for greedy decoding.
-        aggregation: A key of `AGGREGATIONS`, or "greedy", or "random_guess".
-        n: Budget: samples per question.
+        aggregation: A key of `AGGREGATIONS`, or "greedy", "random_guess", "beam_search" or "beam_vote".
+        n: Budget: samples per question; for a beam search, the number of trajectories that cost as many steps.
         value: Accuracy as a fraction of 1; NaN where fewer than n samples exist.
         lo: Lower end of the 95 % interval.
         hi: Upper end of the 95 % interval.
         trajectories: Questions times n.
-        flops: Expected cost of n samples of every question, over all questions.
+        flops: Expected cost of n samples of every question, over all questions; that of scoring them included where
+            the aggregation needs scores.
     """
 
     trial: str
@@ -55,34 +57,97 @@ COLUMNS = tuple(field.name for field in fields(CurveRow))
 
 @dataclass(frozen=True)
 class Cost:
-    """Expected FLOPs of sampling a set of questions.
+    """Expected FLOPs of sampling a set of questions, and of scoring the samples.
 
     Attributes:
         prompts: Reading every prompt once.
         per_sample: One average trajectory of every question.
+        scorer_prompts: The reward model reading every prompt once.
+        per_sample_scoring: The reward model scoring one average trajectory of every question.
+        answer_scorer_prompts: As `scorer_prompts`, of the reward model that also reads answers.
+        per_sample_answer_scoring: As `per_sample_scoring`, of the reward model that also reads answers.
     """
 
     prompts: float = 0.0
     per_sample: float = 0.0
+    scorer_prompts: float = 0.0
+    per_sample_scoring: float = 0.0
+    answer_scorer_prompts: float = 0.0
+    per_sample_answer_scoring: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.prompts + other.prompts, self.per_sample + other.per_sample)
+        return Cost(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
-    def of(self, n: int) -> float:
-        """FLOPs of n samples of every question, prompts read once."""
-        return self.prompts + n * self.per_sample
+    def of(self, n: int, scorer: Scorer | None = None) -> float:
+        """FLOPs of n samples of every question, prompts read once, with the work of a scorer where one is named."""
+        sampling = self.prompts + n * self.per_sample
+        if scorer == "trajectory":
+            return sampling + self.scorer_prompts + n * self.per_sample_scoring
+        if scorer == "answer":
+            return sampling + self.answer_scorer_prompts + n * self.per_sample_answer_scoring
+        return sampling
 
 
 def cost_of(records: pd.DataFrame) -> Cost:
-    """Add up the cost of trajectories, from the columns question_id, flops, prompt_flops and error."""
+    """Add up the cost of trajectories and of their scores.
+
+    Args:
+        records: One row per trajectory, with the columns question_id, error, flops and prompt_flops; and, where they
+            are scored, score, score_flops and score_prompt_flops, or answer_score, answer_score_flops and
+            answer_score_prompt_flops.
+
+    Returns:
+        The cost; NaN in what cannot be known because a row that has been sampled, or scored, does not say what it
+        cost.
+    """
     # A row that failed may not know its cost, which then counts as nothing. Any other gap must show in the result.
-    costs = records[["flops", "prompt_flops"]].astype(np.float64)
-    costs = costs.mask(costs.isna().mul(records["error"].notna(), axis=0), 0.0)
+    sampling = _cost_of(records, "prompt_flops", "flops", may_lack=records["error"].notna())
+    return Cost(*sampling, *_scoring_cost(records, "score"), *_scoring_cost(records, "answer_score"))
+
+
+def _scoring_cost(records: pd.DataFrame, score: str) -> tuple[float, float]:
+    """Cost of the prompts and of one sample per question for the scorer of a column; zero where there is none."""
+    if score not in records:
+        return 0.0, 0.0
+    return _cost_of(records, f"{score}_prompt_flops", f"{score}_flops", may_lack=records[score].isna())
+
+
+def _cost_of(records: pd.DataFrame, prompt: str, sample: str, *, may_lack: "pd.Series[bool]") -> tuple[float, float]:
+    if prompt not in records or sample not in records:
+        return math.nan, math.nan
+    costs = records[[prompt, sample]].astype(np.float64)
+    costs = costs.mask(costs.isna().mul(may_lack, axis=0), 0.0)
     if costs.isna().to_numpy().any():
-        return Cost(math.nan, math.nan)
+        return math.nan, math.nan
     by_question = costs.groupby(records["question_id"])
     # Samples of a question share its prompt, so each repeats the one number, unless it failed before knowing it.
-    return Cost(float(by_question["prompt_flops"].max().sum()), float(by_question["flops"].mean().sum()))
+    return float(by_question[prompt].max().sum()), float(by_question[sample].mean().sum())
+
+
+def row_of(
+    trial: str,
+    sampler: str,
+    aggregation: str,
+    n: int,
+    values: FloatArray,
+    flops: float,
+    seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> CurveRow:
+    """Make a row of the values of all questions.
+
+    Args:
+        trial: Name of the sampler setting.
+        sampler: Name of the sampler.
+        aggregation: What the values are of.
+        n: Budget.
+        values: [Q], one value per question, within the bounds.
+        flops: Cost over all questions.
+        seed: Seed of the bootstrap.
+        bounds: Least and greatest possible value of a question.
+    """
+    interval = bootstrap_interval(values, seed=seed, bounds=bounds)
+    return CurveRow(trial, sampler, aggregation, n, *interval, trajectories=len(values) * n, flops=float(flops))
 
 
 def curve_rows(
@@ -93,9 +158,9 @@ def curve_rows(
     trial: str,
     sampler: str,
     seed: int = 0,
-    aggregations: Sequence[str] = tuple(AGGREGATIONS),
+    aggregations: Sequence[str] | None = None,
 ) -> list[CurveRow]:
-    """Evaluate every aggregation at every budget.
+    """Evaluate every aggregation that the outcomes allow at every budget.
 
     Args:
         outcomes: What became of the trajectories.
@@ -104,16 +169,20 @@ def curve_rows(
         trial: Name of the sampler setting.
         sampler: Name of the sampler.
         seed: Seed of the bootstrap; equal seeds resample the questions alike in every trial.
-        aggregations: Keys of `AGGREGATIONS`.
+        aggregations: Keys of `AGGREGATIONS`; by default all that can be computed.
 
     Returns:
         One row per aggregation and budget, in that order.
+
+    Raises:
+        ValueError: If an aggregation is asked for that needs scores which the outcomes do not have.
     """
     rows = []
-    for aggregation in aggregations:
+    for name in available(outcomes) if aggregations is None else aggregations:
+        aggregation = AGGREGATIONS[name]
         for n in budgets:
-            values = AGGREGATIONS[aggregation](outcomes, n)
-            rows.append(_row(trial, sampler, aggregation, n, values, cost.of(n), seed))
+            flops = cost.of(n, aggregation.scorer)
+            rows.append(row_of(trial, sampler, name, n, aggregation(outcomes, n), flops, seed))
     return rows
 
 
@@ -125,32 +194,29 @@ def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY, seed: int
     """
     if outcomes.samples != 1:
         raise ValueError(f"greedy decoding gives one sample per question, got {outcomes.samples}")
-    return _row(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1), seed)
+    return row_of(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1), seed)
 
 
-def guess_rows(
-    weights: Mapping[str, float], truths: Mapping[str, str], budgets: Sequence[int], *, seed: int = 0
-) -> list[CurveRow]:
-    """Coverage of somebody who draws n answers from their marginal distribution, without reading the question.
+def guess_rows(chances: Sequence[float], budgets: Sequence[int], *, seed: int = 0) -> list[CurveRow]:
+    """Coverage of somebody who guesses n times without understanding the question.
 
     A sampler whose coverage grows no faster than this has found diversity, not answers. The interval is over
-    questions, as everywhere; where all answers are equally likely it has no width.
+    questions, as everywhere; where all questions have the same chance it has no width.
 
     Args:
-        weights: Probability of each canonical answer.
-        truths: The canonical reference answer of each question.
+        chances: Probability that one guess is right, one per question.
         budgets: Guesses per question.
         seed: Seed of the bootstrap.
 
     Returns:
         One row per budget; guesses cost nothing.
     """
-    answers, rows = list(truths.values()), []
+    rows = []
     for n in budgets:
-        values = guess_coverage(weights, answers, n)
-        possible = [*values, *guess_coverage(weights, list(weights), n)]
-        row = _row(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, seed, (min(possible), max(possible)))
-        rows.append(row)
+        values = guess_coverage(chances, n)
+        # Chances are known, not estimated: equal ones leave nothing uncertain.
+        bounds = (float(values.min()), float(values.max()))
+        rows.append(row_of(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, seed, bounds))
     return rows
 
 
@@ -179,20 +245,6 @@ def read_curves_csv(path: Path) -> list[CurveRow]:
             return [_parse(line) for line in reader]
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}, line {reader.line_num}: not a row of curves ({error})") from error
-
-
-def _row(
-    trial: str,
-    sampler: str,
-    aggregation: str,
-    n: int,
-    values: FloatArray,
-    flops: float,
-    seed: int,
-    bounds: tuple[float, float] = (0.0, 1.0),
-) -> CurveRow:
-    interval = bootstrap_interval(values, seed=seed, bounds=bounds)
-    return CurveRow(trial, sampler, aggregation, n, *interval, trajectories=len(values) * n, flops=float(flops))
 
 
 def _parse(line: Mapping[str, str]) -> CurveRow:

@@ -1,10 +1,12 @@
-"""Work list -> Ray Data -> reasoner actors -> store. What run and sweep have in common.
+"""Work list -> Ray Data -> reasoner actors -> store -> scorer actors -> store. What run and sweep have in common.
 
 One shard is one input block and one actor call, because Ray Data streams between tasks, not inside one. The stages
 are plain functions that wait for actors; they take a little CPU each, different amounts so that Ray Data does not
-fuse them and the stages overlap. A stage that scores trajectories belongs between generation and storage.
+fuse them and generation and scoring overlap. Trajectories reach the store before they are scored, so what has been
+sampled is never sampled again because a scorer failed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,14 @@ import ray.data
 from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
+from orchestrator.search_stage import Search
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
-from orchestrator.stages import Generate, Persist
+from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories
 
 _GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
+_SCORE_CPUS = 0.015
 _CALLS_WAITING = 1
 """Calls that wait at the actors while every actor computes one; each costs a process that does the waiting."""
 
@@ -32,57 +36,114 @@ class Sampling:
         reasoners: Names of the reasoner actors.
         micro_batch: Questions per shard.
         samples_per_shard: Most samples in a shard.
+        scorers: Names of the scorer actors, if there are any.
     """
 
     problems: tuple[Problem, ...]
     reasoners: tuple[str, ...]
     micro_batch: int
     samples_per_shard: int
+    scorers: tuple[str, ...] = ()
 
     def run(self, setting: Setting, samples: int, board: ActorHandle[Any]) -> None:
-        """Sample what the store lacks of a setting's first `samples` samples.
+        """Sample, and score, what the store lacks of a setting's first `samples` samples.
 
         Args:
             setting: The setting.
             samples: Samples per question.
-            board: The progress board; it hears of every shard that has reached the store.
+            board: The progress board; it hears of every shard that has been dealt with.
         """
-        covered = setting.store.covered(len(self.problems), samples)
-        shards = missing_shards(covered, self.micro_batch, self.samples_per_shard)
-        if not shards:
+        to_sample = missing_shards(self._covered(setting, samples), self.micro_batch, self._samples_per_shard(setting))
+        to_score = setting.unscored(len(self.problems), samples, self.micro_batch, self.samples_per_shard)
+        if not to_sample and not to_score:
             return
-        setting.store.prepare()
-        in_flight = len(self.reasoners) + _CALLS_WAITING
-        items = [self._item(number, shard) for number, shard in enumerate(shards)]
-        stored = (
-            ray.data.from_items(items, override_num_blocks=len(items))
-            .map_batches(
-                Generate(self.reasoners, setting.store),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ray.data.TaskPoolStrategy(size=in_flight),
-                num_cpus=_GENERATE_CPUS,
-            )
-            .map_batches(Persist(setting.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS)
-        )
         ray.get(board.begin.remote(setting.name))
         try:
-            # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
-            for receipts in stored.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for receipt in receipts.to_pylist():
-                    board.advance.remote(**receipt)
+            # What is in the store already needs no reasoner: it is scored first.
+            if to_score and setting.scored is not None:
+                setting.scored.store.prepare()
+                self._consume(self._score(setting, self._read(setting, to_score)), board)
+            if to_sample:
+                setting.store.prepare()
+                fresh = self._generate(setting, to_sample)
+                if setting.scored is not None:
+                    setting.scored.store.prepare()
+                    fresh = self._score(setting, fresh)
+                self._consume(fresh, board)
         finally:
             board.end.remote(setting.name)
 
-    def _item(self, number: int, shard: Shard) -> dict[str, Any]:
-        problems = self.problems[shard.first_question : shard.end_question]
-        return {
-            "number": number,
-            "first_question": shard.first_question,
-            "first_sample": shard.first_sample,
-            "samples": shard.samples,
-            "problems": [
-                {"question_id": problem.question_id, "question": problem.question, "answer": problem.answer}
-                for problem in problems
-            ],
-        }
+    def _covered(self, setting: Setting, samples: int) -> Any:
+        return setting.store.covered(len(self.problems), samples)
+
+    def _samples_per_shard(self, setting: Setting) -> int:
+        # The beams of a question are found together.
+        return self.samples_per_shard if setting.store.spec.beam is None else setting.samples
+
+    def _generate(self, setting: Setting, shards: Sequence[Shard]) -> ray.data.Dataset:
+        store, beam = setting.store, setting.store.spec.beam
+        stage: Generate | Search = Generate(self.reasoners, store)
+        if beam is not None:
+            stage = Search(self.reasoners, store, beam, str(setting.scorer))
+        return (
+            self._items(shards)
+            .map_batches(
+                stage,
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.TaskPoolStrategy(size=len(self.reasoners) + _CALLS_WAITING),
+                num_cpus=_GENERATE_CPUS,
+            )
+            .map_batches(
+                Persist(store, pass_on=setting.scored is not None),
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=_STORE_CPUS,
+            )
+        )
+
+    def _read(self, setting: Setting, shards: Sequence[Shard]) -> ray.data.Dataset:
+        return self._items(shards).map_batches(
+            Load(setting.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
+        )
+
+    def _score(self, setting: Setting, trajectories: ray.data.Dataset) -> ray.data.Dataset:
+        assert setting.scored is not None
+        return trajectories.map_batches(
+            ScoreTrajectories(self.scorers, setting.scored, setting.store.latents, self.problems),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=len(self.scorers) + _CALLS_WAITING),
+            num_cpus=_SCORE_CPUS,
+        )
+
+    def _items(self, shards: Sequence[Shard]) -> ray.data.Dataset:
+        items = [work_item(number, shard, self.problems) for number, shard in enumerate(shards)]
+        return ray.data.from_items(items, override_num_blocks=len(items))
+
+    def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any]) -> None:
+        # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
+        for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table: Any = batch
+            for one in table.to_pylist():
+                board.advance.remote(**one)
+
+
+def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return a shard with its questions as plain data."""
+    return {
+        "number": number,
+        "first_question": shard.first_question,
+        "questions": shard.questions,
+        "first_sample": shard.first_sample,
+        "samples": shard.samples,
+        "problems": [
+            {
+                "question_id": problem.question_id,
+                "question": problem.question,
+                "answer": problem.answer,
+                "grader": problem.grader,
+            }
+            for problem in problems[shard.first_question : shard.end_question]
+        ],
+    }

@@ -10,6 +10,7 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.tasks.loading import load_task
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
+from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
@@ -27,6 +28,7 @@ class Plan:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
+        scorer: The LatentRM, or None.
     """
 
     config: RunConfig
@@ -36,6 +38,7 @@ class Plan:
     latent_steps: int
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
+    scorer: ScorerPlan | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -45,7 +48,45 @@ class Plan:
     def setting(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Setting:
         """Return the setting of a sampler under this plan, or under a variation of its configuration."""
         config = config or self.config
-        spec = TrajectorySpec(
+        samples = 1 if sampler.deterministic else config.budgets[-1]
+        budgets = (1,) if sampler.deterministic else config.budgets
+        # Samples that are all the same leave nothing to choose.
+        scorer = None if sampler.deterministic else self.scorer
+        store = SettingStore(config.store.path, self._spec(sampler, config), _latents(config, scorer))
+        return Setting(name, sampler.kind, samples, budgets, store, scorer.scored(store) if scorer else None)
+
+    def searches(self, setting: Setting, sampler: Sampler, config: RunConfig | None = None) -> tuple[Setting, ...]:
+        """Return the beam searches that go with a sampled setting.
+
+        Raises:
+            UserError: If the sampler cannot be searched with.
+        """
+        config = config or self.config
+        if config.search.kind == "none" or sampler.deterministic or self.scorer is None:
+            return ()
+        if sampler.perturbs_prompt:
+            raise UserError(
+                f"search.kind: beams share the prompt, which {sampler.describe()!r} perturbs; leave the prompt out of "
+                "sampler.scope, or set search.kind=none"
+            )
+        return tuple(self._search(setting, sampler, config, beams) for beams in config.search.beams)
+
+    def _search(self, setting: Setting, sampler: Sampler, config: RunConfig, beams: int) -> Setting:
+        assert self.scorer is not None
+        candidates = config.search.candidates
+        spec = replace(self._spec(sampler, config), beam=self.scorer.beam(beams, candidates))
+        latents = config.store.latents if config.store.latents != "auto" else "none"
+        return Setting(
+            name=f"{setting.name} beam {beams}x{candidates}",
+            sampler=sampler.kind,
+            samples=beams,
+            budgets=(beams * candidates,),
+            store=SettingStore(config.store.path, spec, latents),
+            scorer=self.scorer.source,
+        )
+
+    def _spec(self, sampler: Sampler, config: RunConfig) -> TrajectorySpec:
+        return TrajectorySpec(
             checkpoint=self.checkpoint.fingerprint,
             task=self.task_fingerprint,
             sampler=sampler.to_config(),
@@ -53,11 +94,6 @@ class Plan:
             answer_tokens=config.answer_tokens or self.answer_tokens,
             seed=config.seed,
             dtype=config.dtype,
-        )
-        samples = 1 if sampler.deterministic else config.budgets[-1]
-        budgets = (1,) if sampler.deterministic else config.budgets
-        return Setting(
-            name, sampler.kind, samples, budgets, SettingStore(config.store.path, spec, config.store.latents)
         )
 
     def greedy(self) -> Setting:
@@ -67,7 +103,13 @@ class Plan:
     def missing(self, setting: Setting, samples: int | None = None) -> list[Shard]:
         """Return the shards that are still to be sampled for the first `samples` samples (default: all)."""
         covered = setting.store.covered(len(self.task.problems), samples or setting.samples)
-        return missing_shards(covered, self.config.micro_batch, self.config.store.samples_per_shard)
+        at_once = self.config.store.samples_per_shard if setting.store.spec.beam is None else setting.samples
+        return missing_shards(covered, self.config.micro_batch, at_once)
+
+    def unscored(self, setting: Setting) -> list[Shard]:
+        """Return what has been sampled of a setting and is still to be scored."""
+        questions, shard = len(self.task.problems), self.config.store.samples_per_shard
+        return setting.unscored(questions, setting.samples, self.config.micro_batch, shard)
 
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
@@ -85,7 +127,9 @@ class Plan:
             for tokens in self.prompt_tokens[shard.first_question : shard.end_question]:
                 prompts = shard.samples if own_prompts else 1
                 own = flops.trajectory(tokens, setting.store.spec.latent_steps, 1, setting.store.spec.answer_tokens)
-                total += prompts * flops.prompt(tokens) + shard.samples * own
+                # Of a search's continuations only the beams are written out: this counts them all as if they were.
+                wide = setting.store.spec.beam.candidates if setting.store.spec.beam else 1
+                total += prompts * flops.prompt(tokens) + shard.samples * wide * own
         return total
 
 
@@ -100,11 +144,12 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
     """
     checkpoint = Checkpoint.open(config.checkpoint)
-    whole = load_task(name=config.task.name, path=config.task.path, split=config.task.split)
-    task = replace(whole, problems=whole.problems[: config.task.limit])
+    scorer = plan_scorer(config, checkpoint)
+    whole = load_task(name=config.task.name, path=config.task.path, split=config.task.split, count=config.task.count)
+    task = whole.head(config.task.limit)
     if not task.problems:
         raise UserError(f"task {task.name}: the data set is empty")
-    latent_steps = config.latent_steps or checkpoint.format.latent_steps
+    latent_steps = config.latent_steps or checkpoint.latent_steps
     answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
     lengths = tuple(len(checkpoint.prompt_ids(problem.question)) for problem in task.problems)
     longest = max(range(len(lengths)), key=lengths.__getitem__)
@@ -115,4 +160,12 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
             one.latent_steps or latent_steps,
             one.answer_tokens or answer_tokens,
         )
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths)
+        if scorer is not None:
+            scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
+    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer)
+
+
+def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:
+    if config.store.latents != "auto":
+        return config.store.latents
+    return "none" if scorer is None else "float16"

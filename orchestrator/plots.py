@@ -7,22 +7,12 @@ from pathlib import Path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from orchestrator.curve_layout import (
-    COVERAGE,
-    GREEDY_COLOUR,
-    GUESS_COLOUR,
-    X_LABEL,
-    Y_LABEL,
-    aggregations,
-    band_opacity,
-    budgets,
-    curve,
-    heading,
-    trials,
-)
-from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
+from orchestrator.curves import GREEDY, CurveRow
+from orchestrator.panels import Panel, grid, panels, ticks
 from orchestrator.plots_html import plot_curves_html
 
 __all__ = ["plot_curves_html", "plot_curves_png"]
@@ -31,13 +21,17 @@ __all__ = ["plot_curves_html", "plot_curves_png"]
 _MARKERS = "os^DvPX"
 _DPI = 160
 _PANEL_INCHES = (5.6, 4.4)
+# A panel that stands alone has to hold every curve.
+_LONE_PANEL_INCHES = (7.2, 5.0)
 _LEGEND_ROW_INCHES = 0.22
 # Room for a letter of the legend, and for the line, marker and gaps beside a name.
 _LETTER_INCHES, _KEY_INCHES = 0.075, 0.75
 
 
 def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
-    """Draw accuracy over N, one panel per aggregation, with 95 % bands.
+    """Draw accuracy over N with 95 % bands: a panel per aggregation, or one panel where there is a single setting.
+
+    All panels share the ranges of both axes.
 
     Args:
         rows: Rows of `curves.csv`, at least one.
@@ -47,20 +41,29 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     Raises:
         ValueError: If there are no rows.
     """
-    names = aggregations(rows)
-    if not names:
+    shown = panels(rows)
+    if not shown:
         raise ValueError("there is nothing to plot: no rows")
-    width = _PANEL_INCHES[0] * len(names)
-    entries = ["greedy", "random guess", *(trial.name for trial in trials(rows))]
+    down, across = grid(len(shown))
+    panel_width, panel_height = _LONE_PANEL_INCHES if len(shown) == 1 else _PANEL_INCHES
+    width = panel_width * across
+    entries = ["greedy", "random guess", *dict.fromkeys(line.label for panel in shown for line in panel.lines)]
     legend_columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, entries)))))
-    height = _PANEL_INCHES[1] + _LEGEND_ROW_INCHES * math.ceil(len(entries) / legend_columns)
+    height = panel_height * down + _LEGEND_ROW_INCHES * math.ceil(len(entries) / legend_columns)
     # A figure of its own, without pyplot: no global state, and no display is ever looked for.
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    figure.suptitle(title)
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout=ConstrainedLayoutEngine(hspace=0.05))
     legend: dict[str, Artist] = {}
-    for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        _draw_panel(panel, rows, name)
-        legend |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    # The same x range too: the points of a beam search stand where the samples that cost as much do.
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    for number, (axis, panel) in enumerate(zip(axes, shown, strict=False)):
+        _draw_panel(axis, panel, rows, first_in_row=number % across == 0)
+        legend |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    for axis in axes[len(shown) :]:
+        axis.remove()
+    if len(shown) == 1:
+        axes[0].set_title(f"{title}\n{shown[0].title}")
+    else:
+        figure.suptitle(title)
     figure.legend(
         list(legend.values()),
         list(legend),
@@ -68,27 +71,37 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         ncols=legend_columns,
         frameon=False,
         fontsize="small",
+        handlelength=3.2,
     )
     figure.savefig(path, format="png")
 
 
-def _draw_panel(panel: Axes, rows: Sequence[CurveRow], aggregation: str) -> None:
+def _draw_panel(axis: Axes, panel: Panel, rows: Sequence[CurveRow], *, first_in_row: bool) -> None:
     for greedy in curve(rows, GREEDY):
-        panel.axhline(100 * greedy.value, color=GREEDY_COLOUR, ls="--", lw=1.3, label="greedy")
-    if aggregation == COVERAGE and (guess := curve(rows, RANDOM_GUESS)):
-        n, value = [row.n for row in guess], [100 * row.value for row in guess]
-        panel.plot(n, value, color=GUESS_COLOUR, ls=":", lw=1.8, label="random guess")
-    shown = trials(rows)
-    for trial in shown:
-        line, marker = curve(rows, aggregation, trial.name), _MARKERS[trial.family % len(_MARKERS)]
-        n, value = [row.n for row in line], [100 * row.value for row in line]
-        lo, hi = [100 * row.lo for row in line], [100 * row.hi for row in line]
-        panel.fill_between(n, lo, hi, color=trial.colour, alpha=band_opacity(len(shown)), lw=0)
-        panel.plot(n, value, color=trial.colour, marker=marker, ms=4.5, lw=1.6, label=trial.name)
-    panel.set_xscale("log", base=2)
-    panel.xaxis.set_major_locator(FixedLocator(budgets(rows)))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(ScalarFormatter())
-    panel.set(title=heading(aggregation), xlabel=X_LABEL, ylabel=Y_LABEL)
-    panel.grid(color="#dddddd", lw=0.6)
-    panel.spines[["top", "right"]].set_visible(False)
+        axis.axhline(100 * greedy.value, color=GREEDY_COLOUR, ls=(0, (6, 2)), lw=1.3, label="greedy")
+    if panel.guess:
+        n, value = [row.n for row in panel.guess], [100 * row.value for row in panel.guess]
+        axis.plot(n, value, color=GUESS_COLOUR, ls=":", lw=1.8, label="random guess")
+    for line in panel.lines:
+        n, value = [row.n for row in line.rows], [100 * row.value for row in line.rows]
+        lo, hi = [100 * row.lo for row in line.rows], [100 * row.hi for row in line.rows]
+        axis.fill_between(n, lo, hi, color=line.colour, alpha=band_opacity(len(panel.lines)), lw=0)
+        axis.plot(
+            n,
+            value,
+            color=line.colour,
+            ls="--" if line.dashed else "-",
+            marker=_MARKERS[line.shape % len(_MARKERS)],
+            mfc="white" if line.dashed else line.colour,
+            ms=4.5,
+            lw=1.6,
+            label=line.label,
+        )
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_locator(FixedLocator(ticks(rows)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.set(title=panel.title, xlabel=X_LABEL, ylabel=Y_LABEL if first_in_row else "")
+    axis.tick_params(labelbottom=True)
+    axis.grid(color="#dddddd", lw=0.6)
+    axis.spines[["top", "right"]].set_visible(False)

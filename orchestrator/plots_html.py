@@ -9,24 +9,14 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.curve_layout import (
-    COVERAGE,
-    GREEDY_COLOUR,
-    GUESS_COLOUR,
-    X_LABEL,
-    Y_LABEL,
-    Trial,
-    aggregations,
-    band_opacity,
-    budgets,
-    curve,
-    heading,
-    trials,
-)
-from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
+from orchestrator.curves import GREEDY, CurveRow
+from orchestrator.panels import Line, Panel, grid, panels, ticks
 
 _X_LABEL_FLOPS = "FLOPs over all questions"
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+# Heights in pixels: of the axes of a row of panels, between rows, above the first one (title and buttons), below.
+_ROW, _BETWEEN, _ABOVE, _BELOW = 400, 110, 120, 80
 _HOVER = (
     "<b>%{fullData.name}</b><br>N = %{customdata[0]}<br>%{y:.1f} % "
     "[%{customdata[1]:.1f}, %{customdata[2]:.1f}]<br>%{customdata[3]:,} trajectories<br>"
@@ -43,9 +33,10 @@ class _Drawn(NamedTuple):
 
 
 def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
-    """Write a page with one panel per aggregation.
+    """Write a page with a panel per aggregation, or with one panel where there is a single sampler setting.
 
-    The page holds everything it needs, the plotting library included (some 5 MB).
+    The page holds everything it needs, the plotting library included (some 5 MB). All panels share the ranges of both
+    axes.
 
     Args:
         rows: Rows of `curves.csv`, at least one.
@@ -55,54 +46,68 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     Raises:
         ValueError: If there are no rows.
     """
-    names = aggregations(rows)
-    if not names:
+    shown = panels(rows)
+    if not shown:
         raise ValueError("there is nothing to plot: no rows")
-    figure = make_subplots(1, len(names), subplot_titles=[heading(name) for name in names], horizontal_spacing=0.08)
+    down, across = grid(len(shown))
+    axes_height = _ROW * down + _BETWEEN * (down - 1)
+    figure = make_subplots(
+        down,
+        across,
+        specs=[[{} if row * across + column < len(shown) else None for column in range(across)] for row in range(down)],
+        subplot_titles=[escape(panel.title) for panel in shown],
+        horizontal_spacing=0.06,
+        vertical_spacing=_BETWEEN / axes_height,
+        shared_xaxes="all",
+        shared_yaxes="all",
+    )
     drawn: list[_Drawn] = []
-    for column, name in enumerate(names, start=1):
-        panel = _panel(rows, name)
-        for item in panel:
+    for number, panel in enumerate(shown):
+        row, column = divmod(number, across)
+        traces = _panel(rows, panel)
+        for item in traces:
             # One entry in the legend switches a setting in all panels.
             item.trace.showlegend = bool(item.trace.name) and item.trace.name not in {one.trace.name for one in drawn}
             item.trace.x = item.by_samples
-            figure.add_trace(item.trace, row=1, col=column)
-        drawn += panel
-    figure.update_xaxes(type="log", title_text=X_LABEL, tickvals=budgets(rows), showline=True)
+            figure.add_trace(item.trace, row=row + 1, col=column + 1)
+        drawn += traces
+    figure.update_xaxes(type="log", title_text=X_LABEL, tickvals=ticks(rows), showline=True, showticklabels=True)
     # Used once the axis shows FLOPs: ticks at 1, 2 and 5 times the powers of ten.
     figure.update_xaxes(dtick="D2", exponentformat="power", tickmode="array")
-    figure.update_yaxes(title_text=Y_LABEL, rangemode="tozero", showline=True)
+    figure.update_yaxes(rangemode="tozero", showline=True, showticklabels=True)
+    figure.update_yaxes(title_text=Y_LABEL, col=1)
     figure.update_layout(
         title_text=escape(title),
         template="plotly_white",
-        height=640,
-        margin={"t": 120},
-        updatemenus=[_switch(drawn, panels=len(names))],
+        height=axes_height + _ABOVE + _BELOW,
+        margin={"t": _ABOVE, "b": _BELOW},
+        updatemenus=[_switch(drawn, panels=len(shown), top=1 + 0.75 * _ABOVE / axes_height)],
     )
     # A fixed id makes equal rows give equal files.
     figure.write_html(path, include_plotlyjs=True, full_html=True, div_id="curves", config={"displaylogo": False})
 
 
-def _panel(rows: Sequence[CurveRow], aggregation: str) -> list[_Drawn]:
+def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:
     """Everything in one panel: bands first, so that they lie below the lines."""
-    lines = {trial: curve(rows, aggregation, trial.name) for trial in trials(rows)}
-    lines = {trial: [row for row in line if not isnan(row.value)] for trial, line in lines.items()}
-    drawn = [_band(line, trial, band_opacity(len(lines))) for trial, line in lines.items()]
+    lines = [(line, [row for row in line.rows if not isnan(row.value)]) for line in panel.lines]
+    drawn = [_band(points, line, band_opacity(len(lines))) for line, points in lines]
     if greedy := curve(rows, GREEDY):
         look = {"color": GREEDY_COLOUR, "dash": "dash", "width": 1.5}
         # A horizontal line over the extent of the curves, whichever axis they are drawn on.
-        extent = [row for line in lines.values() for row in line] or greedy
+        extent = [row for _, points in lines for row in points] or greedy
         trace = _line([greedy[0]] * 2, "greedy", line=look)
         n, flops = [row.n for row in extent], [row.flops for row in extent]
         drawn.append(_Drawn(trace, [min(n), max(n)], [min(flops), max(flops)]))
-    if aggregation == COVERAGE and (guess := curve(rows, RANDOM_GUESS)):
+    if panel.guess:
         look = {"color": GUESS_COLOUR, "dash": "dot", "width": 2}
         # Guessing costs nothing, which has no place on a logarithmic axis.
-        drawn.append(_Drawn(_line(guess, "random guess", line=look), [row.n for row in guess], [None] * len(guess)))
-    for trial, line in lines.items():
-        marker = {"symbol": _SYMBOLS[trial.family % len(_SYMBOLS)], "size": 8}
-        trace = _line(line, trial.name, line={"color": trial.colour, "width": 2}, mode="lines+markers", marker=marker)
-        drawn.append(_Drawn(trace, [row.n for row in line], [row.flops for row in line]))
+        trace = _line(panel.guess, "random guess", line=look)
+        drawn.append(_Drawn(trace, [row.n for row in panel.guess], [None] * len(panel.guess)))
+    for line, points in lines:
+        symbol = _SYMBOLS[line.shape % len(_SYMBOLS)] + ("-open" if line.dashed else "")
+        look = {"color": line.colour, "width": 2, "dash": "5px,3px" if line.dashed else "solid"}
+        trace = _line(points, line.label, line=look, mode="lines+markers", marker={"symbol": symbol, "size": 8})
+        drawn.append(_Drawn(trace, [row.n for row in points], [row.flops for row in points]))
     return drawn
 
 
@@ -113,24 +118,24 @@ def _line(rows: Sequence[CurveRow], name: str, *, mode: str = "lines", **look: A
     return go.Scatter(y=y, name=label, legendgroup=label, mode=mode, customdata=details, hovertemplate=_HOVER, **look)
 
 
-def _band(line: Sequence[CurveRow], trial: Trial, opacity: float) -> _Drawn:
+def _band(points: Sequence[CurveRow], line: Line, opacity: float) -> _Drawn:
     """The 95 % band as one outline: forth along the lower ends, back along the upper ones."""
-    back = line[::-1]
-    outline = [*line, *back]
-    red, green, blue = (int(trial.colour[start : start + 2], 16) for start in (1, 3, 5))
+    back = points[::-1]
+    outline = [*points, *back]
+    red, green, blue = (int(line.colour[start : start + 2], 16) for start in (1, 3, 5))
     trace = go.Scatter(
-        y=[*(100 * row.lo for row in line), *(100 * row.hi for row in back)],
+        y=[*(100 * row.lo for row in points), *(100 * row.hi for row in back)],
         mode="lines",
         line={"width": 0},
         fill="toself",
         fillcolor=f"rgba({red}, {green}, {blue}, {opacity})",
         hoverinfo="skip",
-        legendgroup=escape(trial.name),
+        legendgroup=escape(line.label),
     )
     return _Drawn(trace, [row.n for row in outline], [row.flops for row in outline])
 
 
-def _switch(drawn: Sequence[_Drawn], *, panels: int) -> dict[str, Any]:
+def _switch(drawn: Sequence[_Drawn], *, panels: int, top: float) -> dict[str, Any]:
     """The two buttons that exchange the x coordinates of all traces and the labels of all x axes."""
     by_samples: dict[str, Any] = {}
     by_flops: dict[str, Any] = {}
@@ -141,5 +146,5 @@ def _switch(drawn: Sequence[_Drawn], *, panels: int) -> dict[str, Any]:
         {"label": "x: N", "method": "update", "args": [{"x": [item.by_samples for item in drawn]}, by_samples]},
         {"label": "x: FLOPs", "method": "update", "args": [{"x": [item.by_flops for item in drawn]}, by_flops]},
     ]
-    place = {"x": 1.0, "xanchor": "right", "y": 1.2, "yanchor": "top"}
+    place = {"x": 1.0, "xanchor": "right", "y": top, "yanchor": "top"}
     return {"type": "buttons", "direction": "right", "showactive": True, "buttons": buttons, **place}

@@ -18,6 +18,7 @@ _COLUMNS = [
     ("correct", pa.bool_()),
     ("latent_steps", pa.int32()),
     ("answer_tokens", pa.int32()),
+    ("answer_ids", pa.list_(pa.int32())),
     ("prompt_flops", pa.float64()),
     ("flops", pa.float64()),
     ("seconds", pa.float64()),

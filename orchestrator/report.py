@@ -1,24 +1,29 @@
 """From the store to what a person reads: curves, tables, pictures and a summary in the run directory."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from latent_core.selection.aggregations import AGGREGATIONS, available
+from latent_core.selection.aggregations.coverage import coverage
+from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Task
+from orchestrator.beam_curves import evaluate_search
+from orchestrator.comparisons import Comparison, compare, write_comparisons_csv
 from orchestrator.config import RunConfig, save_config
 from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
-from orchestrator.outcomes import join_outcomes, outcomes_from_records
+from orchestrator.outcomes import join_outcomes
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
-from orchestrator.results import CURVE_COLUMNS, blocks, reference_answers, sampled_so_far
+from orchestrator.results import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
 from orchestrator.setting import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
-_TOTALS = ["failed", "unparsable", "latent_steps", "answer_tokens", "seconds"]
+_TOTALS = ["failed", "unparsable", "unscored", "latent_steps", "answer_tokens", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -30,35 +35,50 @@ class SettingResult:
         rows: Its curves.
         summary: Its counts for `summary.json`.
         questions: One line per question.
+        by_question: By budget and aggregation, the value of every question [Q]; of greedy decoding under "greedy".
     """
 
     setting: Setting
     rows: list[CurveRow]
     summary: dict[str, Any]
     questions: pd.DataFrame
+    by_question: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
 
-def evaluate(setting: Setting, task: Task) -> SettingResult:
+def evaluate(setting: Setting, task: Task, searches: Sequence[Setting] = ()) -> SettingResult:
     """Read a setting's trajectories and compute its curves and counts.
 
     Budgets beyond what has been sampled, because the setting was stopped early, have the value NaN.
+
+    Args:
+        setting: The setting.
+        task: The questions that were asked.
+        searches: Its beam searches; their points belong to the setting's curves, once they are finished.
     """
     samples = sampled_so_far(setting, len(task.problems))
     outcomes, questions, first_error = [], [], None
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
     for records, problems in blocks(setting, task.problems, samples, _COLUMNS):
-        outcomes.append(outcomes_from_records(records, reference_answers(problems)))
+        outcomes.append(outcomes_of(setting, records, problems))
         cost += cost_of(records)
         failed = records["error"].notna()
-        records = records.assign(failed=failed, unparsable=records["answer"].isna() & ~failed)
+        unscored = records["score"].isna() & ~failed if "score" in records else False
+        records = records.assign(failed=failed, unparsable=records["answer"].isna() & ~failed, unscored=unscored)
         questions.append(_per_question(records, setting.name))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
     joined = join_outcomes(outcomes)
+    by_question: dict[int, dict[str, FloatArray]]
     if setting.name == GREEDY:
-        rows = [greedy_row(joined, cost)]
+        rows, by_question = [greedy_row(joined, cost)], {1: {GREEDY: coverage(joined, 1)}}
     else:
+        sampled = [n for n in setting.budgets if n <= samples]
+        by_question = {n: {name: AGGREGATIONS[name](joined, n) for name in available(joined)} for n in sampled}
         rows = curve_rows(joined, cost, setting.budgets, trial=setting.name, sampler=setting.sampler)
+    beams = [found for search in searches if (found := evaluate_search(search, task.problems)) is not None]
+    for found in beams:
+        rows += found.rows(setting.name)
+        by_question.setdefault(found.n, {}).update(found.by_question)
     summary = {
         "trial": setting.name,
         "sampler": setting.store.spec.sampler,
@@ -70,9 +90,11 @@ def evaluate(setting: Setting, task: Task) -> SettingResult:
         "latent_steps": int(totals["latent_steps"]),
         "answer_tokens": int(totals["answer_tokens"]),
         "device_seconds": float(totals["seconds"]),
+        "unscored": int(totals["unscored"]),
         "store": setting.store.spec.key,
+        "searches": [found.summary for found in beams],
     }
-    return SettingResult(setting, rows, summary, pd.concat(questions, ignore_index=True))
+    return SettingResult(setting, rows, summary, pd.concat(questions, ignore_index=True), by_question)
 
 
 def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
@@ -98,9 +120,21 @@ def _most_frequent(answers: "pd.Series[Any]") -> Any:
 def all_rows(results: Sequence[SettingResult], task: Task, budgets: Sequence[int]) -> list[CurveRow]:
     """Join the curves of all settings, and the guessing baseline where the task knows its answers' distribution."""
     rows = [row for result in results for row in result.rows]
-    if task.guess_weights is not None:
-        rows.extend(guess_rows(task.guess_weights, reference_answers(task.problems), budgets))
+    if task.guess_chances is not None:
+        rows.extend(guess_rows(task.guess_chances, budgets))
     return rows
+
+
+def all_comparisons(results: Sequence[SettingResult]) -> list[Comparison]:
+    """Compare what chooses by score with majority vote and greedy decoding, setting by setting and budget by budget."""
+    greedy = next((result.by_question[1] for result in results if result.setting.name == GREEDY), {})
+    found = []
+    for result in results:
+        if result.setting.name != GREEDY:
+            for n, values in sorted(result.by_question.items()):
+                # At one sample there is nothing to choose.
+                found += compare({**greedy, **values}, trial=result.setting.name, n=n) if n > 1 else []
+    return found
 
 
 def write_files(
@@ -114,7 +148,12 @@ def write_files(
     plot_curves_html(rows, out / "curves.html", title)
     pd.concat([result.questions for result in results]).to_csv(out / "questions.csv", index=False)
     write_summary(out, summary)
-    names = ("config.yaml", "curves.csv", "curves.png", "curves.html", "questions.csv", "summary.json")
+    names = ["config.yaml", "curves.csv", "curves.png", "curves.html", "questions.csv", "summary.json"]
+    # Comparisons of an earlier state of the run must not outlive it.
+    (out / "comparisons.csv").unlink(missing_ok=True)
+    if comparisons := all_comparisons(results):
+        write_comparisons_csv(comparisons, out / "comparisons.csv")
+        names.append("comparisons.csv")
     return [out / name for name in names]
 
 

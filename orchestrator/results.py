@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from latent_core.tasks.answers import canonical_answer
+from latent_core.selection.aggregations import Outcomes
 from latent_core.tasks.base import Problem
 from orchestrator.curves import Cost, CurveRow, cost_of, curve_rows
 from orchestrator.outcomes import join_outcomes, outcomes_from_records
@@ -14,27 +14,55 @@ from orchestrator.setting import Setting
 CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "flops", "prompt_flops")
 """What curves need of a trajectory."""
 
+_SCORE_COLUMNS = ("score", "score_prompt_flops", "score_flops")
+_ANSWER_SCORE_COLUMNS = ("answer_score", "answer_score_prompt_flops", "answer_score_flops")
 _QUESTIONS_PER_READ = 256
-
-
-def reference_answers(problems: Sequence[Problem]) -> dict[str, str]:
-    """Return the canonical reference answer of each question; where there is none, the reference as it stands."""
-    return {problem.question_id: canonical_answer(problem.answer) or problem.answer for problem in problems}
+_ADDRESS = ["question_index", "sample_index"]
 
 
 def sampled_so_far(setting: Setting, questions: int) -> int:
-    """Return how many samples the store has of every question; an interrupted or stopped setting has fewer."""
-    complete = setting.store.covered(questions, setting.samples).all(axis=0)
+    """Return how many samples of every question are ready; an interrupted or stopped setting has fewer.
+
+    Ready is what has been sampled and, where a LatentRM scores the setting, scored.
+    """
+    ready = setting.store.covered(questions, setting.samples)
+    if setting.scored is not None:
+        ready &= setting.scored.store.covered(questions, setting.samples)
+    complete = ready.all(axis=0)
     return int(np.argmin(complete)) if not complete.all() else setting.samples
 
 
 def blocks(
     setting: Setting, problems: Sequence[Problem], samples: int, columns: Sequence[str]
 ) -> Iterator[tuple[pd.DataFrame, Sequence[Problem]]]:
-    """Read a setting's trajectories some questions at a time, so that memory does not grow with their number."""
+    """Read a setting's trajectories some questions at a time, so that memory does not grow with their number.
+
+    Where a LatentRM scores the setting, the columns of its scores stand beside those of the trajectories, NaN where a
+    trajectory has no score.
+    """
     for first in range(0, len(problems), _QUESTIONS_PER_READ):
         end = min(first + _QUESTIONS_PER_READ, len(problems))
-        yield setting.store.read(end, samples, columns, first_question=first), problems[first:end]
+        records = setting.store.read(end, samples, columns, first_question=first)
+        if setting.scored is not None:
+            store = setting.scored.store
+            # Without answer-aware scores these columns hold nothing, and must not become curves.
+            wanted = (*_SCORE_COLUMNS, *(_ANSWER_SCORE_COLUMNS if store.spec.score_answer else ()))
+            scores = store.read(end, samples, wanted, first_question=first)
+            # A folder without shards gives a frame without types.
+            scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
+            records = records.merge(scores, how="left", on=_ADDRESS)
+        yield records, problems[first:end]
+
+
+def outcomes_of(setting: Setting, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:
+    """Arrange what `blocks` yields as dense arrays, with vote weights where there is a calibration."""
+    scored = setting.scored
+    return outcomes_from_records(
+        records,
+        [problem.question_id for problem in problems],
+        calibration=scored.calibration if scored else None,
+        answer_calibration=scored.answer_calibration if scored else None,
+    )
 
 
 def curves_so_far(
@@ -43,6 +71,6 @@ def curves_so_far(
     """Evaluate the first `samples` samples of a setting at the given budgets."""
     parts, cost = [], Cost()
     for records, some in blocks(setting, problems, samples, CURVE_COLUMNS):
-        parts.append(outcomes_from_records(records, reference_answers(some)))
+        parts.append(outcomes_of(setting, records, some))
         cost += cost_of(records)
     return curve_rows(join_outcomes(parts), cost, budgets, trial=setting.name, sampler=setting.sampler)

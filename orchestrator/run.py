@@ -16,10 +16,11 @@ def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
         UserError: If it cannot be run.
     """
     plan = make_plan(config)
-    return Experiment(name, plan, (plan.setting(config.sampler.describe(), config.sampler),), out)
+    setting = plan.setting(config.sampler.describe(), config.sampler)
+    return Experiment(name, plan, (setting,), out, {setting.name: plan.searches(setting, config.sampler)})
 
 
 def sample_one_by_one(session: Session, settings: Sequence[Setting]) -> None:
     """Sample the settings one after the other in this process."""
     for setting in settings:
-        session.sample(setting, setting.samples)
+        session.sample(setting)

@@ -2,7 +2,24 @@
 
 from dataclasses import dataclass
 
-from orchestrator.store import SettingStore
+from latent_core.selection.calibration import VoteCalibration
+from orchestrator.shards import Shard, missing_shards
+from orchestrator.store import ScoreStore, SettingStore
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a LatentRM adds to a setting.
+
+    Attributes:
+        store: Where the scores are.
+        calibration: How latent-only scores become vote weights; None for no weighted vote.
+        answer_calibration: The same for answer-aware scores.
+    """
+
+    store: ScoreStore
+    calibration: VoteCalibration | None = None
+    answer_calibration: VoteCalibration | None = None
 
 
 @dataclass(frozen=True)
@@ -12,9 +29,11 @@ class Setting:
     Attributes:
         name: Unique within the run, readable.
         sampler: Kind of its sampler; the complete setting is in `store.spec`.
-        samples: Samples per question at its largest budget.
+        samples: Samples per question at its largest budget; for a beam search, its beams.
         budgets: Where its curve is reported.
         store: Where its trajectories are.
+        scored: What a LatentRM adds to it, or None where nothing scores it.
+        scorer: Where the LatentRM of a beam search is found; None for independent samples.
     """
 
     name: str
@@ -22,3 +41,12 @@ class Setting:
     samples: int
     budgets: tuple[int, ...]
     store: SettingStore
+    scored: Scored | None = None
+    scorer: str | None = None
+
+    def unscored(self, questions: int, samples: int, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
+        """Return what the store holds of its trajectories without scores, cut into shards."""
+        if self.scored is None:
+            return []
+        sampled, scored = self.store.covered(questions, samples), self.scored.store.covered(questions, samples)
+        return missing_shards(scored | ~sampled, questions_per_shard, samples_per_shard)

@@ -1,29 +1,34 @@
-"""The trajectory store: content-addressed, written shard by shard, never rewritten.
+"""The store: content-addressed folders of trajectories, and of the scores and labels that belong to them.
 
-A setting's directory is named by the hash of everything that determines its trajectories. Shards are files that say
-in their names which block of questions and which range of samples they hold, so that knowing what is there needs one
-listing and no reading. A shard is written under a temporary name and renamed, so what has its name is complete.
+A folder is named by the hash of everything that determines what is in it.
 """
 
 import hashlib
 import json
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs
+from orchestrator.shard_folder import ShardFolder
 
-from latent_core.errors import UserError
-from orchestrator.shards import Shard
+_VERSION = 2
 
-_VERSION = 1
-_PRECISION = {"none": 0, "float16": 1, "float32": 2}
+
+@dataclass(frozen=True)
+class BeamShape:
+    """A beam search, as far as it determines trajectories.
+
+    Attributes:
+        beams: B, beams that are kept.
+        candidates: C, continuations per beam and step.
+        scorer: Fingerprint of the LatentRM that guides it.
+        scorer_dtype: Precision of the LatentRM.
+    """
+
+    beams: int
+    candidates: int
+    scorer: str
+    scorer_dtype: str
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class TrajectorySpec:
         answer_tokens: Longest answer in tokens.
         seed: Seed of the draws.
         dtype: Precision of the computation.
+        beam: The search, or None for independent samples.
     """
 
     checkpoint: str
@@ -47,16 +53,79 @@ class TrajectorySpec:
     answer_tokens: int
     seed: int
     dtype: str
+    beam: BeamShape | None = None
 
     @property
     def key(self) -> str:
-        """Hash that names the setting's directory (20 hexadecimal digits)."""
-        content = json.dumps({"version": _VERSION, **asdict(self)}, sort_keys=True)
-        return hashlib.blake2b(content.encode(), digest_size=10).hexdigest()
+        """Hash that names the setting's folder (20 hexadecimal digits)."""
+        return _key(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The specification as plain data."""
+        content = asdict(self)
+        if self.beam is None:
+            del content["beam"]
+        return {"version": _VERSION, **content}
 
 
-class SettingStore:
-    """The shards of one setting. Cheap to build, and small enough to travel to tasks."""
+@dataclass(frozen=True)
+class ScoreSpec:
+    """Everything that determines the scores of given trajectories.
+
+    Attributes:
+        scorer: Fingerprint of the LatentRM.
+        dtype: Precision of its computation.
+        score_answer: Whether it reads the written answers too.
+        latents: Precision of the latents that it reads.
+    """
+
+    scorer: str
+    dtype: str
+    score_answer: bool
+    latents: str
+
+    @property
+    def key(self) -> str:
+        """Hash that names the folder of scores (20 hexadecimal digits)."""
+        return _key(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The specification as plain data."""
+        return {"version": _VERSION, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class LabelSpec:
+    """Everything that determines the labelled candidates of a setting.
+
+    Attributes:
+        trajectories: What determines the candidates.
+        candidates: N, candidates per question; whether a question has mixed outcomes depends on it.
+        rollouts: M, completions per candidate and step.
+        latents: Precision of the stored latents.
+    """
+
+    trajectories: TrajectorySpec
+    candidates: int
+    rollouts: int
+    latents: str
+
+    @property
+    def key(self) -> str:
+        """Hash that names the folder of labels (20 hexadecimal digits)."""
+        return _key(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The specification as plain data."""
+        own = {"candidates": self.candidates, "rollouts": self.rollouts, "latents": self.latents}
+        return {"version": _VERSION, "labels": own, "trajectories": self.trajectories.content}
+
+
+class SettingStore(ShardFolder):
+    """The trajectories of one setting."""
 
     def __init__(self, root: str, spec: TrajectorySpec, latents: str = "none") -> None:
         """Name a setting's place; nothing is read or written yet.
@@ -66,95 +135,27 @@ class SettingStore:
             spec: The setting.
             latents: Whether and how latent vectors are wanted: shards with less do not count as present.
         """
-        # Tasks that read and write here have working directories of their own.
-        self.root = root if "://" in root else str(Path(root).expanduser().absolute())
+        super().__init__(root, spec.key, spec.content, latents)
         self.spec = spec
-        self.latents = latents
 
-    @property
-    def directory(self) -> str:
-        """Path of the setting inside its filesystem."""
-        return f"{self._filesystem()[1]}/{self.spec.key}"
 
-    def _filesystem(self) -> tuple[fs.FileSystem, str]:
-        if "://" not in self.root:
-            return fs.LocalFileSystem(), self.root
-        try:
-            filesystem, path = fs.FileSystem.from_uri(self.root)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"store.path {self.root}: {error}") from error
-        return filesystem, path.rstrip("/")
+class ScoreStore(ShardFolder):
+    """The scores of one setting's trajectories by one LatentRM, in a folder beside the trajectories."""
 
-    def prepare(self) -> None:
-        """Create the directory with a `spec.json` that says in words what is in it.
+    def __init__(self, trajectories: SettingStore, spec: ScoreSpec) -> None:
+        """Name the place of the scores; nothing is read or written yet."""
+        super().__init__(trajectories.root, f"{trajectories.name}/scores-{spec.key}", spec.content)
+        self.spec = spec
 
-        Raises:
-            UserError: If the place cannot be written.
-        """
-        filesystem, _ = self._filesystem()
-        try:
-            filesystem.create_dir(self.directory, recursive=True)
-            path = f"{self.directory}/spec.json"
-            if filesystem.get_file_info(path).type == fs.FileType.NotFound:
-                content = json.dumps({"version": _VERSION, **asdict(self.spec)}, indent=2)
-                self._write_then_rename(path, content.encode())
-        except OSError as error:
-            raise UserError(f"store.path {self.root}: cannot be written: {error}") from error
 
-    def shards(self) -> list[Shard]:
-        """List the shards that are present with enough precision, in order."""
-        return sorted({shard for shard, _ in self._files()})
+class LabelStore(ShardFolder):
+    """Labelled candidates of one setting."""
 
-    def covered(self, questions: int, samples: int) -> np.ndarray:
-        """Return which trajectories are present, bool [questions, samples]."""
-        present = np.zeros((questions, samples), dtype=bool)
-        for shard in self.shards():
-            present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
-        return present
+    def __init__(self, root: str, spec: LabelSpec) -> None:
+        """Name the place of the labels; nothing is read or written yet."""
+        super().__init__(root, f"labels-{spec.key}", spec.content)
+        self.spec = spec
 
-    def write(self, shard: Shard, table: pa.Table) -> None:
-        """Write a shard; writing the same shard again replaces it with the same content."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self._write_then_rename(f"{self.directory}/{shard.file_name(self.latents)}", sink.getvalue())
 
-    def read(
-        self, questions: int, samples: int, columns: Sequence[str] | None = None, first_question: int = 0
-    ) -> pd.DataFrame:
-        """Read the trajectories of questions `first_question`..`questions - 1` and of the first `samples` samples.
-
-        Returns:
-            One row per trajectory, each once, ordered by question index and sample index.
-        """
-        wanted = None if columns is None else [*dict.fromkeys(["question_index", "sample_index", *columns])]
-        filesystem, _ = self._filesystem()
-        frames = []
-        for shard, name in self._files():
-            asked = shard.first_question < questions and shard.end_question > first_question
-            if asked and shard.first_sample < samples:
-                with filesystem.open_input_file(f"{self.directory}/{name}") as file:
-                    frames.append(pq.read_table(file, columns=wanted).to_pandas())
-        if not frames:
-            return pd.DataFrame(columns=wanted)
-        rows = pd.concat(frames, ignore_index=True)
-        asked_rows = rows["question_index"].between(first_question, questions - 1)
-        rows = rows[asked_rows & (rows["sample_index"] < samples)]
-        # Two runs with different shard borders may have computed the same trajectory; both copies are equal.
-        rows = rows.drop_duplicates(["question_index", "sample_index"])
-        in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)
-        return in_order
-
-    def _files(self) -> Iterator[tuple[Shard, str]]:
-        filesystem, _ = self._filesystem()
-        selector = fs.FileSelector(self.directory, allow_not_found=True)
-        for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.base_name):
-            parsed = Shard.parse(info.base_name)
-            if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
-                yield parsed[0], info.base_name
-
-    def _write_then_rename(self, path: str, content: bytes | pa.Buffer) -> None:
-        filesystem, _ = self._filesystem()
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-        with filesystem.open_output_stream(temporary) as stream:
-            stream.write(content)
-        filesystem.move(temporary, path)
+def _key(content: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=10).hexdigest()

@@ -11,6 +11,7 @@ from ray.tune.logger import LoggerCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from latent_core.errors import UserError
+from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config import RunConfig, SweepConfig
 from orchestrator.experiment import Experiment, SampleSettings, Session
 from orchestrator.plan import make_plan
@@ -32,10 +33,31 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
     trials = expand_space(config)
     plan = make_plan(config, list(trials.values()))
     settings = tuple(plan.setting(trial_name, trial.sampler, trial) for trial_name, trial in trials.items())
+    searches = {
+        setting.name: plan.searches(setting, trial.sampler, trial)
+        for setting, trial in zip(settings, trials.values(), strict=True)
+    }
     most = max(setting.samples for setting in settings)
     if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:
         raise UserError(f"sweep.grace_samples: {config.sweep.grace_samples} is more than the largest budget, {most}")
-    return Experiment(name, plan, settings, out)
+    _check_metric(config, settings)
+    return Experiment(name, plan, settings, out, searches)
+
+
+def _check_metric(config: RunConfig, settings: Sequence[Setting]) -> None:
+    """Refuse a metric that some trial will not report, which would end the sweep in the middle."""
+    metric = config.sweep.metric
+    scorer = AGGREGATIONS[metric].scorer
+    for setting in settings if scorer is not None else ():
+        if setting.scored is None:
+            raise UserError(
+                f"sweep.metric: {metric} needs scores, which the trial {setting.name!r} will not have; set "
+                "scorer.checkpoint, leave deterministic samplers out, or compare by coverage or majority_vote"
+            )
+        if scorer == "answer" and not setting.scored.store.spec.score_answer:
+            raise UserError(
+                f"sweep.metric: {metric} needs scores of written answers, which {config.scorer.checkpoint} does not give"
+            )
 
 
 def tune_sampler(config: SweepConfig, out: Path) -> SampleSettings:
@@ -57,6 +79,7 @@ def _fit(session: Session, settings: Sequence[Setting], config: SweepConfig, out
     trainable = tune.with_parameters(
         run_trial,
         settings={setting.name: setting for setting in settings},
+        searches=dict(session.searches),
         sampling=session.sampling,
         board=session.board,
         report_early=config.scheduler != "none",

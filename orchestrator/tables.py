@@ -39,8 +39,11 @@ def table(rows: Sequence[CurveRow], aggregation: str, columns: Sequence[int] | N
         lines["random guess"] = curve(rows, RANDOM_GUESS)
     if columns is None:
         columns = _columns(rows, aggregation)
+    title = f"{heading(aggregation)}, % [95 % interval]"
     result = Table(
-        title=f"{heading(aggregation)}, % [95 % interval]",
+        title=title,
+        # A table narrower than its title would fold it.
+        min_width=len(title),
         title_style="bold",
         title_justify="left",
         box=SIMPLE_HEAD,

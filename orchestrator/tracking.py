@@ -79,6 +79,7 @@ class Tracker:
                     replace(row, aggregation=aggregation, n=n)
                     for row in own
                     for aggregation in AGGREGATIONS
+                    if AGGREGATIONS[aggregation].needs is None or any(row.aggregation == aggregation for row in rows)
                     for n in budgets
                 ]
                 self._log(run_id, [point for row in level for point in _points(row)])

@@ -15,6 +15,7 @@ def run_trial(
     config: Mapping[str, Any],
     *,
     settings: Mapping[str, Setting],
+    searches: Mapping[str, tuple[Setting, ...]],
     sampling: Sampling,
     board: ActorHandle[Any],
     report_early: bool,
@@ -24,6 +25,7 @@ def run_trial(
     Args:
         config: Tune's choice: `setting` names the setting.
         settings: All settings of the sweep.
+        searches: The beam searches that go with a setting, by its name; they are carried out before the last report.
         sampling: The shared pipeline.
         board: Where progress goes.
         report_early: Whether to sample budget by budget and report after each, so that a scheduler can stop the
@@ -35,6 +37,10 @@ def run_trial(
     reported = 0
     for samples in waves:
         sampling.run(setting, samples, board)
+        if samples == waves[-1]:
+            # Before the last report: a scheduler ends a trial that has reported its largest budget.
+            for search in searches.get(setting.name, ()):
+                sampling.run(search, search.samples, board)
         due = [n for n in setting.budgets if reported < n <= samples]
         rows = curves_so_far(setting, sampling.problems, samples, due)
         for n in due:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 """Runs `latentswarm` with the given arguments in a process of its own."""
 
@@ -16,3 +19,22 @@ WriteConfig = Callable[[dict[str, Any]], Path]
 def environment() -> dict[str, str]:
     """The environment of a user's shell: nothing of it decides where tracking or the cluster are."""
     return {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+
+
+def shard_files(folder: Path) -> dict[str, int]:
+    """The shards below a folder, with the time each was written."""
+    return {str(file): file.stat().st_mtime_ns for file in folder.rglob("q*.parquet")}
+
+
+def stored_rows(folder: Path) -> pd.DataFrame:
+    """All rows of the shards in a folder, which must hold each exactly once; clock readings are left out.
+
+    Lists become bytes, so that comparing rows compares every bit.
+    """
+    rows = pd.concat([pd.read_parquet(file) for file in folder.glob("q*.parquet")], ignore_index=True)
+    assert not rows.duplicated(["question_index", "sample_index"]).any(), folder
+    rows = rows.drop(columns=[name for name in rows if name.endswith("seconds")])
+    for name in rows:
+        if rows[name].map(lambda value: isinstance(value, np.ndarray)).any():
+            rows[name] = [None if value is None else value.tobytes() for value in rows[name]]
+    return rows.sort_values(["question_index", "sample_index"], ignore_index=True)

@@ -1,4 +1,4 @@
-"""The actor that holds a resident latent reasoner and samples one shard per call.
+"""The actor that holds a resident latent reasoner: it samples, searches or annotates one shard per call.
 
 Every process that looks the actor up imports this module, so torch is imported only where an actor is built.
 """
@@ -6,12 +6,23 @@ Every process that looks the actor up imports this module, so torch is imported 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from workers.requests import SampleRequest
+from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
+
+if TYPE_CHECKING:
+    from latent_core.reward.annotation import LabelledTrajectory
+    from latent_core.reward.model import LatentRewardModel
+    from latent_core.selection.beam_search import Beam
+
+T = TypeVar("T")
+
+_QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
+"""What a question that cannot be computed raises; anything else is no question's fault."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +48,7 @@ class ReasonerWorker:
 
         torch.set_num_threads(threads)
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
+        self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
         self._requests: set[int] = set()
         self._computing = threading.Lock()
 
@@ -49,32 +61,55 @@ class ReasonerWorker:
         return os.getpid()
 
     def sample(self, request: SampleRequest) -> list[Trajectory]:
-        """Sample a shard.
+        """Sample a shard."""
 
-        A batch that fails is repeated question by question; only questions that fail alone become error rows, so one
-        bad question neither stops a run nor takes its neighbours with it.
+        def failed(problem: Problem, error: str) -> list[Trajectory]:
+            samples = range(request.first_sample, request.first_sample + request.samples)
+            return [Trajectory.failed(problem, sample, error) for sample in samples]
+
+        return self._one_by_one_if_needed(lambda some: self._sample(request, some), request.problems, failed)
+
+    def search(self, request: SearchRequest) -> "list[Beam]":
+        """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
+        from latent_core.selection.beam_search import Beam
+
+        def failed(problem: Problem, error: str) -> list[Beam]:
+            return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
+
+        return self._one_by_one_if_needed(lambda some: self._search(request, some), request.problems, failed)
+
+    def annotate(self, request: AnnotateRequest) -> "list[LabelledTrajectory]":
+        """Sample and label a shard of candidates."""
+        from latent_core.reward.annotation import LabelledTrajectory
+
+        def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
+            rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))
+            return [LabelledTrajectory(row, None) for row in rows]
+
+        return self._one_by_one_if_needed(lambda some: self._annotate(request, some), request.problems, failed)
+
+    def _one_by_one_if_needed(
+        self,
+        compute: Callable[[Sequence[Problem]], list[T]],
+        problems: Sequence[Problem],
+        failed: Callable[[Problem, str], list[T]],
+    ) -> list[T]:
+        """Compute a batch, and where it fails, each of its questions.
+
+        Only questions that fail alone become error rows, so one bad question neither stops a run nor takes its
+        neighbours with it.
         """
-        self._requests.add(id(request))
+        token = object()
+        self._requests.add(id(token))
         try:
             with self._computing:
-                return self._sample_or_isolate(request)
+                try:
+                    return compute(problems)
+                except _QUESTION_ERRORS as error:
+                    logger.warning("a batch of %d questions failed (%s); one by one", len(problems), error)
+                return [row for problem in problems for row in _alone(compute, problem, failed)]
         finally:
-            self._requests.discard(id(request))
-
-    def _sample_or_isolate(self, request: SampleRequest) -> list[Trajectory]:
-        try:
-            return self._sample(request, request.problems)
-        except (RuntimeError, ValueError, IndexError) as error:
-            logger.warning("a batch of %d questions failed (%s); trying them one by one", len(request.problems), error)
-            return [row for problem in request.problems for row in self._sample_alone(request, problem)]
-
-    def _sample_alone(self, request: SampleRequest, problem: Problem) -> list[Trajectory]:
-        try:
-            return self._sample(request, (problem,))
-        except (RuntimeError, ValueError, IndexError) as error:
-            message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-            samples = range(request.first_sample, request.first_sample + request.samples)
-            return [Trajectory.failed(problem, sample, message) for sample in samples]
+            self._requests.discard(id(token))
 
     def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> list[Trajectory]:
         from latent_core.engine.sampling import sample_trajectories
@@ -92,3 +127,56 @@ class ReasonerWorker:
         if request.keep_latents:
             return trajectories
         return [replace(trajectory, latents=None) for trajectory in trajectories]
+
+    def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> "list[Beam]":
+        from latent_core.samplers import parse_sampler
+        from latent_core.selection.beam_search import beam_search
+
+        found = beam_search(
+            self._reasoner,
+            self._reward_model(request.scorer, request.scorer_dtype),
+            parse_sampler(request.sampler),
+            problems,
+            request.beams,
+            request.candidates,
+            latent_steps=request.latent_steps,
+            answer_tokens=request.answer_tokens,
+            seed=request.seed,
+        )
+        if request.keep_latents:
+            return found
+        return [replace(beam, trajectory=replace(beam.trajectory, latents=None)) for beam in found]
+
+    def _annotate(self, request: AnnotateRequest, problems: Sequence[Problem]) -> "list[LabelledTrajectory]":
+        from latent_core.reward.annotation import annotate
+        from latent_core.samplers import parse_sampler
+
+        return annotate(
+            self._reasoner,
+            parse_sampler(request.sampler),
+            problems,
+            request.candidates,
+            request.rollouts,
+            latent_steps=request.latent_steps,
+            answer_tokens=request.answer_tokens,
+            seed=request.seed,
+        )
+
+    def _reward_model(self, source: str, dtype: str) -> "LatentRewardModel":
+        """Return the LatentRM, loaded when it is first asked for."""
+        if (source, dtype) not in self._reward_models:
+            from latent_core.models.reasoner import DTYPES
+            from latent_core.reward.model import LatentRewardModel
+
+            model = LatentRewardModel.from_pretrained(source, device=self._reasoner.device, dtype=DTYPES[dtype])
+            self._reward_models[source, dtype] = model
+        return self._reward_models[source, dtype]
+
+
+def _alone(
+    compute: Callable[[Sequence[Problem]], list[T]], problem: Problem, failed: Callable[[Problem, str], list[T]]
+) -> list[T]:
+    try:
+        return compute((problem,))
+    except _QUESTION_ERRORS as error:
+        return failed(problem, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from latent_core.reward.records import QuestionToScore
 from latent_core.tasks.base import Problem
 
 
@@ -29,3 +30,68 @@ class SampleRequest:
     answer_tokens: int
     seed: int
     keep_latents: bool = False
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """Questions for a beam search.
+
+    Attributes:
+        problems: The questions; they are one batch.
+        sampler: Sampler setting as plain data.
+        beams: B, beams that are kept.
+        candidates: C, continuations per beam and step.
+        scorer: The LatentRM: a directory, a hub id, or "bundled:NAME".
+        scorer_dtype: Name of its precision.
+        latent_steps: T.
+        answer_tokens: Longest answer in tokens.
+        seed: Seed of the run.
+        keep_latents: Whether the reply carries latent vectors.
+    """
+
+    problems: tuple[Problem, ...]
+    sampler: dict[str, Any]
+    beams: int
+    candidates: int
+    scorer: str
+    scorer_dtype: str
+    latent_steps: int
+    answer_tokens: int
+    seed: int
+    keep_latents: bool = False
+
+
+@dataclass(frozen=True)
+class AnnotateRequest:
+    """Questions whose candidates are to be sampled and labelled.
+
+    Attributes:
+        problems: The questions; they are one batch.
+        sampler: Sampler setting as plain data.
+        candidates: N, candidates per question.
+        rollouts: M, completions per candidate and step.
+        latent_steps: T.
+        answer_tokens: Longest answer in tokens.
+        seed: Seed of the run.
+    """
+
+    problems: tuple[Problem, ...]
+    sampler: dict[str, Any]
+    candidates: int
+    rollouts: int
+    latent_steps: int
+    answer_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Trajectories to score.
+
+    Attributes:
+        questions: The questions with their trajectories, as many for each; they are one batch.
+        score_answer: Whether the answers are read too.
+    """
+
+    questions: tuple[QuestionToScore, ...]
+    score_answer: bool

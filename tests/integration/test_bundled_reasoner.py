@@ -47,9 +47,8 @@ def sample(reasoner: LatentReasoner, task: Task, sampler: dict[str, Any], sample
     shape = (len(task.problems), samples)
     codes: dict[str, int] = {}
     votes = [-1 if row.answer is None else codes.setdefault(row.answer, len(codes)) for row in rows]
-    truth = np.array([codes.get(problem.answer, -1) for problem in task.problems])
     correct = np.array([row.correct for row in rows]).reshape(shape)
-    return Outcomes(correct=correct, votes=np.array(votes).reshape(shape), truth=truth)
+    return Outcomes(correct=correct, votes=np.array(votes).reshape(shape))
 
 
 @pytest.fixture(scope="module")

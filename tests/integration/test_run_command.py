@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from support import Command, WriteConfig, environment
+from support import Command, WriteConfig, environment, shard_files
 
 SETTINGS: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",
@@ -22,11 +22,6 @@ SETTINGS: dict[str, Any] = {
     "answer_tokens": 8,
 }
 COLUMNS = ["trial", "sampler", "aggregation", "n", "value", "lo", "hi", "trajectories", "flops"]
-
-
-def shard_files(folder: Path) -> dict[str, int]:
-    """The shards below a folder, with the time each was written."""
-    return {str(file): file.stat().st_mtime_ns for file in folder.rglob("q*.parquet")}
 
 
 def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
@@ -123,5 +118,7 @@ def test_more_gpus_than_the_cluster_has(latentswarm: Command, config_file: Write
     result = latentswarm("run", str(config_file({**SETTINGS, "actors": 64, "actor": {"gpus": 8}})))
     assert result.returncode == 2
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("latentswarm: actors: 64 actors x 8 GPUs need 512 GPUs, but the cluster has")
+    assert last.startswith(
+        "latentswarm: actors: 64 reasoners x (1 CPUs, 8 GPUs), and 1 CPU for the pipeline, need 512 GPUs,"
+    )
     assert "Traceback" not in result.stderr

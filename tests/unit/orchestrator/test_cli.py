@@ -15,6 +15,7 @@ from orchestrator.config import load_config
 from orchestrator.space import expand_space
 
 ROOT = Path(__file__).parents[3]
+WORD_PROBLEMS = str(ROOT / "tune_configs" / "word_problems.yaml")
 DEMO = str(ROOT / "tune_configs" / "demo.yaml")
 RECIPE = str(ROOT / "tune_configs" / "train_tiny.yaml")
 
@@ -66,7 +67,7 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
     "empty data": (["run", "config.yaml", "task.path=empty.json"], "the data set is empty"),
     "question that is too long": (["run", "config.yaml", "task.path=long.json"], "question 1: 201 prompt tokens"),
     "unknown task": (["run", "config.yaml", "task.name=word_problem"], "did you mean 'word_problems'?"),
-    "unknown split": (["run", DEMO, "task.split=dev"], "unknown split 'dev'"),
+    "unknown split": (["run", WORD_PROBLEMS, "task.split=dev"], "unknown split 'dev'"),
     "missing checkpoint": (["run", "config.yaml", "checkpoint=./nowhere"], "no such directory"),
     "checkpoint without latent tokens": (["run", "config.yaml", "checkpoint=plain"], "lacks the latent tokens"),
     "damaged weights": (["run", "config.yaml", "checkpoint=damaged"], "weights in model.safetensors are damaged"),
@@ -139,9 +140,10 @@ def test_a_dry_run_of_the_demo(here: Path, capsys: pytest.CaptureFixture[str], m
     text = dry_run(["sweep", DEMO, *overrides], capsys)
     trials = list(expand_space(load_config(DEMO, overrides)))
     assert all(name in text for name in ["greedy", *trials])
-    # Wanted and to be sampled, for every trial.
-    assert text.count("10,000") == 2 * len(trials)
-    assert "bundled:coconut-tiny" in text
+    # Wanted, to be sampled and to be scored, for every trial.
+    assert text.count("10,000") == 3 * len(trials)
+    assert all(f"{trial} beam {beams}x4" in text for trial in trials for beams in (1, 4, 16))
+    assert "bundled:coconut-paths" in text
 
 
 @pytest.mark.parametrize(
@@ -167,13 +169,15 @@ def test_wrong_arguments_show_the_usage(arguments: list[str], capsys: pytest.Cap
     assert "usage: latentswarm" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["train-reasoner"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["annotate"], ["train-rm"], ["train-reasoner"]])
 def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    expected = ["CONFIG", "key=value", "--out"] if command else ["run", "sweep", "train-reasoner"]
+    expected = (
+        ["CONFIG", "key=value", "--out"] if command else ["run", "sweep", "annotate", "train-rm", "train-reasoner"]
+    )
     assert all(word in text for word in expected)
 
 

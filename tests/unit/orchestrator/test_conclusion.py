@@ -59,7 +59,7 @@ def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, error:
             answer = problem.answer if index == 0 else "99"
             correct = index == 0
             rows.append(
-                Trajectory(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, None, 1.0, 2.0, 0.1)
+                Trajectory(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1)
             )
     setting.store.prepare()
     setting.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
+from orchestrator.annotate_config import load_annotate_config
 from orchestrator.config import load_config, parse_config, parse_override, read_yaml, save_config, with_overrides
+from orchestrator.train_reasoner import load_recipe
+from orchestrator.train_rm_config import load_train_config
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
@@ -61,7 +64,7 @@ def test_defaults() -> None:
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'bfloat16' or 'float16' (got 'int8')"),
         (
             {"store": {"latents": "float64"}},
-            "store.latents: input should be 'none', 'float16' or 'float32' (got 'float64')",
+            "store.latents: input should be 'auto', 'none', 'float16' or 'float32' (got 'float64')",
         ),
         ({"checkpoint": ""}, "checkpoint: string should have at least 1 character (got '')"),
         ({"checkpoint": None}, "checkpoint: input should be a valid string (got None)"),
@@ -225,10 +228,15 @@ def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tune_configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_valid(path: Path) -> None:
-    if "stages" in read_yaml(path):
-        # A training recipe; `test_train_reasoner.py` reads it.
-        return
-    assert load_config(path).sweep.space
+    content = read_yaml(path)
+    if "stages" in content:
+        assert load_recipe(str(path)).stages
+    elif "data" in content:
+        assert load_train_config(path).data
+    elif "rollouts" in content:
+        assert load_annotate_config(path).rollouts
+    else:
+        assert load_config(path).sweep.space
 
 
 def test_a_configuration_does_not_change() -> None:

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from latent_core.errors import UserError
+from latent_core.selection.calibration import VoteCalibration
 from orchestrator.curves import (
     COLUMNS,
+    Cost,
     CurveRow,
     cost_of,
     curve_rows,
@@ -22,6 +24,7 @@ from orchestrator.curves import (
 from orchestrator.outcomes import outcomes_from_records
 
 TRUTHS = {"b": "7", "a": "3"}
+QUESTIONS = list(TRUTHS)
 
 
 def make_records(answers: dict[str, Sequence[str | None]], truths: dict[str, str] = TRUTHS) -> pd.DataFrame:
@@ -47,65 +50,9 @@ def make_records(answers: dict[str, Sequence[str | None]], truths: dict[str, str
 ANSWERS: dict[str, Sequence[str | None]] = {"a": ["3", None, "3", "4"], "b": ["5", "6", "6", None]}
 
 
-def test_records_become_dense_arrays_in_the_order_of_the_truths() -> None:
-    records = make_records(ANSWERS).sample(frac=1.0, random_state=0)
-    outcomes = outcomes_from_records(records, TRUTHS)
-    np.testing.assert_array_equal(outcomes.correct, [[False] * 4, [True, False, True, False]])
-    b, a = outcomes.votes
-    assert a[0] == a[2] == outcomes.truth[1] != a[3]
-    assert a[1] == b[3] == -1
-    assert b[1] == b[2] != b[0]
-    assert outcomes.truth[0] == -1
-
-
-def test_a_failed_row_is_wrong_and_does_not_vote_whatever_it_claims() -> None:
-    records = make_records(ANSWERS)
-    records["error"] = records["error"].astype(object)
-    records.loc[0, "error"] = "out of memory"
-    outcomes = outcomes_from_records(records, TRUTHS)
-    assert outcomes.votes[1, 0] == -1
-    assert not outcomes.correct[1, 0]
-    assert outcomes.correct.shape == (2, 4)
-
-
-def test_nobody_answering_is_no_special_case() -> None:
-    outcomes = outcomes_from_records(make_records({"a": [None, None], "b": [None, None]}), TRUTHS)
-    assert not outcomes.correct.any()
-    assert (outcomes.votes == -1).all()
-
-
-def test_correct_decides_even_where_the_reference_is_spelled_differently() -> None:
-    records = make_records(ANSWERS)
-    outcomes = outcomes_from_records(records, {"a": "3.0", "b": "7"})
-    assert outcomes.truth[0] == outcomes.votes[0, 0]
-
-
-@pytest.mark.parametrize("marks", [{0: False}, {3: True}], ids=["right answer marked wrong", "two right answers"])
-def test_contradicting_marks_are_refused(marks: dict[int, bool]) -> None:
-    records = make_records(ANSWERS)
-    for row, mark in marks.items():
-        records.loc[row, "correct"] = mark
-    with pytest.raises(ValueError, match=r"question 'a', sample \d.*contradicts"):
-        outcomes_from_records(records, TRUTHS)
-
-
-def test_gaps_repetitions_and_strangers_are_named() -> None:
-    records = make_records(ANSWERS)
-    with pytest.raises(ValueError, match=r"question 'b': sample 1 of 0\.\.3 is missing$"):
-        outcomes_from_records(records.drop(index=5), TRUTHS)
-    with pytest.raises(ValueError, match=r"question 'a': sample 0 .* is there 2 times"):
-        outcomes_from_records(pd.concat([records, records.head(1)]), TRUTHS)
-    with pytest.raises(ValueError, match=r"question 'c': sample 0 .* is missing \(and 3 more"):
-        outcomes_from_records(records, {**TRUTHS, "c": "1"})
-    with pytest.raises(ValueError, match="question 'b' has no reference"):
-        outcomes_from_records(records, {"a": "3"})
-    with pytest.raises(ValueError, match="without data"):
-        outcomes_from_records(records.head(0), TRUTHS)
-
-
 def test_rows_hold_the_estimates_and_their_cost() -> None:
     records = make_records(ANSWERS)
-    rows = curve_rows(outcomes_from_records(records, TRUTHS), cost_of(records), [1, 2, 8], trial="t", sampler="s")
+    rows = curve_rows(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 2, 8], trial="t", sampler="s")
     assert [(row.aggregation, row.n) for row in rows] == [
         (aggregation, n) for aggregation in ("coverage", "majority_vote") for n in (1, 2, 8)
     ]
@@ -125,7 +72,7 @@ def test_rows_hold_the_estimates_and_their_cost() -> None:
 
 def test_a_failed_row_may_lack_its_cost_but_no_other() -> None:
     records = make_records(ANSWERS)
-    outcomes = outcomes_from_records(records, TRUTHS)
+    outcomes = outcomes_from_records(records, QUESTIONS)
     records.loc[0, ["flops", "prompt_flops"]] = np.nan
     assert np.isnan(curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops)
     records["error"] = records["error"].astype(object)
@@ -137,20 +84,76 @@ def test_a_failed_row_may_lack_its_cost_but_no_other() -> None:
 
 def test_greedy_is_one_sample_without_a_sampler() -> None:
     records = make_records({"a": ["3"], "b": ["6"]})
-    row = greedy_row(outcomes_from_records(records, TRUTHS), cost_of(records))
+    row = greedy_row(outcomes_from_records(records, QUESTIONS), cost_of(records))
     assert (row.trial, row.sampler, row.aggregation, row.n, row.value) == ("greedy", "none", "greedy", 1, 0.5)
     assert (row.trajectories, row.flops) == (2, 220.0)
     many = make_records(ANSWERS)
     with pytest.raises(ValueError, match="one sample per question"):
-        greedy_row(outcomes_from_records(many, TRUTHS), cost_of(many))
+        greedy_row(outcomes_from_records(many, QUESTIONS), cost_of(many))
 
 
 def test_guesses_cost_nothing() -> None:
-    rows = guess_rows({"3": 0.5, "7": 0.25}, TRUTHS, [1, 2])
+    rows = guess_rows([0.25, 0.5], [1, 2])
     assert [row.value for row in rows] == pytest.approx([0.375, (0.75 + 7 / 16) / 2])
     assert {(row.aggregation, row.sampler, row.flops) for row in rows} == {("random_guess", "random_guess", 0.0)}
-    uniform = guess_rows({"3": 0.5, "7": 0.5}, TRUTHS, [2])[0]
+    assert [row.trajectories for row in rows] == [2, 4]
+    assert rows[0].lo < rows[0].value < rows[0].hi
+    uniform = guess_rows([0.5, 0.5], [2])[0]
     assert uniform.lo == pytest.approx(uniform.hi) == pytest.approx(0.75)
+
+
+def with_scores(records: pd.DataFrame, column: str = "score", prompt: float = 7.0, each: float = 3.0) -> pd.DataFrame:
+    """Scores that prefer the last samples, and what they cost."""
+    return records.assign(
+        **{column: records["sample_index"] * 1.0, f"{column}_prompt_flops": prompt, f"{column}_flops": each}
+    )
+
+
+def test_scores_add_curves_with_their_cost_and_leave_the_others_alone() -> None:
+    records = make_records(ANSWERS)
+    plain = curve_rows(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 4], trial="t", sampler="s")
+    scored = with_scores(with_scores(records), "answer_score", prompt=11.0, each=5.0)
+    outcomes = outcomes_from_records(
+        scored, QUESTIONS, calibration=VoteCalibration(), answer_calibration=VoteCalibration()
+    )
+    rows = curve_rows(outcomes, cost_of(scored), [1, 4], trial="t", sampler="s")
+    assert rows[: len(plain)] == plain
+    names = ["best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"]
+    assert [(row.aggregation, row.n) for row in rows[len(plain) :]] == [(name, n) for name in names for n in (1, 4)]
+    # Sampling: two prompts, and twenty per question and sample. Scoring: one prompt, and a sample, per question.
+    sampling = 2 * 100 + 4 * 2 * 20
+    flops = {row.aggregation: row.flops for row in rows if row.n == 4}
+    assert flops["coverage"] == flops["majority_vote"] == pytest.approx(sampling)
+    assert flops["best_of_n"] == flops["weighted_vote"] == pytest.approx(sampling + 2 * 7 + 4 * 2 * 3)
+    assert flops["best_of_n_answer"] == flops["weighted_vote_answer"] == pytest.approx(sampling + 2 * 11 + 4 * 2 * 5)
+    # The last samples of both questions are wrong.
+    assert {row.value for row in rows if row.aggregation == "best_of_n" and row.n == 4} == {0.0}
+
+
+def test_an_aggregation_without_its_scores_is_refused() -> None:
+    records = make_records(ANSWERS)
+    outcomes = outcomes_from_records(records, QUESTIONS)
+    with pytest.raises(ValueError, match="no scores"):
+        curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s", aggregations=["best_of_n"])
+
+
+def test_costs_add_up_and_scoring_is_only_paid_where_it_is_used() -> None:
+    cost = cost_of(with_scores(make_records(ANSWERS)))
+    assert cost == Cost(200.0, 40.0, 14.0, 6.0, 0.0, 0.0)
+    assert (cost + cost).of(3, "trajectory") == 2 * cost.of(3, "trajectory") == 2 * (200 + 3 * 40 + 14 + 3 * 6)
+    assert cost.of(3) == cost.of(3, "answer") == 200 + 3 * 40
+
+
+def test_a_score_whose_cost_is_unknown_makes_the_cost_unknown() -> None:
+    records = with_scores(make_records(ANSWERS))
+    unknown = cost_of(records.drop(columns="score_flops"))
+    assert np.isnan(unknown.of(1, "trajectory"))
+    assert unknown.of(1) == 240.0
+    records.loc[0, "score_flops"] = np.nan
+    assert np.isnan(cost_of(records).of(1, "trajectory"))
+    # A trajectory that was never scored costs the scorer nothing.
+    records.loc[0, ["score", "score_prompt_flops"]] = np.nan
+    assert cost_of(records).of(1, "trajectory") == pytest.approx(240 + 14 + 3 * 3 / 4 + 3)
 
 
 def test_csv_round_trip(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,22 @@ def make_rows() -> list[CurveRow]:
     return rows
 
 
-def test_png_has_print_resolution_and_a_panel_per_aggregation(tmp_path: Path) -> None:
-    plot_curves_png(make_rows(), tmp_path / "curves.png", "title")
-    both = imread(tmp_path / "curves.png")
-    plot_curves_png([row for row in make_rows() if row.aggregation == "coverage"], tmp_path / "one.png", "title")
-    one = imread(tmp_path / "one.png")
-    assert one.shape[1] >= 5 * 150
-    assert both.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
-    assert one[..., :3].std() > 0.01
+def test_png_has_print_resolution_and_grows_with_its_panels(tmp_path: Path) -> None:
+    shapes = []
+    for names in (["coverage"], ["coverage", "majority_vote"], [*"abcd"]):
+        rows = [
+            replace(row, aggregation=name) for name in names for row in make_rows() if row.aggregation == "coverage"
+        ]
+        plot_curves_png(rows, tmp_path / "curves.png", "title")
+        picture = imread(tmp_path / "curves.png")
+        assert picture[..., :3].std() > 0.01
+        shapes.append(picture.shape)
+    one, two, four = shapes
+    assert one[1] >= 5 * 150
+    # Two panels stand side by side, four in two rows.
+    assert two[1] > 1.4 * one[1]
+    assert four[1] == two[1]
+    assert four[0] > 1.8 * two[0]
 
 
 def test_html_holds_the_curves_the_switch_and_the_library(tmp_path: Path) -> None:
@@ -50,6 +59,20 @@ def test_html_holds_the_curves_the_switch_and_the_library(tmp_path: Path) -> Non
     assert not re.search(r"<(script|link)[^>]+(src|href)=", page), "the page must not load anything"
     assert len(page) > 1_000_000
     assert "NaN" not in page[page.rindex("Plotly.newPlot") :]
+
+
+def test_all_panels_of_a_page_share_their_axes_and_switch_together(tmp_path: Path) -> None:
+    rows = [replace(row, aggregation=name) for name in "abcde" for row in make_rows() if row.aggregation == "coverage"]
+    plot_curves_html(rows, tmp_path / "curves.html", "title")
+    page = (tmp_path / "curves.html").read_text(encoding="utf-8")
+    call = page[page.rindex("Plotly.newPlot") :]
+    for axis in "xy":
+        names = set(re.findall(rf'"({axis}axis\d*)":\{{', call))
+        matched = set(re.findall(rf'"({axis}axis\d*)":\{{[^{{}}]*"matches"', call))
+        assert len(names) == 5
+        # All follow the one that follows nobody.
+        assert len(matched) == 4
+    assert set(re.findall(r'"(xaxis\d*)\.title\.text":"FLOPs', call)) == set(re.findall(r'"(xaxis\d*)":\{', call))
 
 
 def test_equal_rows_give_equal_pages(tmp_path: Path) -> None:

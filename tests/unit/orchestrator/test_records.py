@@ -11,7 +11,7 @@ from latent_core.trajectory import Trajectory
 from orchestrator.records import trajectory_schema, trajectory_table
 
 LATENTS = np.arange(12, dtype=np.float32).reshape(3, 4) / 7
-GOOD = Trajectory("a", 5, "### 7", "7", True, 3, 4, LATENTS, 10.0, 20.5, 0.25)
+GOOD = Trajectory("a", 5, "### 7", "7", True, 3, 4, (11, 7, 0, 2), LATENTS, 10.0, 20.5, 0.25)
 UNREADABLE = replace(GOOD, sample_index=6, answer_text="###", answer=None, correct=False)
 FAILED = Trajectory.failed(Problem("b", "?", "1"), 5, "RuntimeError: no")
 ROWS = [GOOD, UNREADABLE, FAILED, replace(FAILED, sample_index=6)]
@@ -35,7 +35,8 @@ def test_rows_keep_their_values_and_nulls() -> None:
     ]
     for row, trajectory in zip(rows, ROWS, strict=True):
         for name in row.keys() - {"question_index"}:
-            assert row[name] == getattr(trajectory, name), name
+            value = getattr(trajectory, name)
+            assert row[name] == (list(value) if name == "answer_ids" else value), name
     assert rows[1]["answer"] is None
     assert rows[0]["error"] is None
 

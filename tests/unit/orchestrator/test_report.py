@@ -3,21 +3,25 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.config import load_config, parse_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.records import trajectory_table
-from orchestrator.report import all_rows, evaluate, write_files
-from orchestrator.setting import Setting
+from orchestrator.report import all_comparisons, all_rows, evaluate, write_files
+from orchestrator.score_records import SCORE_SCHEMA
+from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.tables import render
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
@@ -43,7 +47,9 @@ def sample(setting: Setting, answer: Answer, samples: int | None = None) -> Sett
             else:
                 correct = problem.is_correct(given)
                 rows.append(
-                    Trajectory(problem.question_id, number, f"# {given}", given, correct, 2, 3, None, 10.0, 5.0, 0.5)
+                    Trajectory(
+                        problem.question_id, number, f"# {given}", given, correct, 2, 3, (), None, 10.0, 5.0, 0.5
+                    )
                 )
     setting.store.write(shard, trajectory_table(rows, 0, shard.samples))
     return setting
@@ -143,10 +149,74 @@ def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:
 def test_guessing_stands_beside_where_the_task_knows_how(tmp_path: Path) -> None:
     results = [evaluate(sample(setting_of(tmp_path), right), TASK)]
     assert {row.trial for row in all_rows(results, TASK, (1, 2, 4))} == {"gaussian x=1"}
-    known = Task(TASK.name, TASK.problems, {"0": 0.5, "1": 0.5})
+    known = Task(TASK.name, TASK.problems, (0.5, 0.5, 0.0))
     guesses = [row for row in all_rows(results, known, (1, 2)) if row.trial == "random_guess"]
     assert [row.n for row in guesses] == [1, 2]
     assert guesses[0].value == pytest.approx((0.5 + 0.5 + 0) / 3)
+
+
+def with_scores(setting: Setting, value: Callable[[int, int], float | None]) -> Setting:
+    """Store a score for every sample of all questions."""
+    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", False, "float16"))
+    store.prepare()
+    rows = [
+        {
+            "question_id": problem.question_id,
+            "question_index": index,
+            "sample_index": number,
+            "score": value(index, number),
+            "score_prompt_flops": 3.0,
+            "score_flops": 1.0,
+        }
+        for index, problem in enumerate(TASK.problems)
+        for number in range(setting.samples)
+    ]
+    store.write(Shard(0, 3, 0, setting.samples), pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+    return replace(setting, scored=Scored(store, VoteCalibration(temperature=0.01)))
+
+
+def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Path) -> None:
+    greedy = evaluate(sample(setting_of(tmp_path, "none", samples=1), lambda q, i: "0"), TASK)
+    # One sample of four is right, and has the best score.
+    setting = sample(setting_of(tmp_path), lambda q, i: str(q) if i == 2 else "99")
+    plain = evaluate(setting, TASK)
+    assert all_comparisons([greedy, plain]) == []
+    scored = evaluate(with_scores(setting, lambda q, i: float(i == 2)), TASK)
+    assert scored.rows[: len(plain.rows)] == plain.rows
+    assert list(scored.by_question) == [1, 2, 4]
+    assert scored.by_question[4]["best_of_n"].tolist() == [1.0, 1.0, 1.0]
+    # Half of the pairs of samples have the right one among them.
+    assert scored.by_question[2]["best_of_n"].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    comparisons = all_comparisons([greedy, scored])
+    # At one sample there is nothing to choose.
+    assert [one.n for one in comparisons] == [2] * 4 + [4] * 4
+    found = {(one.aggregation, one.baseline): one for one in comparisons if one.n == 4}
+    assert set(found) == {
+        (name, baseline) for name in ("best_of_n", "weighted_vote") for baseline in ("majority_vote", "greedy")
+    }
+    assert found["best_of_n", "majority_vote"].difference == 1.0
+    assert found["weighted_vote", "greedy"].difference == pytest.approx(2 / 3)
+    assert {(one.trial, one.n, one.questions) for one in found.values()} == {("gaussian x=1", 4, 3)}
+    alone = {one.baseline for one in all_comparisons([scored])}
+    assert alone == {"majority_vote"}
+
+
+def test_a_setting_stopped_before_its_first_budget_has_nothing_to_compare(tmp_path: Path) -> None:
+    setting = replace(setting_of(tmp_path), budgets=(4,))
+    result = evaluate(sample(setting, right, samples=2), TASK)
+    assert dict(result.by_question) == {}
+    assert all_comparisons([result]) == []
+
+
+def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(tmp_path: Path) -> None:
+    config = parse_config(
+        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
+    )
+    setting = sample(setting_of(tmp_path), right)
+    for scored, has in ((with_scores(setting, lambda q, i: 1.0), True), (setting, False)):
+        results = [evaluate(scored, TASK)]
+        files = write_files(tmp_path, config, all_rows(results, TASK, (1, 2, 4)), results, {"task": "mine"})
+        assert (tmp_path / "comparisons.csv").is_file() == has == ((tmp_path / "comparisons.csv") in files)
 
 
 def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:

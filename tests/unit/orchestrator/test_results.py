@@ -1,16 +1,21 @@
 """From the store to curves while sampling is going on."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.records import trajectory_table
-from orchestrator.results import curves_so_far, reference_answers, sampled_so_far
-from orchestrator.setting import Setting
+from orchestrator.results import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
+from orchestrator.score_records import SCORE_SCHEMA
+from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", f"{index}.0") for index in range(3))
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
@@ -31,13 +36,8 @@ def sample(setting: Setting, shard: Shard) -> None:
         for number in range(shard.first_sample, shard.end_sample):
             answer = str(index if number >= index else 99)
             correct = PROBLEMS[index].is_correct(answer)
-            rows.append(Trajectory(f"q{index}", number, answer, answer, correct, 2, 1, None, 1.0, 2.0, 0.1))
+            rows.append(Trajectory(f"q{index}", number, answer, answer, correct, 2, 1, (), None, 1.0, 2.0, 0.1))
     setting.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
-
-
-def test_references_are_canonical_where_they_can_be() -> None:
-    problems = [Problem("a", "?", "1,200.0"), Problem("b", "?", "blue")]
-    assert reference_answers(problems) == {"a": "1200", "b": "blue"}
 
 
 def test_sampled_so_far_is_what_every_question_has(setting: Setting) -> None:
@@ -71,3 +71,90 @@ def test_curves_use_only_the_samples_they_are_asked_for(setting: Setting) -> Non
     assert values["majority_vote", 8] == 1
     rows = curves_so_far(setting, PROBLEMS, 8, (8,))
     assert {(row.trial, row.sampler) for row in rows} == {("gaussian sigma=0.4", "gaussian")}
+
+
+@pytest.fixture
+def scored(setting: Setting) -> Setting:
+    """The same setting under a LatentRM that reads no answers; nothing scored yet."""
+    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", False, "float16"))
+    store.prepare()
+    return replace(setting, scored=Scored(store))
+
+
+def score(setting: Setting, shard: Shard) -> None:
+    """The later a sample the better; sample 7 of question 1 could not be scored. Answers lie the other way round."""
+    assert setting.scored is not None
+    reads_answers = setting.scored.store.spec.score_answer
+    rows = []
+    for q in range(shard.first_question, shard.end_question):
+        for i in range(shard.first_sample, shard.end_sample):
+            row = {"question_id": f"q{q}", "question_index": q, "sample_index": i, "score_prompt_flops": 8.0}
+            if (q, i) != (1, 7):
+                row |= {"score": i + 0.5, "score_flops": 4.0}
+                if reads_answers:
+                    row |= {"answer_score": -1.0 * i, "answer_score_flops": 6.0, "answer_score_prompt_flops": 8.0}
+            rows.append(row)
+    setting.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+
+
+def test_scores_stand_beside_their_trajectories(scored: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.results._QUESTIONS_PER_READ", 2)
+    sample(scored, Shard(0, 3, 0, 8))
+    # Shards of scores need not be cut like those of trajectories.
+    for shard in (Shard(0, 1, 0, 8), Shard(1, 3, 4, 8), Shard(1, 3, 0, 4)):
+        score(scored, shard)
+    seen = 0
+    for records, problems in blocks(scored, PROBLEMS, 8, CURVE_COLUMNS):
+        assert len(records) == 8 * len(problems)
+        missing = (records["question_index"] == 1) & (records["sample_index"] == 7)
+        np.testing.assert_array_equal(records["score"], (records["sample_index"] + 0.5).mask(missing))
+        assert "answer_score" not in records
+        seen += missing.sum()
+    assert seen == 1
+
+
+def test_scored_curves(scored: Setting) -> None:
+    sample(scored, Shard(0, 3, 0, 8))
+    score(scored, Shard(0, 3, 0, 8))
+    plain = curves_so_far(replace(scored, scored=None), PROBLEMS, 8, (1, 8))
+    rows = curves_so_far(scored, PROBLEMS, 8, (1, 8))
+    assert rows[: len(plain)] == plain
+    found = {(row.aggregation, row.n): row for row in rows[len(plain) :]}
+    assert set(found) == {("best_of_n", 1), ("best_of_n", 8)}
+    # The last sample with a score is right for every question.
+    assert found["best_of_n", 8].value == 1
+    assert found["best_of_n", 1].value == pytest.approx((1 + 6 / 8 + 6 / 8) / 3)
+    # Three prompts read by the scorer, and every sample scored but one.
+    extra = found["best_of_n", 8].flops - next(row.flops for row in plain if row.n == 8)
+    assert extra == pytest.approx(3 * 8 + 23 * 4)
+
+
+def test_answers_have_scores_weights_and_curves_of_their_own(setting: Setting) -> None:
+    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", True, "float16"))
+    store.prepare()
+    scored = replace(setting, scored=Scored(store, VoteCalibration(), VoteCalibration(temperature=0.1)))
+    sample(scored, Shard(0, 3, 0, 8))
+    score(scored, Shard(0, 3, 0, 8))
+    values = {row.aggregation: row.value for row in curves_so_far(scored, PROBLEMS, 8, (8,))}
+    assert list(values)[2:] == ["best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"]
+    # Answer-aware scores prefer the first sample, which only question 0 answers right.
+    assert (values["best_of_n"], values["best_of_n_answer"]) == (1.0, pytest.approx(1 / 3))
+    assert (values["weighted_vote"], values["weighted_vote_answer"]) == (1.0, pytest.approx(1 / 3))
+
+
+def test_ready_is_what_is_sampled_and_scored(scored: Setting) -> None:
+    sample(scored, Shard(0, 3, 0, 8))
+    assert sampled_so_far(scored, 3) == 0
+    score(scored, Shard(0, 3, 0, 4))
+    assert sampled_so_far(scored, 3) == 4
+    assert sampled_so_far(replace(scored, scored=None), 3) == 8
+    # Scores that are not there yet are no scores, and no failure either.
+    rows = curves_so_far(scored, PROBLEMS, 8, (8,))
+    assert {row.aggregation for row in rows} == {"coverage", "majority_vote", "best_of_n"}
+    # Question 0 is right in all eight, question 2 from its third on; the best of those that have a score is the fourth.
+    assert {row.value for row in rows if row.aggregation == "best_of_n"} == {1.0}
+
+
+def test_a_folder_without_scores_is_read_too(scored: Setting) -> None:
+    sample(scored, Shard(0, 3, 0, 8))
+    assert [row.value for row in curves_so_far(scored, PROBLEMS, 8, (8,)) if row.aggregation == "best_of_n"] == [0.0]

@@ -34,9 +34,16 @@ def test_grids_become_trials_in_their_order() -> None:
     ]
 
 
-def test_the_demo_compares_several_kinds_of_samplers() -> None:
-    trials = expand_space(load_config(ROOT / "tune_configs" / "demo.yaml"))
-    assert {"mc_dropout", "gaussian", "answer_sampling"} <= {trial.sampler.kind for trial in trials.values()}
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("demo.yaml", {"mc_dropout", "gaussian"}),
+        ("word_problems.yaml", {"mc_dropout", "gaussian", "answer_sampling"}),
+    ],
+)
+def test_the_shipped_sweeps_compare_several_kinds_of_samplers(name: str, kinds: set[str]) -> None:
+    trials = expand_space(load_config(ROOT / "tune_configs" / name))
+    assert {trial.sampler.kind for trial in trials.values()} == kinds
 
 
 def test_a_grid_is_the_product_of_its_lists() -> None:

@@ -1,40 +1,230 @@
-"""The stage that stores shards; the one that asks actors is tested with Ray."""
+"""The stages of the pipeline, with actors that answer at once; the actors themselves are tested with Ray."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from latent_core.reward.records import Score
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
+from orchestrator import stages
+from orchestrator.pipeline import work_item
 from orchestrator.records import trajectory_table
+from orchestrator.setting import Scored
 from orchestrator.shards import Shard
-from orchestrator.stages import Persist
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
+from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from workers.requests import SampleRequest, ScoreRequest
 
-ROWS = [
-    Trajectory("a", 2, "1", "1", True, 2, 1, None, 1.0, 2.0, 0.1),
-    Trajectory("a", 3, "2", "2", False, 2, 1, None, 1.0, 2.0, 0.1),
-    Trajectory.failed(Problem("b", "?", "1"), 2, "RuntimeError: no"),
-    Trajectory("b", 3, "1", "1", True, 2, 1, None, 1.0, 2.0, 0.1),
-]
+SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 0, "float32")
+WIDTH = 3
+PROBLEMS = tuple(Problem(f"q{index}", f"question {index}?", "1", grader="numeric") for index in range(9))
+
+
+def trajectory(question: int, sample: int, steps: int = 2) -> Trajectory:
+    """A trajectory whose latents tell which one it is; one of them failed."""
+    if (question, sample) == (8, 2):
+        return Trajectory.failed(PROBLEMS[question], sample, "RuntimeError: no")
+    latents = np.full((steps, WIDTH), (10 * question + sample) / 7, dtype=np.float32)
+    right = sample % 2 == 0
+    return Trajectory(f"q{question}", sample, "1", "1", right, steps, 2, (sample, 0), latents, 1.0, 2.0, 0.1)
+
+
+def table_of(shard: Shard, latents: str = "none") -> pa.Table:
+    rows = [
+        trajectory(question, sample)
+        for question in range(shard.first_question, shard.end_question)
+        for sample in range(shard.first_sample, shard.end_sample)
+    ]
+    return trajectory_table(rows, shard.first_question, shard.samples, latents)
+
+
+SHARD = Shard(7, 9, 2, 4)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> SettingStore:
-    made = SettingStore(str(tmp_path), TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 0, "float32"))
+    return store_with(tmp_path, "none")
+
+
+def store_with(tmp_path: Path, latents: str) -> SettingStore:
+    made = SettingStore(str(tmp_path), SPEC, latents)
     made.prepare()
     return made
 
 
+class FakeActor:
+    """Answers a call like an actor: by `method.remote(request)`."""
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self.asked: list[Any] = []
+        self.preferred: list[int] = []
+        self.sample = self.score = self
+        self._answer = answer
+
+    def remote(self, request: Any) -> Any:
+        self.asked.append(request)
+        return self._answer(request)
+
+
+@pytest.fixture
+def actor_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], FakeActor]:
+    """Put an actor with a given answer behind the stages."""
+
+    def put(answer: Callable[[Any], Any]) -> FakeActor:
+        actor = FakeActor(answer)
+
+        class FakePool:
+            def __init__(self, names: Any) -> None:
+                assert tuple(names) == ("one", "two")
+
+            def least_busy(self, preferred: int) -> FakeActor:
+                actor.preferred.append(preferred)
+                return actor
+
+        monkeypatch.setattr(stages, "ActorPool", FakePool)
+        monkeypatch.setattr(stages.ray, "get", lambda reply: reply)
+        return actor
+
+    return put
+
+
+def items_of(*shards: Shard) -> pa.Table:
+    return pa.Table.from_pylist([work_item(number, shard, PROBLEMS) for number, shard in enumerate(shards)])
+
+
 def test_a_shard_is_stored_and_only_its_receipt_goes_on(store: SettingStore) -> None:
-    receipt = Persist(store)(trajectory_table(ROWS, first_question=7, samples=2))
-    assert receipt.to_pylist() == [{"rows": 4, "correct": 2, "errors": 1}]
-    assert store.shards() == [Shard(7, 9, 2, 4)]
-    assert store.read(9, 4)["question_id"].tolist() == ["a", "a", "b", "b"]
+    receipt = Persist(store, pass_on=False)(table_of(SHARD))
+    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1}]
+    assert store.shards() == [SHARD]
+    assert store.read(9, 4)["question_id"].tolist() == ["q7", "q7", "q8", "q8"]
+
+
+def test_where_scorers_follow_the_shard_itself_goes_on_once_it_is_stored(tmp_path: Path) -> None:
+    store, table = store_with(tmp_path, "float16"), table_of(SHARD, "float16")
+    passed = Persist(store, pass_on=True)(table)
+    assert passed.equals(table)
+    assert store.shards() == [SHARD]
 
 
 def test_what_is_not_a_whole_shard_is_not_stored(store: SettingStore) -> None:
     """Its file name would claim trajectories that are not in it."""
-    with pytest.raises(ValueError, match="a block of 3 rows is not the whole shard"):
-        Persist(store)(trajectory_table(ROWS, first_question=7, samples=2).slice(0, 3))
+    for pass_on in (True, False):
+        with pytest.raises(ValueError, match="a block of 3 rows is not the whole shard"):
+            Persist(store, pass_on)(table_of(SHARD).slice(0, 3))
     assert store.shards() == []
+
+
+def test_an_actor_is_asked_for_what_the_item_says(tmp_path: Path, actor_that: Any) -> None:
+    def sample(request: SampleRequest) -> list[Trajectory]:
+        first = PROBLEMS.index(request.problems[0])
+        samples = range(request.first_sample, request.first_sample + request.samples)
+        return [trajectory(first + place, number) for place in range(len(request.problems)) for number in samples]
+
+    actor = actor_that(sample)
+    table = Generate(("one", "two"), store_with(tmp_path, "float16"))(items_of(SHARD))
+    assert table.equals(table_of(SHARD, "float16"))
+    [request] = actor.asked
+    assert request == SampleRequest(PROBLEMS[7:9], 2, 2, {"kind": "none"}, 2, 4, 0, keep_latents=True)
+    Generate(("one", "two"), store_with(tmp_path, "none"))(items_of(Shard(0, 1, 0, 1), SHARD))
+    assert [request.keep_latents for request in actor.asked[1:]] == [False, False]
+    assert actor.preferred == [0, 0, 1]
+
+
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+@pytest.mark.parametrize("wanted", ["float16", "float32"])
+def test_what_is_in_the_store_is_loaded_as_if_it_had_just_been_sampled(
+    tmp_path: Path, stored: str, wanted: str
+) -> None:
+    # Borders of other runs, and more than is asked for.
+    for shard in (Shard(6, 8, 0, 5), Shard(8, 9, 0, 3), Shard(8, 9, 3, 5)):
+        store_with(tmp_path, stored).write(shard, table_of(shard, stored))
+    if (stored, wanted) == ("float16", "float32"):
+        assert not store_with(tmp_path, wanted).covered(9, 5).any()
+        return
+    loaded = Load(store_with(tmp_path, wanted))(items_of(SHARD))
+    fresh = table_of(SHARD, wanted)
+    assert loaded.schema.equals(fresh.schema)
+    assert loaded.to_pylist() == fresh.to_pylist()
+    assert shard_of(loaded) == SHARD
+
+
+def scorer(request: ScoreRequest) -> list[Score]:
+    """Gives every trajectory the sum of its latents."""
+    return [
+        Score.failed("the trajectory failed")
+        if latents is None
+        else Score(latents.astype(np.float32).sum(axis=1), 0.5 if request.score_answer else None, 1.0, 2.0, 3.0, 0.1)
+        for one in request.questions
+        for latents in one.latents
+    ]
+
+
+@pytest.mark.parametrize("score_answer", [True, False])
+def test_scores_are_stored_beside_their_trajectories(tmp_path: Path, actor_that: Any, score_answer: bool) -> None:
+    store, actor = store_with(tmp_path, "float16"), actor_that(scorer)
+    scored = Scored(ScoreStore(store, ScoreSpec("rm", "float32", score_answer, "float16")))
+    scored.store.prepare()
+    stage = ScoreTrajectories(("one", "two"), scored, "float16", PROBLEMS)
+    receipt = stage(table_of(SHARD, "float16"))
+    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1}]
+    [request] = actor.asked
+    assert request.score_answer == score_answer
+    assert [one.question for one in request.questions] == ["question 7?", "question 8?"]
+    assert Path(scored.store.directory).parent == Path(store.directory)
+    assert scored.store.shards() == [SHARD]
+    rows = scored.store.read(9, 4)
+    expected = [2 * WIDTH * float(np.float16(number / 7)) for number in (72, 73, 82, 83)]
+    assert rows["score"].tolist() == [
+        pytest.approx(value) if place != 2 else pytest.approx(np.nan, nan_ok=True)
+        for place, value in enumerate(expected)
+    ]
+    assert rows["answer_score"].notna().tolist() == [score_answer, score_answer, False, score_answer]
+    assert rows["score_error"].fillna("").tolist() == ["", "", "the trajectory failed", ""]
+
+
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+def test_fresh_and_loaded_trajectories_get_the_same_scores(tmp_path: Path, actor_that: Any, stored: str) -> None:
+    """Whatever precision the store happens to hold, the scorer reads the one that the setting says."""
+    actor = actor_that(scorer)
+    store_with(tmp_path, stored).write(SHARD, table_of(SHARD, stored))
+    store = store_with(tmp_path, "float16")
+    scored = Scored(ScoreStore(store, ScoreSpec("rm", "float32", True, "float16")))
+    scored.store.prepare()
+    stage = ScoreTrajectories(("one", "two"), scored, "float16", PROBLEMS)
+    for table in (table_of(SHARD, "float16"), Load(store)(items_of(SHARD))):
+        stage(table)
+    fresh, loaded = actor.asked
+    assert fresh.questions[0].answer_ids == loaded.questions[0].answer_ids
+    for one, other in zip(fresh.questions, loaded.questions, strict=True):
+        for a, b in zip(one.latents, other.latents, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                assert a.dtype == b.dtype
+                np.testing.assert_array_equal(a, b)
+
+
+def test_part_of_a_shard_is_not_scored(tmp_path: Path, actor_that: Any) -> None:
+    store, actor = store_with(tmp_path, "float16"), actor_that(scorer)
+    scored = Scored(ScoreStore(store, ScoreSpec("rm", "float32", True, "float16")))
+    scored.store.prepare()
+    with pytest.raises(ValueError, match="is not the whole shard"):
+        ScoreTrajectories(("one", "two"), scored, "float16", PROBLEMS)(table_of(SHARD, "float16").slice(1))
+    assert actor.asked == []
+    assert scored.store.shards() == []
+
+
+def test_a_work_item_carries_its_questions_whole() -> None:
+    item = work_item(5, SHARD, PROBLEMS)
+    assert stages.problems_of(item) == PROBLEMS[7:9]
+    assert {name: item[name] for name in ("number", "first_question", "questions", "first_sample", "samples")} == {
+        "number": 5,
+        "first_question": 7,
+        "questions": 2,
+        "first_sample": 2,
+        "samples": 2,
+    }

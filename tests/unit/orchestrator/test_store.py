@@ -27,7 +27,7 @@ def trajectory(question: int, sample: int) -> Trajectory:
     latents = np.full((STEPS, WIDTH), number / 7, dtype=np.float32)
     answer = None if number % 3 == 0 else str(number)
     return Trajectory(
-        f"q{question}", sample, f"### {number}", answer, number % 2 == 1, STEPS, 4, latents, 1.0, 2.0, 0.5
+        f"q{question}", sample, f"### {number}", answer, number % 2 == 1, STEPS, 4, (1, number), latents, 1.0, 2.0, 0.5
     )
 
 
@@ -197,7 +197,7 @@ def test_a_setting_is_described_where_it_is_stored(root: str) -> None:
     store = fill(SettingStore(root, SPEC))
     described = pd.read_json(directory_of(store) / "spec.json", typ="series").to_dict()
     assert described == {
-        "version": 1,
+        "version": 2,
         "checkpoint": "checkpoint",
         "task": "task",
         "sampler": {"kind": "gaussian", "sigma": 0.4},
@@ -227,5 +227,5 @@ def test_every_field_has_a_part_in_the_key(change: dict[str, Any]) -> None:
 
 def test_the_key_does_not_change() -> None:
     """A different key for the same setting would make everything that is stored invisible."""
-    assert SPEC.key == "72f46bee6e9e2d48ffd1"
+    assert SPEC.key == "3313ec49e745f76707e0"
     assert replace(SPEC, sampler={"sigma": 0.4, "kind": "gaussian"}).key == SPEC.key

@@ -82,3 +82,17 @@ def test_what_was_not_sampled_is_a_dash() -> None:
 def test_greedy_alone_has_a_table() -> None:
     assert re.search(r"^greedy +40\.0$", render(make_rows()[:1]), re.MULTILINE)
     assert render([]) == ""
+
+
+def test_methods_that_use_scores_say_whose() -> None:
+    names = ("best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer", "beam_search", "beam_vote")
+    text = render([CurveRow("t", "s", name, 6, 0.5, 0.4, 0.6, 6, 6) for name in names])
+    titles = re.findall(r"^(.+), % \[95 % interval\]$", text, re.MULTILINE)
+    assert titles == [
+        "best-of-N (LatentRM)",
+        "weighted vote (LatentRM)",
+        "best-of-N (answer-aware)",
+        "weighted vote (answer-aware)",
+        "beam search (LatentRM)",
+        "beam search + vote (LatentRM)",
+    ]

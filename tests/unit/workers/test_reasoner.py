@@ -1,6 +1,7 @@
 """The worker as a plain object: Ray adds nothing but where it runs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import pytest
 import torch
 
 from latent_core.engine.sampling import sample_trajectories
+from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
+from latent_core.reward.annotation import annotate
+from latent_core.reward.model import LatentRewardModel
 from latent_core.samplers import parse_sampler
+from latent_core.selection.beam_search import beam_search
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker
-from workers.requests import SampleRequest
+from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
 
@@ -87,3 +92,82 @@ def test_a_bug_is_not_turned_into_rows(worker: ReasonerWorker, problems: tuple[P
     with pytest.raises(TypeError):
         worker.sample(request(problems, latent_steps="two"))
     assert worker.load() == 0
+
+
+def test_a_search_is_what_beam_search_finds(
+    worker: ReasonerWorker,
+    tiny_reasoner: LatentReasoner,
+    tiny_reward_checkpoint: Path,
+    tiny_reward_model: LatentRewardModel,
+    problems: tuple[Problem, ...],
+) -> None:
+    asked = search_request(problems, tiny_reward_checkpoint, keep_latents=True)
+    found = worker.search(asked)
+    expected = beam_search(
+        tiny_reasoner,
+        tiny_reward_model,
+        parse_sampler(GAUSSIAN),
+        problems,
+        2,
+        3,
+        latent_steps=2,
+        answer_tokens=4,
+        seed=1,
+    )
+    assert [content(beam.trajectory) for beam in found] == [content(beam.trajectory) for beam in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.trajectory.latents is not None
+        np.testing.assert_allclose(one.step_scores, other.step_scores, atol=1e-5)
+    again = worker.search(search_request(problems, tiny_reward_checkpoint))
+    assert [content(beam.trajectory) for beam in again] == [content(beam.trajectory) for beam in found]
+    assert all(beam.trajectory.latents is None for beam in again)
+
+
+def test_a_search_that_fails_for_one_question_goes_on_for_the_others(
+    worker: ReasonerWorker, tiny_reward_checkpoint: Path, problems: tuple[Problem, ...]
+) -> None:
+    too_long = Problem("long", "ann " * 200, "1")
+    beams = worker.search(search_request((problems[0], too_long, problems[1]), tiny_reward_checkpoint))
+    assert [(beam.trajectory.question_id, beam.trajectory.sample_index) for beam in beams] == [
+        (name, rank) for name in ("question-0", "long", "question-1") for rank in (0, 1)
+    ]
+    assert [beam.trajectory.error is None for beam in beams] == [True, True, False, False, True, True]
+    assert np.isnan(beams[2].step_scores).all()
+
+
+def test_a_latent_rm_that_cannot_be_loaded_is_no_questions_fault(
+    worker: ReasonerWorker, tmp_path: Path, problems: tuple[Problem, ...]
+) -> None:
+    with pytest.raises(UserError, match="no such directory"):
+        worker.search(search_request(problems, tmp_path / "nowhere"))
+    assert worker.load() == 0
+
+
+def test_annotation_is_what_annotate_labels(
+    worker: ReasonerWorker, tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
+) -> None:
+    asked = AnnotateRequest(problems, GAUSSIAN, candidates=4, rollouts=2, latent_steps=3, answer_tokens=4, seed=1)
+    found = worker.annotate(asked)
+    expected = annotate(tiny_reasoner, parse_sampler(GAUSSIAN), problems, 4, 2, latent_steps=3, answer_tokens=4, seed=1)
+    assert [content(row.trajectory) for row in found] == [content(row.trajectory) for row in expected]
+    assert [row.label_flops for row in found] == [row.label_flops for row in expected]
+    too_long = Problem("long", "ann " * 200, "1")
+    rows = worker.annotate(replace(asked, problems=(too_long, problems[0])))
+    assert [row.trajectory.question_id for row in rows] == ["long"] * 4 + ["question-0"] * 4
+    assert [(row.labels, row.trajectory.error is None) for row in rows[:4]] == [(None, False)] * 4
+    assert [content(row.trajectory) for row in rows[4:]] == [content(row.trajectory) for row in found[:4]]
+
+
+def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) -> SearchRequest:
+    settings: dict[str, Any] = {
+        "sampler": GAUSSIAN,
+        "beams": 2,
+        "candidates": 3,
+        "scorer": str(scorer),
+        "scorer_dtype": "float32",
+        "latent_steps": 2,
+        "answer_tokens": 4,
+        "seed": 1,
+        **changes,
+    }
+    return SearchRequest(problems, **settings)

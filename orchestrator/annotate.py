@@ -1,0 +1,157 @@
+"""`latentswarm annotate`: sample candidates on the cluster and label their steps by stochastic rollouts."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+import yaml
+from rich.console import Console
+
+from latent_core.errors import UserError
+from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
+from orchestrator.annotate_stage import Annotate
+from orchestrator.cluster import check_resources, connect, reasoner_pool
+from orchestrator.labels import LabelManifest, ReasonerIdentity
+from orchestrator.pipeline import work_item
+from orchestrator.plan import Plan, make_plan
+from orchestrator.progress import ProgressDisplay, create_board
+from orchestrator.shards import Shard, missing_shards
+from orchestrator.store import LabelSpec, LabelStore
+
+_ANNOTATE_CPUS = 0.02
+_CALLS_WAITING = 1
+
+
+def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run: bool, console: Console) -> None:
+    """Label what the store lacks, and write the manifest of the labelled set into `out`.
+
+    Raises:
+        UserError: If the configuration, the run directory, the store or the cluster cannot be used.
+    """
+    began = time.monotonic()
+    config = load_annotate_config(path, overrides)
+    plan = make_plan(config.as_run())
+    store = label_store(config, plan)
+    shards = missing_labels(config, plan, store)
+    _show(config, plan, store, shards, console)
+    if dry_run:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error}") from error
+    if shards:
+        store.prepare()
+        _label(config, plan, store, shards, console)
+    manifest, counts = summarise(config, plan, store)
+    manifest.save(out)
+    counts["seconds_of_this_command"] = round(time.monotonic() - began, 3)
+    (out / "summary.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    _report(manifest, counts, out)
+
+
+def label_store(config: AnnotateConfig, plan: Plan) -> LabelStore:
+    """Return the place of the labelled set."""
+    trajectories = plan.setting("candidates", config.sampler).store.spec
+    return LabelStore(
+        config.store.path, LabelSpec(trajectories, config.candidates, config.rollouts, config.store.latents)
+    )
+
+
+def missing_labels(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
+    """Return the shards that are still to be labelled; all candidates of a question are in one."""
+    covered = store.covered(len(plan.problems), config.candidates)
+    return missing_shards(covered, config.micro_batch, config.candidates)
+
+
+def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Shard], console: Console) -> None:
+    connect(plan.config, console)
+    try:
+        check_resources(plan.config)
+        with reasoner_pool(plan) as reasoners:
+            board = create_board()
+            items = [work_item(number, shard, plan.problems) for number, shard in enumerate(shards)]
+            labelled = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+                Annotate(reasoners, store),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.TaskPoolStrategy(size=len(reasoners) + _CALLS_WAITING),
+                num_cpus=_ANNOTATE_CPUS,
+            )
+            with ProgressDisplay(board, sum(shard.rows for shard in shards), console):
+                ray.get(board.begin.remote("annotation"))
+                for batch in labelled.iter_batches(batch_size=None, batch_format="pyarrow"):
+                    receipts: Any = batch
+                    for one in receipts.to_pylist():
+                        board.advance.remote(**one)
+    finally:
+        ray.shutdown()
+
+
+def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[LabelManifest, dict[str, Any]]:
+    """Count what the store holds; returns the manifest and further counts and costs."""
+    questions = len(plan.problems)
+    columns = ["question_id", "correct", "error", "prompt_flops", "flops", "label_flops"]
+    rows = store.read(questions, config.candidates, columns)
+    by_question = rows.groupby("question_id")
+    right = by_question["correct"].mean()
+    mixed = int(((right > 0) & (right < 1)).sum())
+    manifest = LabelManifest(
+        directory=store.directory if "://" not in store.root else f"{store.root}/{store.name}",
+        reasoner=ReasonerIdentity(source=config.checkpoint, fingerprint=plan.checkpoint.fingerprint),
+        task=plan.task.name,
+        candidates=config.candidates,
+        rollouts=config.rollouts,
+        latent_steps=plan.latent_steps,
+        hidden_size=int(plan.checkpoint.config.hidden_size),
+        questions=questions,
+        mixed_questions=mixed,
+        sampler=config.sampler.to_config(),
+        answer_tokens=plan.answer_tokens,
+    )
+    counts = {
+        "questions": questions,
+        "mixed_questions": mixed,
+        "all_right": int((right == 1).sum()),
+        "all_wrong": int((right == 0).sum()),
+        "candidates": len(rows),
+        "failed_candidates": int(rows["error"].notna().sum()),
+        "accuracy_of_candidates": float(rows["correct"].mean()),
+        "completions": mixed * config.candidates * config.rollouts * (plan.latent_steps - 1),
+        "flops": {
+            "candidates": float(by_question["prompt_flops"].max().sum() + rows["flops"].sum()),
+            "completions": float(rows["label_flops"].sum()),
+        },
+    }
+    return manifest, counts
+
+
+def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Shard], console: Console) -> None:
+    wanted, missing = len(plan.problems) * config.candidates, sum(shard.rows for shard in shards)
+    for line in (
+        f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
+        f"task        {plan.task.name}  ({len(plan.problems):,} questions, {plan.task_fingerprint})",
+        f"candidates  {config.candidates} per question by {config.sampler.describe()!r}, seed {config.seed}",
+        f"labels      {config.rollouts} completions per candidate and latent step, {plan.latent_steps} steps",
+        f"store       {store.root}/{store.name}",
+        f"to label    {missing:,} of {wanted:,} candidates",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _report(manifest: LabelManifest, counts: dict[str, Any], out: Path) -> None:
+    console = Console()
+    for line in (
+        f"{counts['mixed_questions']:,} of {counts['questions']:,} questions have right and wrong candidates and are "
+        f"for training; all right: {counts['all_right']:,}, all wrong: {counts['all_wrong']:,}",
+        f"{counts['candidates']:,} candidates, {100 * counts['accuracy_of_candidates']:.1f} % right, "
+        f"{counts['failed_candidates']:,} failed; {counts['completions']:,} completions",
+        f"labelled set  {out}  (shards in {manifest.directory})",
+        f"next          latentswarm train-rm CONFIG data={out}",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,105 @@
+"""The configuration of `latentswarm annotate`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_serializer, field_validator
+
+from latent_core.errors import UserError
+from latent_core.samplers import Sampler, parse_sampler
+from latent_core.settings import Settings, explain_validation_error
+from orchestrator.config import (
+    ActorConfig,
+    ClusterConfig,
+    Dtype,
+    RunConfig,
+    TaskConfig,
+    parse_override,
+    read_yaml,
+    with_overrides,
+)
+
+
+class LabelStoreConfig(Settings):
+    """Where labelled candidates are kept.
+
+    Attributes:
+        path: Directory or fsspec-style URI; may be the one that runs use.
+        latents: Precision of the latent vectors.
+    """
+
+    path: str = "runs/store"
+    latents: Literal["float16"] = "float16"
+
+
+class AnnotateConfig(Settings):
+    """Everything that determines a labelled set.
+
+    Attributes:
+        checkpoint: The reasoner: a directory, a hub id, or "bundled:NAME".
+        task: The questions.
+        sampler: What makes candidates and completions differ.
+        candidates: N, trajectories per question.
+        rollouts: M, completions per trajectory and latent step; 0 labels last steps only.
+        seed: Seed of all random draws.
+        latent_steps: T; the checkpoint's number where it is not given.
+        answer_tokens: Longest answer in tokens; the family's default where it is not given.
+        micro_batch: Questions per actor call.
+        actors: Number of reasoner actors.
+        actor: What one actor holds.
+        dtype: Precision of weights and activations.
+        store: Where labelled candidates are kept.
+        cluster: The Ray cluster.
+    """
+
+    checkpoint: str = Field(min_length=1)
+    task: TaskConfig
+    sampler: Sampler
+    candidates: int = Field(default=16, ge=2)
+    rollouts: int = Field(default=8, ge=0)
+    seed: int = Field(default=0, ge=0)
+    latent_steps: int | None = Field(default=None, ge=1)
+    answer_tokens: int | None = Field(default=None, ge=1)
+    micro_batch: int = Field(default=8, ge=1)
+    actors: int = Field(default=1, ge=1)
+    actor: ActorConfig = ActorConfig()
+    dtype: Dtype = "float32"
+    store: LabelStoreConfig = LabelStoreConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _sampler_by_kind(cls, value: Any) -> Any:
+        return parse_sampler(value) if isinstance(value, Mapping) else value
+
+    @field_serializer("sampler")
+    def _sampler_config(self, sampler: Sampler) -> dict[str, Any]:
+        return sampler.to_config()
+
+    @field_validator("sampler")
+    @classmethod
+    def _must_differ(cls, value: Sampler) -> Sampler:
+        if value.deterministic:
+            raise ValueError(f"with {value.describe()!r} all candidates are the same; use one that samples")
+        return value
+
+    def as_run(self) -> RunConfig:
+        """Return the run that samples the same candidates."""
+        shared = set(RunConfig.model_fields) & set(type(self).model_fields) - {"store"}
+        plain = self.model_dump(mode="json", include=shared)
+        return RunConfig.model_validate(
+            {**plain, "budgets": [self.candidates], "store": {"path": self.store.path, "latents": self.store.latents}}
+        )
+
+
+def load_annotate_config(path: str, overrides: Sequence[str] = ()) -> AnnotateConfig:
+    """Read a YAML file and apply `key=value` overrides from left to right.
+
+    Raises:
+        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
+    """
+    raw = with_overrides(read_yaml(path), [parse_override(text) for text in overrides])
+    try:
+        return AnnotateConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, AnnotateConfig)) from None

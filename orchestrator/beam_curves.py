@@ -1,0 +1,76 @@
+"""From stored beams to the rows of a curve: the best beam's answer, and the vote among the beams."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latent_core.selection.aggregations.majority_vote import majority_vote
+from latent_core.selection.estimators import FloatArray
+from latent_core.tasks.base import Problem
+from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow, row_of
+from orchestrator.outcomes import outcomes_from_records
+from orchestrator.setting import Setting
+
+_COLUMNS = ("question_id", "answer", "correct", "error", "flops", "prompt_flops", "score_flops", "score_prompt_flops")
+
+
+@dataclass(frozen=True)
+class BeamResult:
+    """What a beam search came to.
+
+    Attributes:
+        search: The search.
+        n: B x C, continuations per step and question: as many latent steps are scored as in best-of-n.
+        by_question: Value of every question [Q], under "beam_search" and "beam_vote".
+        flops: All that was computed, pruned continuations and the LatentRM included.
+        summary: Its counts for `summary.json`.
+    """
+
+    search: Setting
+    n: int
+    by_question: dict[str, FloatArray]
+    flops: float
+    summary: dict[str, Any]
+
+    def rows(self, trial: str) -> list[CurveRow]:
+        """Return its points of the curves of a sampled setting."""
+        return [
+            row_of(trial, self.search.sampler, name, self.n, values, self.flops)
+            for name, values in self.by_question.items()
+        ]
+
+
+def evaluate_search(search: Setting, problems: Sequence[Problem]) -> BeamResult | None:
+    """Evaluate a finished search; None where the store does not hold all of its questions."""
+    if not search.store.covered(len(problems), search.samples).all():
+        return None
+    records = search.store.read(len(problems), search.samples, _COLUMNS)
+    outcomes = outcomes_from_records(records, [problem.question_id for problem in problems])
+    # Beams are stored by rank, so that the first one is the best.
+    best = outcomes.correct[:, 0].astype(np.float64)
+    failed = records["error"].notna()
+    return BeamResult(
+        search,
+        search.budgets[0],
+        {BEAM_SEARCH: best, BEAM_VOTE: majority_vote(outcomes, search.samples)},
+        _flops(records),
+        {
+            "trial": search.name,
+            "sampler": search.store.spec.sampler,
+            "beams": search.samples,
+            "candidates": search.budgets[0] // search.samples,
+            "trajectories": len(records),
+            "errors": int(failed.sum()),
+            "first_error": next(iter(records.loc[failed, "error"]), None),
+            "store": search.store.spec.key,
+        },
+    )
+
+
+def _flops(records: pd.DataFrame) -> float:
+    costs = records.fillna({name: 0.0 for name in _COLUMNS if name.endswith("flops")})
+    prompts = costs.groupby("question_id")[["prompt_flops", "score_prompt_flops"]].max()
+    return float(prompts.to_numpy().sum() + costs[["flops", "score_flops"]].to_numpy().sum())

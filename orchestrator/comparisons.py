@@ -1,0 +1,126 @@
+"""Does choosing by score beat choosing without? Differences between aggregations on the same questions."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from latent_core.selection.aggregations import AGGREGATIONS
+from latent_core.selection.estimators import FloatArray
+from latent_core.selection.intervals import paired_difference
+from orchestrator.curve_layout import heading
+from orchestrator.curves import GREEDY
+
+_MAJORITY_VOTE = "majority_vote"
+_BASELINES = (_MAJORITY_VOTE, GREEDY)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of `comparisons.csv`.
+
+    Attributes:
+        trial: Name of the sampler setting.
+        aggregation: What is compared.
+        baseline: What it is compared with.
+        n: Budget of the aggregation: samples per question. That of greedy decoding is 1 whatever it is compared with.
+        difference: Accuracy of the aggregation minus that of the baseline, mean over questions, in [-1, 1].
+        lo: Lower end of its 95 % interval.
+        hi: Upper end of its 95 % interval.
+        questions: Number of questions.
+    """
+
+    trial: str
+    aggregation: str
+    baseline: str
+    n: int
+    difference: float
+    lo: float
+    hi: float
+    questions: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.lo > 0.0 or self.hi < 0.0
+
+
+COLUMNS = tuple(entry.name for entry in fields(Comparison))
+
+
+def compare(values: Mapping[str, FloatArray], *, trial: str, n: int, seed: int = 0) -> list[Comparison]:
+    """Compare every way of choosing by score with majority vote and with greedy decoding.
+
+    What needs no scores is a baseline or, like coverage, no way of choosing: without scores there is no comparison.
+    Names that are not registered, such as those of a beam search, are taken to choose by score.
+
+    Args:
+        values: By name of the aggregation (or "greedy") the value of every question [Q], in one order of questions.
+        trial: Name of the sampler setting.
+        n: The budget at which the values were estimated.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        One comparison per aggregation and baseline, in the order of `values`.
+
+    Raises:
+        ValueError: If the numbers of questions differ.
+    """
+    baselines = [name for name in _BASELINES if name in values]
+    chosen = [
+        name for name in values if name != GREEDY and (name not in AGGREGATIONS or AGGREGATIONS[name].needs is not None)
+    ]
+    return [
+        Comparison(
+            trial, name, baseline, n, *paired_difference(values[name], values[baseline], seed=seed), len(values[name])
+        )
+        for name in chosen
+        for baseline in baselines
+    ]
+
+
+def write_comparisons_csv(comparisons: Iterable[Comparison], path: Path) -> None:
+    """Write comparisons; numbers are spelled so that reading restores them exactly."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(comparison) for comparison in comparisons)
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Lay out comparisons, trial by trial; a difference whose interval leaves out zero is bold."""
+    table = Table(
+        title="paired differences over the same questions, percentage points [95 % interval]",
+        title_style="bold",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("sampler setting", overflow="fold", min_width=16, max_width=28)
+    table.add_column("difference", overflow="fold", min_width=24)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True, min_width=22)
+    previous = None
+    for one in comparisons:
+        style = "bold" if one.is_clear else ""
+        points = Text.assemble(
+            (f"{100 * one.difference:+.1f}", style), (f" [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]", "dim")
+        )
+        name = Text(one.trial if one.trial != previous else "")
+        table.add_row(name, Text(f"{heading(one.aggregation)} minus {heading(one.baseline)}"), str(one.n), points)
+        previous = one.trial
+    return table
+
+
+def print_comparisons(comparisons: Sequence[Comparison], console: Console | None = None) -> None:
+    """Print the comparisons, or nothing where there are none."""
+    if comparisons:
+        console = console or Console()
+        console.print(comparison_table(comparisons))
+        console.print()

@@ -1,0 +1,171 @@
+"""The labelled set that `annotate` writes and `train-rm` reads: its columns, its manifest, and what both check."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pydantic import Field, ValidationError
+
+from latent_core.errors import UserError
+from latent_core.settings import Settings, explain_validation_error
+from orchestrator.shards import Shard
+
+MANIFEST_FILE = "labels.json"
+
+LABEL_SCHEMA = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("question_index", pa.int64()),
+        ("question", pa.string()),
+        ("reference", pa.string()),
+        ("grader", pa.string()),
+        ("sample_index", pa.int32()),
+        ("answer", pa.string()),
+        ("correct", pa.bool_()),
+        ("latent_steps", pa.int32()),
+        ("latents", pa.list_(pa.float16())),
+        ("answer_ids", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.float32())),
+        ("rollouts", pa.int32()),
+        ("error", pa.string()),
+    ]
+)
+"""One row per candidate trajectory, question by question in sample order, all candidates of a question in one file.
+
+`latents` holds the latent_steps x hidden size values of a row one step after the other; it is null where the question's
+candidates are all right or all wrong. `labels` has one value per latent step, NaN for a step that was not labelled; it
+is null where there is nothing to learn. `answer_ids` includes the end-of-text token. A row with `error` is a wrong
+candidate without latents, labels and answer.
+"""
+
+
+class ReasonerIdentity(Settings):
+    """The reasoner whose trajectories were labelled.
+
+    Attributes:
+        source: What the user named: a directory, a hub id, or "bundled:NAME".
+        fingerprint: Hash of its files.
+    """
+
+    source: str = Field(min_length=1)
+    fingerprint: str = Field(min_length=1)
+
+
+class LabelManifest(Settings):
+    """What a labelled set says about itself; kept in `labels.json` in the run directory of `annotate`.
+
+    Attributes:
+        directory: Absolute path or URI of the folder with the shards.
+        reasoner: Whose trajectories they are.
+        task: Name of the task.
+        candidates: N, candidates per question.
+        rollouts: M, completions per candidate and step; 0 where only the last steps are labelled.
+        latent_steps: T.
+        hidden_size: Size of a latent vector.
+        questions: Number of questions.
+        mixed_questions: Those with right and wrong candidates.
+        sampler: The complete sampler setting of candidates and completions.
+        answer_tokens: Longest answer in tokens; None for the default of the reasoner's format.
+    """
+
+    directory: str = Field(min_length=1)
+    reasoner: ReasonerIdentity
+    task: str
+    candidates: int = Field(ge=1)
+    rollouts: int = Field(ge=0)
+    latent_steps: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    questions: int = Field(ge=0)
+    mixed_questions: int = Field(ge=0)
+    sampler: dict[str, Any]
+    answer_tokens: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def load(cls, path: str | Path, key: str = "data") -> "LabelManifest":
+        """Read the manifest of a labelled set.
+
+        Args:
+            path: The run directory of `annotate`, or its `labels.json`.
+            key: The setting that names it, for error messages.
+
+        Raises:
+            UserError: If it is missing or not valid.
+        """
+        file = Path(path).expanduser()
+        file = file / MANIFEST_FILE if file.is_dir() else file
+        if not file.is_file():
+            raise UserError(
+                f"{key} {path}: no {MANIFEST_FILE} there; give the directory that `latentswarm annotate` has written"
+            )
+        try:
+            return cls.model_validate(json.loads(file.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise UserError(f"{key} {file}: {explain_validation_error(error, cls)}") from None
+        except ValueError as error:
+            raise UserError(f"{key} {file}: not valid JSON: {' '.join(str(error).split())}") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the manifest into a run directory, or to a file whose name ends in `.json`; whole or not at all."""
+        file = Path(path)
+        file = file if file.suffix == ".json" else file / MANIFEST_FILE
+        temporary = file.with_name(file.name + ".tmp")
+        temporary.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(file)
+
+
+def label_files(manifest: LabelManifest, key: str = "data") -> list[str]:
+    """List the shards of a labelled set in order, as paths or URIs that `read_labels` takes.
+
+    Raises:
+        UserError: If the folder cannot be read or holds no shard.
+    """
+    try:
+        filesystem, path = filesystem_of(manifest.directory)
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{key}: the folder {manifest.directory} of its manifest cannot be read: {error}") from error
+    shards = sorted((parsed[0], info.base_name) for info in found if (parsed := Shard.parse(info.base_name)))
+    if not shards:
+        raise UserError(f"{key}: the folder {manifest.directory} of its manifest holds no labelled questions")
+    return [f"{manifest.directory.rstrip('/')}/{name}" for _, name in shards]
+
+
+def read_labels(file: str, columns: list[str] | None = None, key: str = "data") -> pa.Table:
+    """Read a shard, or some of its columns.
+
+    Raises:
+        UserError: If it cannot be read or its columns are not those of `LABEL_SCHEMA`.
+    """
+    filesystem, path = filesystem_of(file)
+    try:
+        with filesystem.open_input_file(path) as opened:
+            parquet = pq.ParquetFile(opened)
+            check_labels(parquet.schema_arrow, file, key)
+            return parquet.read(columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{key} {file}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def check_labels(schema: pa.Schema, file: str, key: str = "data") -> None:
+    """Refuse columns that are missing or of another type; further ones do no harm.
+
+    Raises:
+        UserError: With the first column that is wrong.
+    """
+    for field in LABEL_SCHEMA:
+        index = schema.get_field_index(field.name)
+        # Names of list items differ between writers and mean nothing.
+        if index < 0 or not schema.field(index).type.equals(field.type):
+            found = "missing" if index < 0 else f"of type {schema.field(index).type}"
+            raise UserError(f"{key} {file}: column {field.name!r} is {found}, expected {field.type}; annotate it anew")
+
+
+def filesystem_of(location: str) -> tuple[fs.FileSystem, str]:
+    """Return the filesystem of a path or URI, and the path inside it."""
+    if "://" not in location:
+        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    filesystem, path = fs.FileSystem.from_uri(location)
+    return filesystem, path.rstrip("/")

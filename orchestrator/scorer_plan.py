@@ -1,0 +1,107 @@
+"""What a run has to know about its LatentRM before anything starts."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward.checkpoint import RewardCheckpoint
+from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
+from orchestrator.config import RunConfig
+from orchestrator.setting import Scored
+from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore
+
+
+@dataclass(frozen=True)
+class ScorerPlan:
+    """A checked LatentRM.
+
+    Attributes:
+        reward: The checkpoint, without weights.
+        source: Where processes with other working directories find it.
+        dtype: Precision of its computation.
+        score_answer: Whether it reads written answers too.
+        calibration: How latent-only scores become vote weights.
+        answer_calibration: The same for answer-aware scores.
+    """
+
+    reward: RewardCheckpoint
+    source: str
+    dtype: str
+    score_answer: bool
+    calibration: VoteCalibration
+    answer_calibration: VoteCalibration
+
+    def check_length(self, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
+        """Refuse trajectories that would not fit the LatentRM's context.
+
+        Raises:
+            UserError: With all the lengths involved.
+        """
+        needed = prompt_tokens + latent_steps + (1 + answer_tokens if self.score_answer else 0)
+        if needed > self.reward.context_length:
+            answer = " and the answer" if self.score_answer else ""
+            raise UserError(
+                f"scorer.checkpoint {self.reward.source}: the longest prompt has {prompt_tokens} tokens, with "
+                f"{latent_steps} latent steps{answer} {needed}, but its context is {self.reward.context_length}; "
+                "shorten or drop the question"
+            )
+
+    def scored(self, trajectories: SettingStore) -> Scored:
+        """Return where the scores of a setting are and how they are used."""
+        spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, trajectories.latents)
+        answers = self.answer_calibration if self.score_answer else None
+        return Scored(ScoreStore(trajectories, spec), self.calibration, answers)
+
+    def beam(self, beams: int, candidates: int) -> BeamShape:
+        """Return a search that this LatentRM guides."""
+        return BeamShape(beams, candidates, self.reward.fingerprint, self.dtype)
+
+
+def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
+    """Check the configured LatentRM against the reasoner; None where there is none.
+
+    Raises:
+        UserError: If it cannot be used, or is missing where it is needed.
+    """
+    scorer = config.scorer
+    if scorer.checkpoint is None:
+        if config.search.kind == "beam":
+            raise UserError("search.kind: beam search is guided by a LatentRM; set scorer.checkpoint to one")
+        return None
+    if config.store.latents == "none":
+        raise UserError(
+            "store.latents: a scorer reads latents, so they have to be kept; leave store.latents out, or set it to "
+            "float16 or float32"
+        )
+    reward = RewardCheckpoint.open(scorer.checkpoint)
+    reward.check_fits(checkpoint)
+    if scorer.score_answer and not reward.card.score_answer:
+        raise UserError(
+            f"scorer.score_answer: {scorer.checkpoint} was trained to score latents only; leave score_answer out, or "
+            "train a LatentRM with training.score_answer=true"
+        )
+    local = Path(scorer.checkpoint).expanduser()
+    return ScorerPlan(
+        reward,
+        str(local.absolute()) if local.is_dir() else scorer.checkpoint,
+        scorer.dtype,
+        reward.card.score_answer if scorer.score_answer is None else scorer.score_answer,
+        scorer.vote_calibration or _fitted(reward, CALIBRATION_FILE),
+        scorer.vote_calibration or _fitted(reward, ANSWER_CALIBRATION_FILE),
+    )
+
+
+def _fitted(reward: RewardCheckpoint, name: str) -> VoteCalibration:
+    """Return the calibration that was fitted when the LatentRM was trained, else the default one."""
+    path = reward.directory / name
+    if not path.is_file():
+        return VoteCalibration()
+    try:
+        return VoteCalibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValidationError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"scorer.checkpoint {reward.source}: {name} is not valid: {reason}") from error

@@ -1,0 +1,91 @@
+"""The configuration of `latentswarm train-rm`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from latent_core.errors import UserError
+from latent_core.reward.training.settings import RewardTrainingSettings
+from latent_core.settings import Settings, explain_validation_error
+from orchestrator.config import ClusterConfig, TrackingConfig, parse_override, read_yaml, with_overrides
+
+_NO_INFLUENCE = {"tracking", "cluster", "max_failures"}
+
+
+class TrainRewardConfig(Settings):
+    """Everything that determines the training of a LatentRM.
+
+    Attributes:
+        data: Run directory of `latentswarm annotate`.
+        validation_data: Another one, whose questions are held out; None holds out a share of `data`.
+        validation_share: That share, chosen by the hash of question ids, so that it does not depend on their order.
+        limit_questions: Train on so many questions only: with 50 and without patience the AUC on them must reach 1.
+        reasoner: Where the reasoner of the data is, if it is no longer where it was; its files must be the same.
+        training: The recipe.
+        workers: Data-parallel training workers.
+        gpus: GPUs of each worker; 0 trains on the CPU.
+        shuffle_window: Questions that are read and shuffled together, at least; files are shuffled as a whole.
+        max_failures: Workers that may be lost before the command gives up; training goes on from the last checkpoint.
+        tracking: Where MLflow records go.
+        cluster: The Ray cluster.
+    """
+
+    data: str = Field(min_length=1)
+    validation_data: str | None = Field(default=None, min_length=1)
+    validation_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    limit_questions: int | None = Field(default=None, ge=1)
+    reasoner: str | None = Field(default=None, min_length=1)
+    training: RewardTrainingSettings = RewardTrainingSettings()
+    workers: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0.0, ge=0.0)
+    shuffle_window: int = Field(default=256, ge=1)
+    max_failures: int = Field(default=8, ge=0)
+    tracking: TrackingConfig = TrackingConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.training.questions_per_batch % self.workers:
+            raise ValueError(
+                f"workers={self.workers} does not divide training.questions_per_batch="
+                f"{self.training.questions_per_batch}; each worker takes an equal part of every batch"
+            )
+        return self
+
+    def same_weights(self, other: "TrainRewardConfig") -> str | None:
+        """Return the first key by which the other configuration would train another model, or None."""
+        own, others = self._influential(), other._influential()
+        return next((key for key in own if own[key] != others.get(key)), None)
+
+    def _influential(self) -> dict[str, Any]:
+        plain = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
+        return plain | {f"training.{key}": value for key, value in plain.pop("training").items()}
+
+
+def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainRewardConfig:
+    """Read a YAML file and apply `key=value` overrides from left to right.
+
+    Raises:
+        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
+    """
+    return parse_train_config(with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
+
+
+def parse_train_config(raw: Mapping[str, Any]) -> TrainRewardConfig:
+    """Validate plain data.
+
+    Raises:
+        UserError: With one line about the first problem.
+    """
+    try:
+        return TrainRewardConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, TrainRewardConfig)) from None
+
+
+def save_train_config(config: TrainRewardConfig, path: Path) -> None:
+    """Write the resolved configuration; loading it again trains the same model."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

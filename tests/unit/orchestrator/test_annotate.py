@@ -1,0 +1,217 @@
+"""Annotation between actors and manifest: the shards that are missing, their rows, and what is counted of them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from rich.console import Console
+
+from latent_core.models import LatentReasoner
+from latent_core.reward.annotation import LabelledTrajectory, annotate
+from latent_core.samplers import parse_sampler
+from latent_core.tasks.base import Problem
+from latent_core.tasks.word_problems import word_problems
+from latent_core.trajectory import Trajectory
+from orchestrator import annotate_stage
+from orchestrator.annotate import annotate_from_config, label_store, missing_labels, summarise
+from orchestrator.annotate_config import AnnotateConfig
+from orchestrator.annotate_stage import Annotate, label_table
+from orchestrator.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
+from orchestrator.pipeline import work_item
+from orchestrator.plan import Plan, make_plan
+from orchestrator.shards import Shard
+from orchestrator.store import LabelStore
+from workers.requests import AnnotateRequest
+
+CHECKPOINT = "bundled:coconut-tiny"
+GAUSSIAN = {"kind": "gaussian", "sigma": 0.6, "relative": True}
+CANDIDATES, ROLLOUTS, STEPS = 4, 2, 6
+
+
+def label(reasoner: LatentReasoner, problems: tuple[Problem, ...]) -> list[LabelledTrajectory]:
+    return annotate(
+        reasoner,
+        parse_sampler(GAUSSIAN),
+        problems,
+        CANDIDATES,
+        ROLLOUTS,
+        latent_steps=STEPS,
+        answer_tokens=8,
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def reasoner() -> LatentReasoner:
+    return LatentReasoner.from_pretrained(CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def asked(reasoner: LatentReasoner) -> tuple[Problem, ...]:
+    """A question that some candidates answer rightly, and one that nobody does."""
+    problems = word_problems().problems[:16]
+    right = [row.trajectory.correct for row in label(reasoner, tuple(problems))]
+    mixed = next(index for index in range(16) if 0 < sum(right[CANDIDATES * index :][:CANDIDATES]) < CANDIDATES)
+    return (
+        Problem(problems[mixed].question_id, problems[mixed].question, problems[mixed].answer),
+        Problem("nobody", problems[0].question, "12345"),
+    )
+
+
+@pytest.fixture
+def config(asked: tuple[Problem, ...], tmp_path: Path) -> AnnotateConfig:
+    data = tmp_path / "questions.json"
+    data.write_text(
+        json.dumps([{"id": one.question_id, "question": one.question, "answer": one.answer} for one in asked])
+    )
+    return AnnotateConfig.model_validate(
+        {
+            "checkpoint": CHECKPOINT,
+            "task": {"path": str(data)},
+            "sampler": GAUSSIAN,
+            "candidates": CANDIDATES,
+            "rollouts": ROLLOUTS,
+            "latent_steps": STEPS,
+            "answer_tokens": 8,
+            "seed": 1,
+            "micro_batch": 1,
+            "store": {"path": str(tmp_path / "store")},
+        }
+    )
+
+
+class FakeActor:
+    """Annotates in this process."""
+
+    def __init__(self, reasoner: LatentReasoner) -> None:
+        self.asked: list[AnnotateRequest] = []
+        self.annotate = self
+        self._reasoner = reasoner
+
+    def remote(self, request: AnnotateRequest) -> list[LabelledTrajectory]:
+        self.asked.append(request)
+        return label(self._reasoner, request.problems)
+
+
+@pytest.fixture
+def actor(monkeypatch: pytest.MonkeyPatch, reasoner: LatentReasoner) -> FakeActor:
+    made = FakeActor(reasoner)
+    monkeypatch.setattr(
+        annotate_stage, "ActorPool", lambda names: type("Pool", (), {"least_busy": lambda self, number: made})()
+    )
+    monkeypatch.setattr(annotate_stage.ray, "get", lambda reply: reply)
+    return made
+
+
+def fill(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
+    """Label what is missing, as the pipeline does it."""
+    shards = missing_labels(config, plan, store)
+    store.prepare()
+    for number, shard in enumerate(shards):
+        item: Any = work_item(number, shard, plan.problems)
+        Annotate(("one",), store)(pa.Table.from_pylist([item]))
+    return shards
+
+
+def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConfig, actor: FakeActor) -> None:
+    plan = make_plan(config.as_run())
+    store = label_store(config, plan)
+    assert fill(config, plan, store) == [Shard(0, 1, 0, CANDIDATES), Shard(1, 2, 0, CANDIDATES)]
+    assert missing_labels(config, plan, store) == []
+    assert actor.asked[0] == AnnotateRequest(
+        problems=plan.problems[:1],
+        sampler=config.sampler.to_config(),
+        candidates=CANDIDATES,
+        rollouts=ROLLOUTS,
+        latent_steps=STEPS,
+        answer_tokens=8,
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"candidates": 5}, {"rollouts": 3}, {"seed": 2}, {"latent_steps": 5}, {"answer_tokens": 5}, {"dtype": "bfloat16"}],
+)
+def test_what_changes_labels_is_another_set(config: AnnotateConfig, change: dict[str, Any]) -> None:
+    other = config.model_copy(update=change)
+    plans = [make_plan(one.as_run()) for one in (config, other)]
+    assert label_store(config, plans[0]).name != label_store(other, plans[1]).name
+
+
+@pytest.mark.parametrize("change", [{"micro_batch": 2}, {"actors": 3}])
+def test_what_only_says_how_is_the_same_set(config: AnnotateConfig, change: dict[str, Any]) -> None:
+    other = config.model_copy(update=change)
+    assert label_store(other, make_plan(other.as_run())).name == label_store(config, make_plan(config.as_run())).name
+
+
+def test_the_manifest_counts_what_is_stored(
+    config: AnnotateConfig, actor: FakeActor, reasoner: LatentReasoner, tmp_path: Path
+) -> None:
+    plan = make_plan(config.as_run())
+    store = label_store(config, plan)
+    fill(config, plan, store)
+    manifest, counts = summarise(config, plan, store)
+    assert (manifest.questions, manifest.mixed_questions) == (2, 1)
+    assert (counts["all_right"], counts["all_wrong"], counts["failed_candidates"]) == (0, 1, 0)
+    assert counts["completions"] == CANDIDATES * ROLLOUTS * (STEPS - 1)
+    rows = [row for file in label_files(manifest) for row in read_labels(file).to_pylist()]
+    assert counts["candidates"] == len(rows) == 2 * CANDIDATES
+    assert counts["accuracy_of_candidates"] == np.mean([row["correct"] for row in rows])
+    assert counts["flops"]["completions"] == sum(row["label_flops"] for row in rows) > 0
+    prompts = sum(row["prompt_flops"] for row in rows) / CANDIDATES
+    assert counts["flops"]["candidates"] == pytest.approx(prompts + sum(row["flops"] for row in rows))
+    assert (manifest.hidden_size, manifest.latent_steps, manifest.candidates) == (
+        reasoner.model.config.hidden_size,
+        STEPS,
+        CANDIDATES,
+    )
+    assert manifest.reasoner.fingerprint == plan.checkpoint.fingerprint
+    manifest.save(tmp_path)
+    assert LabelManifest.load(tmp_path) == manifest
+
+
+def test_a_row_is_what_was_labelled(reasoner: LatentReasoner, asked: tuple[Problem, ...]) -> None:
+    rows = label(reasoner, asked)
+    table = label_table(rows, asked, 7, CANDIDATES, ROLLOUTS)
+    for field in LABEL_SCHEMA:
+        assert table.schema.field(field.name).type == field.type
+    found = table.to_pylist()
+    assert [(row["question_index"], row["sample_index"]) for row in found] == [
+        (question, sample) for question in (7, 8) for sample in range(CANDIDATES)
+    ]
+    for row, labelled in zip(found, rows, strict=True):
+        assert row["answer_ids"] == list(labelled.trajectory.answer_ids)
+        assert (row["answer"], row["correct"]) == (labelled.trajectory.answer, labelled.trajectory.correct)
+    for row, labelled in zip(found[:CANDIDATES], rows, strict=False):
+        assert labelled.labels is not None
+        assert labelled.trajectory.latents is not None
+        assert row["labels"] == labelled.labels.tolist()
+        expected = labelled.trajectory.latents.astype(np.float16).ravel()
+        np.testing.assert_array_equal(np.array(row["latents"], dtype=np.float16), expected)
+        assert row["labels"][-1] == row["correct"]
+    # Where nothing tells right from wrong there is nothing to learn, and latents would only fill the store.
+    assert {(row["latents"] is None, row["labels"] is None) for row in found[CANDIDATES:]} == {(True, True)}
+
+
+def test_a_failed_candidate_is_a_row_without_labels(asked: tuple[Problem, ...]) -> None:
+    failed = (Trajectory.failed(asked[0], sample, "IndexError: no") for sample in range(CANDIDATES))
+    rows = [LabelledTrajectory(trajectory, None) for trajectory in failed]
+    for row in label_table(rows, asked[:1], 0, CANDIDATES, ROLLOUTS).to_pylist():
+        assert (row["error"], row["labels"], row["latents"], row["correct"]) == ("IndexError: no", None, None, False)
+        assert row["answer_ids"] == []
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(config: AnnotateConfig, tmp_path: Path) -> None:
+    file = tmp_path / "annotate.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    before = sorted(tmp_path.rglob("*"))
+    said = io.StringIO()
+    annotate_from_config(str(file), [], tmp_path / "out", True, Console(file=said, width=200))
+    assert f"to label    {2 * CANDIDATES} of {2 * CANDIDATES} candidates" in said.getvalue()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,312 @@
+"""What a run has to know about its LatentRM: checked before anything starts, and refused in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward.checkpoint import CARD_FILE, RewardCard, RewardCheckpoint
+from latent_core.samplers import parse_sampler
+from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
+from latent_core.training.model import build_model, save_checkpoint
+from latent_core.training.settings import ArchitectureSettings
+from latent_core.training.tokenizer import build_tokenizer
+from orchestrator.config import RunConfig, parse_config
+from orchestrator.plan import Plan, make_plan
+from orchestrator.run import plan_run
+from orchestrator.setting import Setting
+from orchestrator.store import BeamShape, ScoreSpec
+from orchestrator.sweep import plan_sweep
+
+QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "ann 1 ?"]
+GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
+Copy = Callable[[], Path]
+
+
+@pytest.fixture
+def copy(tiny_reward_checkpoint: Path, tmp_path: Path) -> Copy:
+    """Makes copies of the tiny LatentRM that may be spoilt."""
+    count = iter(range(100))
+    return lambda: Path(shutil.copytree(tiny_reward_checkpoint, tmp_path / f"copy{next(count)}"))
+
+
+@pytest.fixture
+def content(tiny_checkpoint: Path, tiny_reward_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    """A configuration with three questions, a scorer and an empty store."""
+    data = tmp_path / "questions.json"
+    data.write_text(json.dumps([{"question": text, "answer": "1"} for text in QUESTIONS]))
+    return {
+        "checkpoint": str(tiny_checkpoint),
+        "task": {"path": str(data)},
+        "sampler": GAUSSIAN,
+        "budgets": [1, 4],
+        "answer_tokens": 8,
+        "micro_batch": 2,
+        "store": {"path": str(tmp_path / "store")},
+        "scorer": {"checkpoint": str(tiny_reward_checkpoint)},
+    }
+
+
+def config_of(content: dict[str, Any], **changes: Any) -> RunConfig:
+    return parse_config({**content, **changes})
+
+
+def plan_of(content: dict[str, Any], **changes: Any) -> Plan:
+    return make_plan(config_of(content, **changes))
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_without_a_scorer_nothing_is_scored_and_no_latents_are_kept(content: dict[str, Any]) -> None:
+    plan = plan_of(content, scorer={})
+    setting = plan.setting("a", parse_sampler(GAUSSIAN))
+    assert plan.scorer is None
+    assert (setting.scored, setting.store.latents) == (None, "none")
+    assert plan.unscored(setting) == []
+
+
+def test_what_determines_scores(content: dict[str, Any], tiny_reward_checkpoint: Path) -> None:
+    plan = plan_of(content, scorer={**content["scorer"], "dtype": "bfloat16"})
+    setting = plan.setting("a", parse_sampler(GAUSSIAN))
+    assert setting.scored is not None
+    fingerprint = RewardCheckpoint.open(str(tiny_reward_checkpoint)).fingerprint
+    assert setting.scored.store.spec == ScoreSpec(fingerprint, "bfloat16", True, "float16")
+    assert setting.store.latents == "float16"
+    assert setting.scored.store.name == f"{setting.store.spec.key}/scores-{setting.scored.store.spec.key}"
+    # A scorer changes no trajectory.
+    plain = plan_of(content, scorer={}).setting("a", parse_sampler(GAUSSIAN))
+    assert plain.store.spec == setting.store.spec
+
+
+@pytest.mark.parametrize(("latents", "kept"), [("auto", "float16"), ("float16", "float16"), ("float32", "float32")])
+def test_the_precision_of_latents(content: dict[str, Any], latents: str, kept: str) -> None:
+    plan = plan_of(content, store={**content["store"], "latents": latents})
+    setting = plan.setting("a", parse_sampler(GAUSSIAN))
+    assert setting.scored is not None
+    assert (setting.store.latents, setting.scored.store.spec.latents) == (kept, kept)
+    assert setting.scored.store.latents == "none"
+
+
+@pytest.mark.parametrize("sampler", [{"kind": "none"}, {"kind": "gaussian", "sigma": 0.0}])
+def test_a_single_sample_is_not_scored(content: dict[str, Any], sampler: dict[str, Any]) -> None:
+    setting = plan_of(content).setting("a", parse_sampler(sampler))
+    assert (setting.scored, setting.store.latents) == (None, "none")
+
+
+@pytest.mark.parametrize(("card", "said", "reads"), [(True, None, True), (True, False, False), (False, None, False)])
+def test_answers_are_scored_as_it_was_trained_unless_told_otherwise(
+    content: dict[str, Any], copy: Copy, card: bool, said: bool | None, reads: bool
+) -> None:
+    directory = copy()
+    (directory / CARD_FILE).write_text(RewardCard(score_answer=card).model_dump_json())
+    plan = plan_of(content, scorer={"checkpoint": str(directory), "score_answer": said})
+    assert plan.scorer is not None
+    assert plan.scorer.score_answer == reads
+    setting = plan.setting("a", parse_sampler(GAUSSIAN))
+    assert setting.scored is not None
+    assert (setting.scored.answer_calibration is not None) == reads
+
+
+def test_answers_cannot_be_scored_by_one_that_was_trained_without(content: dict[str, Any], copy: Copy) -> None:
+    directory = copy()
+    (directory / CARD_FILE).write_text(RewardCard(score_answer=False).model_dump_json())
+    scorer = {"checkpoint": str(directory), "score_answer": True}
+    message = refusal(lambda: plan_of(content, scorer=scorer))
+    assert message.startswith(f"scorer.score_answer: {directory} was trained to score latents only; ")
+    (directory / CARD_FILE).unlink()
+    assert refusal(lambda: plan_of(content, scorer=scorer)) == message
+
+
+def test_a_scorer_needs_latents(content: dict[str, Any]) -> None:
+    message = refusal(lambda: plan_of(content, store={**content["store"], "latents": "none"}))
+    assert message.startswith("store.latents: a scorer reads latents, so they have to be kept")
+
+
+def test_a_beam_search_needs_a_scorer(content: dict[str, Any]) -> None:
+    message = refusal(lambda: plan_of(content, scorer={}, search={"kind": "beam"}))
+    assert message.startswith("search.kind: beam search is guided by a LatentRM; set scorer.checkpoint")
+
+
+def test_a_reasoner_is_no_scorer_and_a_scorer_no_reasoner(content: dict[str, Any]) -> None:
+    reasoner, scorer = content["checkpoint"], content["scorer"]["checkpoint"]
+    assert "which is no known LatentRM" in refusal(lambda: plan_of(content, scorer={"checkpoint": reasoner}))
+    assert "which is no known latent reasoner" in refusal(lambda: plan_of(content, checkpoint=scorer))
+
+
+def test_a_scorer_of_another_reasoner(content: dict[str, Any], tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(["ann", "?"], 96)
+    settings = ArchitectureSettings(width=32, layers=1, heads=2, positions=96, number_periods=(10.0,))
+    save_checkpoint(build_model(settings, tokenizer), tokenizer, tmp_path / "other", torch.float32)
+    message = refusal(lambda: plan_of(content, checkpoint=str(tmp_path / "other")))
+    assert message.endswith("use a LatentRM that was trained for this reasoner")
+
+
+def test_a_context_that_is_too_short_is_noticed_with_all_lengths(content: dict[str, Any], copy: Copy) -> None:
+    directory = copy()
+    longest = max(plan_of(content).prompt_tokens)
+    steps, answer = 6, 8
+    for room, fits_latents, fits_answers in (
+        (longest + steps - 1, False, False),
+        (longest + steps, True, False),
+        (longest + steps + answer, True, False),
+        (longest + steps + 1 + answer, True, True),
+    ):
+        config = json.loads((directory / "config.json").read_text())
+        (directory / "config.json").write_text(json.dumps({**config, "n_positions": room}))
+        for score_answer, fits in ((False, fits_latents), (True, fits_answers)):
+            scorer = {"checkpoint": str(directory), "score_answer": score_answer}
+            if fits:
+                assert plan_of(content, scorer=scorer).scorer is not None
+                continue
+            message = refusal(lambda scorer=scorer: plan_of(content, scorer=scorer))  # type: ignore[misc]
+            assert message.startswith(f"scorer.checkpoint {directory}: the longest prompt has {longest} tokens, with 6")
+            assert f"but its context is {room}" in message
+
+
+def test_calibrations_are_the_given_one_else_the_fitted_ones_else_the_default(
+    content: dict[str, Any], copy: Copy
+) -> None:
+    directory = copy()
+    scorer = {"checkpoint": str(directory)}
+    plan = plan_of(content, scorer=scorer)
+    assert plan.scorer is not None
+    assert (plan.scorer.calibration, plan.scorer.answer_calibration) == (VoteCalibration(), VoteCalibration())
+    fitted, answers = VoteCalibration(temperature=0.2), VoteCalibration(temperature=5.0, weighting="sigmoid")
+    (directory / CALIBRATION_FILE).write_text(fitted.model_dump_json())
+    (directory / ANSWER_CALIBRATION_FILE).write_text(answers.model_dump_json())
+    plan = plan_of(content, scorer=scorer)
+    assert plan.scorer is not None
+    assert (plan.scorer.calibration, plan.scorer.answer_calibration) == (fitted, answers)
+    scored = plan.scorer.scored(plan.setting("a", parse_sampler(GAUSSIAN)).store)
+    assert (scored.calibration, scored.answer_calibration) == (fitted, answers)
+    plan = plan_of(content, scorer={**scorer, "vote_calibration": {"temperature": 3.0}})
+    assert plan.scorer is not None
+    assert plan.scorer.calibration.temperature == plan.scorer.answer_calibration.temperature == 3.0
+
+
+@pytest.mark.parametrize("name", [CALIBRATION_FILE, ANSWER_CALIBRATION_FILE])
+@pytest.mark.parametrize("broken", ["{", "[1]", '{"temperature": 0}', '{"temprature": 1}'])
+def test_a_broken_calibration_is_no_default(content: dict[str, Any], copy: Copy, name: str, broken: str) -> None:
+    directory = copy()
+    (directory / name).write_text(broken)
+    message = refusal(lambda: plan_of(content, scorer={"checkpoint": str(directory)}))
+    assert message.startswith(f"scorer.checkpoint {directory}: {name} is not valid: ")
+
+
+def beams_of(content: dict[str, Any], tmp_path: Path, **changes: Any) -> list[Setting]:
+    experiment = plan_run("mine", config_of(content, **changes), tmp_path / "out")
+    return [setting for setting in experiment.all_settings() if setting.store.spec.beam is not None]
+
+
+def test_every_number_of_beams_is_a_setting_of_its_own(content: dict[str, Any], tmp_path: Path) -> None:
+    search = {"kind": "beam", "beams": [4, 1], "candidates": 3}
+    experiment = plan_run("mine", config_of(content, search=search), tmp_path / "out")
+    names = [setting.name for setting in experiment.all_settings()]
+    assert names == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 1x3", "gaussian sigma=0.4 beam 4x3"]
+    sampled, one, four = experiment.all_settings()[1:]
+    assert [setting.store.spec.key for setting in experiment.searches_of(sampled)] == [
+        setting.store.spec.key for setting in (one, four)
+    ]
+    plan = experiment.plan
+    assert plan.scorer is not None
+    fingerprint = plan.scorer.reward.fingerprint
+    assert four.store.spec.beam == BeamShape(4, 3, fingerprint, "float32")
+    assert (four.samples, four.budgets, four.scored) == (4, (12,), None)
+    assert Path(str(four.scorer)) == Path(content["scorer"]["checkpoint"])
+    # Without further wishes a search keeps no latents: nothing reads them.
+    assert four.store.latents == "none"
+    # The beams of a question are found together.
+    assert {shard.samples for shard in plan.missing(four)} == {4}
+    assert experiment.missing() == 3 * (1 + 4 + 1 + 4)
+    assert plan.estimated_flops(four, plan.missing(four)) > plan.estimated_flops(one, plan.missing(one)) > 0
+
+
+def test_a_single_number_of_beams_needs_no_list(content: dict[str, Any], tmp_path: Path) -> None:
+    [setting] = beams_of(content, tmp_path, search={"kind": "beam", "beams": 2, "candidates": 2})
+    assert setting.name == "gaussian sigma=0.4 beam 2x2"
+
+
+def test_everything_about_a_search_has_a_part_in_its_key(content: dict[str, Any], tmp_path: Path, copy: Copy) -> None:
+    search = {"kind": "beam", "beams": 2, "candidates": 2}
+    other = copy()
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    keys = [
+        beams_of(content, tmp_path, **{"search": search, **changes})[0].store.spec.key
+        for changes in (
+            {},
+            {"search": {**search, "beams": 3}},
+            {"search": {**search, "candidates": 3}},
+            {"scorer": {**content["scorer"], "dtype": "bfloat16"}},
+            {"scorer": {"checkpoint": str(other)}},
+            {"seed": 1},
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_searches_share_their_prompt(content: dict[str, Any], tmp_path: Path) -> None:
+    changes = {"sampler": {"kind": "mc_dropout", "p": 0.1, "scope": ["prompt"]}, "search": {"kind": "beam"}}
+    message = refusal(lambda: beams_of(content, tmp_path, **changes))
+    assert message.startswith("search.kind: beams share the prompt, which 'mc_dropout p=0.1")
+
+
+def test_greedy_decoding_is_not_searched(content: dict[str, Any], tmp_path: Path) -> None:
+    assert beams_of(content, tmp_path, sampler={"kind": "none"}, search={"kind": "beam"}) == []
+
+
+def test_a_sweep_has_the_searches_of_every_trial(content: dict[str, Any], tmp_path: Path) -> None:
+    space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8]}]
+    config = config_of(content, search={"kind": "beam", "beams": [2], "candidates": 2}, sweep={"space": space})
+    names = [setting.name for setting in plan_sweep("mine", config, tmp_path).all_settings()]
+    assert names == [
+        "greedy",
+        "gaussian sigma=0.4",
+        "gaussian sigma=0.4 beam 2x2",
+        "gaussian sigma=0.8",
+        "gaussian sigma=0.8 beam 2x2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "message"),
+    [
+        ({"scorer": {}}, "best_of_n", "best_of_n needs scores, which the trial 'gaussian sigma=0.4' will not have"),
+        ({}, "weighted_vote", "which the trial 'gaussian sigma=0.0' will not have"),
+    ],
+    ids=["no scorer", "a deterministic trial"],
+)
+def test_a_metric_that_some_trial_cannot_have(
+    content: dict[str, Any], tmp_path: Path, changes: dict[str, Any], metric: str, message: str
+) -> None:
+    sigmas = [0.4] if changes else [0.4, 0.0]
+    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": sigmas}], "metric": metric}
+    found = refusal(lambda: plan_sweep("mine", config_of(content, sweep=sweep, **changes), tmp_path))
+    assert found.startswith("sweep.metric: ")
+    assert message in found
+
+
+def test_a_metric_of_answers_that_are_not_scored(content: dict[str, Any], tmp_path: Path) -> None:
+    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": 0.4}], "metric": "best_of_n_answer"}
+    scorer = content["scorer"]
+    blind = config_of(content, sweep=sweep, scorer={**scorer, "score_answer": False})
+    assert "best_of_n_answer needs scores of written answers" in refusal(lambda: plan_sweep("mine", blind, tmp_path))
+    assert plan_sweep("mine", config_of(content, sweep=sweep), tmp_path).settings
+
+
+def test_the_same_reasoner_elsewhere_is_the_same(
+    content: dict[str, Any], tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "elsewhere")
+    plan = plan_of(content, checkpoint=str(tmp_path / "elsewhere"))
+    assert plan.checkpoint.fingerprint == Checkpoint.open(str(tiny_checkpoint)).fingerprint

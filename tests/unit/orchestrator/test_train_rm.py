@@ -1,0 +1,296 @@
+"""What `train-rm` finds out before it starts anything, and the order in which it reads questions."""
+
+import io
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from rich.console import Console
+
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward.checkpoint import RewardCard
+from latent_core.reward.model import LatentRewardModel
+from orchestrator.labels import LABEL_SCHEMA, LabelManifest
+from orchestrator.shards import Shard
+from orchestrator.train_rm import train_reward_model
+from orchestrator.train_rm_config import load_train_config, parse_train_config, save_train_config
+from orchestrator.train_rm_data import questions_of
+from orchestrator.train_rm_job import RewardJob
+from orchestrator.train_rm_plan import by_file, is_latent_rm, plan_training
+from orchestrator.train_rm_reading import QuestionOrder, read_questions
+
+CANDIDATES, STEPS, WIDTH, PER_SHARD = 3, 2, 32, 4
+MakeLabels = Callable[..., Path]
+
+
+def rows_of(index: int, kind: str) -> list[dict[str, Any]]:
+    """The candidates of a question: `kind` has a letter for each, right, wrong or failed."""
+    is_mixed = len(set(kind) - {"f"}) > 1 or ("r" in kind and "f" in kind)
+    return [
+        {
+            "question_id": f"question-{index}",
+            "question_index": index,
+            "question": f"ann has {index} pens ?",
+            "reference": "7",
+            "grader": "numeric",
+            "sample_index": sample,
+            "answer": {"r": "7", "w": "8", "f": None}[letter],
+            "correct": letter == "r",
+            "latent_steps": 0 if letter == "f" else STEPS,
+            "latents": np.full(STEPS * WIDTH, index + sample / 4, np.float16) if is_mixed and letter != "f" else None,
+            "answer_ids": [] if letter == "f" else [4, 5 + sample],
+            "labels": [0.5, float(letter == "r")] if is_mixed and letter != "f" else None,
+            "rollouts": 2,
+            "error": "non-finite latent at step 1" if letter == "f" else None,
+        }
+        for sample, letter in enumerate(kind)
+    ]
+
+
+@pytest.fixture
+def make_labels(tmp_path: Path, tiny_checkpoint: Path) -> MakeLabels:
+    """Write a labelled set: one string of candidates per question; keyword arguments change the manifest."""
+
+    def write(kinds: list[str], name: str = "labels", first: int = 0, **changes: Any) -> Path:
+        out = tmp_path / name
+        (out / "shards").mkdir(parents=True)
+        for start in range(0, len(kinds), PER_SHARD):
+            block = kinds[start : start + PER_SHARD]
+            rows = [row for at, kind in enumerate(block) for row in rows_of(first + start + at, kind)]
+            shard = Shard(start, start + len(block), 0, CANDIDATES).file_name()
+            pq.write_table(pa.Table.from_pylist(rows, schema=LABEL_SCHEMA), out / "shards" / shard)
+        manifest = {
+            "directory": str(out / "shards"),
+            "reasoner": {
+                "source": str(tiny_checkpoint),
+                "fingerprint": Checkpoint.open(str(tiny_checkpoint)).fingerprint,
+            },
+            "task": "pens",
+            "candidates": CANDIDATES,
+            "rollouts": 2,
+            "latent_steps": STEPS,
+            "hidden_size": WIDTH,
+            "questions": len(kinds),
+            "mixed_questions": sum(len(set(kind)) > 1 for kind in kinds),
+            "sampler": {"kind": "gaussian", "sigma": 0.5},
+        }
+        LabelManifest.model_validate({**manifest, **changes}).save(out)
+        return out
+
+    return write
+
+
+MIXED = ["rww", "rrw", "wrw"] * 8
+
+
+def test_questions_are_split_by_their_ids_and_uniform_ones_are_not_trained_on(make_labels: MakeLabels) -> None:
+    kinds = [*MIXED, *["rrr", "www"] * 4]
+    data = make_labels(kinds)
+    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    validation = {ref.question_id for ref in plan.validation}
+    assert 5 < len(validation) < 20
+    assert len(plan.train) + plan.left_out + len(validation) == len(kinds)
+    assert all(ref.is_mixed for ref in plan.train)
+    assert not validation & {ref.question_id for ref in plan.train}
+    assert not all(ref.is_mixed for ref in plan.validation)
+    other = plan_training(parse_train_config({"data": str(data), "validation_share": 0.6}))
+    assert validation < {ref.question_id for ref in other.validation}
+    assert plan.digest != other.digest
+
+
+def test_a_validation_set_of_its_own_and_questions_that_both_ask(make_labels: MakeLabels) -> None:
+    data, validation = make_labels(MIXED), make_labels(MIXED[:6], name="validation", first=20)
+    plan = plan_training(parse_train_config({"data": str(data), "validation_data": str(validation)}))
+    assert len(plan.validation) == 6
+    assert plan.in_both == 4
+    assert len(plan.train) == 20
+    few = plan_training(
+        parse_train_config({"data": str(data), "validation_data": str(validation), "limit_questions": 5})
+    )
+    assert few.train == plan.train[:5]
+    assert (few.per_batch, few.updates) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "manifest", "settings", "message"),
+    [
+        (["rrr"] * 8, {}, {}, "no question has both right and wrong candidates, so there is nothing to learn"),
+        (MIXED, {"rollouts": 0}, {}, "use training.objective=outcome, or annotate with rollouts >= 1"),
+        (MIXED, {"rollouts": 0}, {"training": {"objective": "bce"}}, "training.objective bce: it needs labels"),
+        (MIXED, {"candidates": 4}, {}, "3 candidates of question question-0 in a row, expected 4"),
+        (MIXED, {"hidden_size": 48}, {"training": {"init": "INIT"}}, "its hidden size is 32, but data"),
+        (MIXED, {"reasoner": {"source": "INIT", "fingerprint": "x"}}, {}, "was annotated with x; set reasoner="),
+        (MIXED, {}, {"validation_share": 0.001}, "none of 0 validation questions has right and wrong candidates"),
+        (MIXED, {}, {"workers": 16, "limit_questions": 2}, "2 have right and wrong candidates, and 16 are needed"),
+        (MIXED, {}, {"training": {"init": "nowhere/at/all"}}, "nowhere/at/all: no such directory"),
+    ],
+)
+def test_what_cannot_be_trained(
+    make_labels: MakeLabels,
+    tiny_checkpoint: Path,
+    kinds: list[str],
+    manifest: dict[str, Any],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(one) for key, one in value.items()}
+        return str(tiny_checkpoint) if value == "INIT" else value
+
+    data = make_labels(kinds, **filled(manifest))
+    with pytest.raises(UserError) as caught:
+        plan_training(parse_train_config({"data": str(data), "validation_share": 0.4, **filled(settings)}))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_outcome_labels_do_without_rollouts(make_labels: MakeLabels) -> None:
+    data = make_labels(MIXED, rollouts=0)
+    config = {"data": str(data), "validation_share": 0.4, "training": {"objective": "outcome"}}
+    assert plan_training(parse_train_config(config)).train
+
+
+def test_validation_of_another_reasoner(make_labels: MakeLabels) -> None:
+    data = make_labels(MIXED)
+    other = make_labels(MIXED, name="other", reasoner={"source": "elsewhere", "fingerprint": "y"})
+    with pytest.raises(UserError, match=r"validation_data: its trajectories come from elsewhere \(y\)"):
+        plan_training(parse_train_config({"data": str(data), "validation_data": str(other)}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": "x", "training": {"objective": "contrastve"}}, "did you mean 'contrastive'?"),
+        ({"data": "x", "training": {"learnig_rate": 1}}, "unknown key 'training.learnig_rate'"),
+        ({"data": "x", "workers": 3}, "workers=3 does not divide training.questions_per_batch=16"),
+        ({}, "data: missing"),
+    ],
+)
+def test_a_wrong_configuration(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_train_config(settings)
+    assert message in str(caught.value)
+
+
+def test_the_shipped_configuration_and_what_decides_about_weights(tmp_path: Path) -> None:
+    config = load_train_config(Path(__file__).parents[3] / "tune_configs" / "train_rm_tiny.yaml")
+    save_train_config(config, tmp_path / "config.yaml")
+    assert load_train_config(tmp_path / "config.yaml") == config
+    elsewhere = load_train_config(tmp_path / "config.yaml", ["tracking.experiment=other", "max_failures=1"])
+    assert config.same_weights(elsewhere) is None
+    assert config.same_weights(load_train_config(tmp_path / "config.yaml", ["training.seed=7"])) == "training.seed"
+    assert config.same_weights(load_train_config(tmp_path / "config.yaml", ["data=y"])) == "data"
+
+
+def test_a_run_directory_belongs_to_one_training(make_labels: MakeLabels, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"data": str(make_labels(MIXED)), "validation_share": 0.4}))
+    out = tmp_path / "out"
+    out.mkdir()
+    save_train_config(load_train_config(file, ["training.seed=3"]), out / "config.yaml")
+    (out / "plan.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds a training with another training\.seed; choose another directory"):
+        train_reward_model(str(file), [], out, Console(file=io.StringIO()))
+    with pytest.raises(UserError, match=r"holds a training with another data \(the labelled sets have changed\)"):
+        train_reward_model(str(file), ["training.seed=3"], out, Console(file=io.StringIO()))
+
+
+FILES = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1"], "c": ["c0", "c1", "c2", "c3"], "d": ["d0"]}
+
+
+def flat(windows: Any) -> list[tuple[str, str]]:
+    return [address for window in windows for address in window]
+
+
+def test_an_epoch_is_every_question_once_in_an_order_of_its_own() -> None:
+    order = QuestionOrder(FILES, seed=0, window=4, per_batch=3)
+    everything = sorted((file, question) for file, ids in FILES.items() for question in ids)
+    epochs = [flat(order.epoch(number)) for number in range(4)]
+    assert all(sorted(epoch) == everything for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert flat(order.epoch(2)) == epochs[2]
+    assert flat(QuestionOrder(FILES, seed=1, window=4, per_batch=3).epoch(0)) != epochs[0]
+    assert all(len(window) >= 4 for window in list(order.epoch(0))[:-1])
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 4, 7])
+def test_reading_can_begin_at_any_update(first: int) -> None:
+    order = QuestionOrder(FILES, seed=0, window=4, per_batch=3)
+    used = [address for number in range(4) for address in flat(order.epoch(number))[:9]]
+    assert flat(order.windows(first, 10, 0, 1)) == used[first * 3 : 30]
+
+
+def test_workers_share_every_batch() -> None:
+    order = QuestionOrder(FILES, seed=0, window=4, per_batch=4)
+    whole = flat(order.windows(1, 7, 0, 1))
+    shares = [flat(order.windows(1, 7, rank, 2)) for rank in range(2)]
+    joined = [
+        address
+        for first in range(0, len(shares[0]), 2)
+        for address in itertools.chain(shares[0][first : first + 2], shares[1][first : first + 2])
+    ]
+    assert joined == whole
+
+
+def test_questions_are_read_whole_and_in_order(make_labels: MakeLabels) -> None:
+    kinds = [*MIXED[:5], "rwf", "www"]
+    data = make_labels(kinds)
+    files = sorted(str(file) for file in (data / "shards").iterdir())
+    addresses = [(files[1], "question-5"), (files[0], "question-2"), (files[1], "question-6"), (files[1], "question-4")]
+    questions = questions_of(read_questions(addresses, CANDIDATES), CANDIDATES, lambda text: [len(text)])
+    assert [question.question_id for question in questions] == [name for _, name in addresses]
+    assert questions[1].prompt == (len("ann has 2 pens ?"),)
+    right, wrong, failed = questions[0].candidates
+    assert (right.correct, wrong.correct, failed.correct) == (True, False, False)
+    assert (right.answer, wrong.answer, failed.answer) == ("7", "8", None)
+    assert right.latents is not None
+    assert right.latents.shape == (STEPS, WIDTH)
+    assert float(right.latents[0, 0]) == 5.0
+    assert wrong.labels is not None
+    assert wrong.labels.tolist() == [0.5, 0.0]
+    assert wrong.answer_ids == (4, 6)
+    assert failed.failed
+    assert failed.latents is None
+    assert all(candidate.latents is None for candidate in questions[2].candidates)
+
+
+def test_a_shard_that_is_there_twice_counts_once(make_labels: MakeLabels) -> None:
+    data = make_labels(MIXED)
+    shards = data / "shards"
+    first = Shard(0, PER_SHARD, 0, CANDIDATES).file_name()
+    rows = [row for at in range(2) for row in rows_of(at, MIXED[at])]
+    pq.write_table(pa.Table.from_pylist(rows, schema=LABEL_SCHEMA), shards / Shard(0, 2, 0, CANDIDATES).file_name())
+    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    refs = [*plan.train, *plan.validation]
+    assert len({ref.question_id for ref in refs}) == len(refs) == len(MIXED)
+    assert {question for ids in by_file(refs).values() for question in ids} == {ref.question_id for ref in refs}
+    assert (shards / first).is_file()
+
+
+def test_training_starts_from_a_reasoner_or_a_latent_rm(
+    make_labels: MakeLabels, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = make_labels(MIXED)
+    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    job = RewardJob.of(plan)
+    first = job.new_model()
+    assert all(parameter.requires_grad for parameter in first.parameters())
+    first.save(plan.reasoner, tmp_path / "rm", RewardCard())
+    assert is_latent_rm(str(tmp_path / "rm"))
+    assert not is_latent_rm(str(tiny_checkpoint))
+    again = plan_training(
+        parse_train_config({"data": str(data), "validation_share": 0.4, "training": {"init": str(tmp_path / "rm")}})
+    )
+    model: LatentRewardModel = RewardJob.of(again).new_model()
+    own = dict(first.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad
+        np.testing.assert_array_equal(parameter.detach().numpy(), own[name].detach().numpy())

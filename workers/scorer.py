@@ -1,0 +1,83 @@
+"""The actor that holds a resident LatentRM and scores one shard of trajectories per call.
+
+Every process that looks the actor up imports this module, so torch is imported only where an actor is built.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+
+from latent_core.reward.records import QuestionToScore, Score
+from workers.requests import ScoreRequest
+
+logger = logging.getLogger(__name__)
+
+
+class ScorerWorker:
+    """A resident LatentRM.
+
+    Calls may arrive in several threads: they compute one at a time, and those that wait are counted by `load`.
+    """
+
+    def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
+        """Load the LatentRM.
+
+        Args:
+            checkpoint: A directory, a hub id, or "bundled:NAME".
+            dtype: Name of a precision in `DTYPES`.
+            threads: CPU threads.
+            device: "cpu", or "cuda" for the GPU that Ray makes visible to this actor.
+        """
+        import torch
+
+        from latent_core.models.reasoner import DTYPES
+        from latent_core.reward.checkpoint import RewardCheckpoint
+        from latent_core.reward.model import LatentRewardModel
+
+        torch.set_num_threads(threads)
+        self._checkpoint = RewardCheckpoint.open(checkpoint)
+        self._model = LatentRewardModel.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
+        self._requests: set[int] = set()
+        self._computing = threading.Lock()
+
+    def load(self) -> int:
+        """Return the number of requests that are running or waiting here; also a sign of life."""
+        return len(self._requests)
+
+    def process_id(self) -> int:
+        """Return the operating system's id of the actor's process, to tell a restarted actor from its former self."""
+        return os.getpid()
+
+    def score(self, request: ScoreRequest) -> list[Score]:
+        """Score a shard: one result per trajectory, in the order of the request.
+
+        A batch that fails is repeated question by question; trajectories of a question that fails alone have an error
+        in place of a score, so one bad question neither stops a run nor takes its neighbours with it.
+        """
+        self._requests.add(id(request))
+        try:
+            with self._computing:
+                return self._score_or_isolate(request)
+        finally:
+            self._requests.discard(id(request))
+
+    def _score_or_isolate(self, request: ScoreRequest) -> list[Score]:
+        try:
+            return self._score(request.questions, request.score_answer)
+        except (RuntimeError, ValueError, IndexError) as error:
+            logger.warning("scoring %d questions failed (%s); one by one", len(request.questions), error)
+        return [score for one in request.questions for score in self._score_alone(one, request.score_answer)]
+
+    def _score_alone(self, question: QuestionToScore, score_answer: bool) -> list[Score]:
+        try:
+            return self._score([question], score_answer)
+        except (RuntimeError, ValueError, IndexError) as error:
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            return [Score.failed(message) for _ in question.latents]
+
+    def _score(self, questions: Sequence[QuestionToScore], score_answer: bool) -> list[Score]:
+        from latent_core.reward.groups import score_groups
+
+        prompts = [self._checkpoint.prompt_ids(one.question) for one in questions]
+        return score_groups(self._model, prompts, questions, score_answer)

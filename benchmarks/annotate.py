@@ -1,6 +1,7 @@
 """How much faster are step labels from stored states than from rollouts that start at the prompt again?
 
-    python -m benchmarks.annotate
+    python -m benchmarks.annotate                                        # GPT-2 small, random weights
+    python -m benchmarks.annotate --checkpoint bundled:coconut-tiny --task word_problems
 
 Both sides label the same candidates with the same draws in the same process; their labels are compared before their
 times are. The plain loop is timed in two forms: as published, one batch per candidate and step, and in batches of all
@@ -12,14 +13,17 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
 from benchmarks.plain_loop import PlainLoop
+from benchmarks.random_model import SHAPES, random_problems, save_random_reasoner
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.reward.annotation import annotate
@@ -92,12 +96,14 @@ def timed(work: Callable[[], object]) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print ratios of medians as a table and as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--checkpoint", default="bundled:coconut-tiny")
+    parser.add_argument("--checkpoint", help="a reasoner, with --task; random weights without it")
     parser.add_argument("--task", default="word_problems", help="a registered task, or a local file")
-    parser.add_argument("--questions", type=int, default=8, help="questions with right and wrong candidates")
+    parser.add_argument("--shape", choices=SHAPES, default="gpt2-small", help="of random weights")
+    parser.add_argument("--prompt-tokens", type=int, default=64, help="of questions for random weights")
+    parser.add_argument("--questions", type=int, default=1, help="questions with right and wrong candidates")
     parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--rollouts", type=int, default=16)
-    parser.add_argument("--answer-tokens", type=int, default=8)
+    parser.add_argument("--answer-tokens", type=int, default=6)
     parser.add_argument("--sigma", type=float, default=0.4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -105,12 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     transformers.utils.logging.disable_progress_bar()
 
-    reasoner = LatentReasoner.from_pretrained(options.checkpoint)
-    loop = PlainLoop(reasoner.checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = options.checkpoint or folder
+        if not options.checkpoint:
+            save_random_reasoner(options.shape, options.prompt_tokens + 64, Path(folder))
+        reasoner = LatentReasoner.from_pretrained(checkpoint)
+        loop = PlainLoop(reasoner.checkpoint)
     sampler = parse_sampler({"kind": "gaussian", "sigma": options.sigma, "relative": True})
     lengths = (reasoner.checkpoint.latent_steps, options.answer_tokens)
-    source = {"path": options.task} if os.path.exists(options.task) else {"name": options.task}
-    problems = _mixed(reasoner, sampler, load_task(**source).problems, options, lengths)
+    problems = _mixed(reasoner, sampler, _problems(options), options, lengths)
     n, m = options.candidates, options.rollouts
 
     def ours() -> list[FloatArray | None]:
@@ -144,6 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "transformers": transformers.__version__,
     }
     print(json.dumps(result))  # noqa: T201
+
+
+def _problems(options: argparse.Namespace) -> Sequence[Problem]:
+    if not options.checkpoint:
+        return random_problems(8 * options.questions, options.prompt_tokens)
+    source = {"path": options.task} if os.path.exists(options.task) else {"name": options.task}
+    return load_task(**source).problems
 
 
 def _mixed(

@@ -56,7 +56,8 @@ def _check_metric(config: RunConfig, settings: Sequence[Setting]) -> None:
             )
         if scorer == "answer" and not setting.scored.store.spec.score_answer:
             raise UserError(
-                f"sweep.metric: {metric} needs scores of written answers, which {config.scorer.checkpoint} does not give"
+                f"sweep.metric: {metric} needs scores of written answers, which {config.scorer.checkpoint} does not "
+                "give here; compare by best_of_n or weighted_vote"
             )
 
 

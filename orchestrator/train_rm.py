@@ -19,13 +19,13 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.cluster import connect
 from orchestrator.config import parse_config
-from orchestrator.train_rm_config import TrainRewardConfig, load_train_config, save_train_config
-from orchestrator.train_rm_finish import finish_training
-from orchestrator.train_rm_job import RewardJob
-from orchestrator.train_rm_plan import RewardPlan, plan_training
-from orchestrator.train_rm_report import print_report, summarize
-from orchestrator.train_rm_tracking import HISTORY_FILE, RewardTracking, WriteHistory, write_json
-from orchestrator.train_rm_worker import KEEP_BY, train_worker
+from orchestrator.reward_training.config import TrainRewardConfig, load_train_config, save_train_config
+from orchestrator.reward_training.finish import finish_training
+from orchestrator.reward_training.job import RewardJob
+from orchestrator.reward_training.plan import RewardPlan, plan_training
+from orchestrator.reward_training.report import print_report, summarize
+from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory, write_json
+from orchestrator.reward_training.worker import KEEP_BY, train_worker
 
 RESULT_FILE = "training.json"
 MODEL_FOLDER = "latent-rm"

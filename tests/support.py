@@ -1,5 +1,6 @@
 """What integration tests share besides fixtures."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -38,3 +39,25 @@ def stored_rows(folder: Path) -> pd.DataFrame:
         if rows[name].map(lambda value: isinstance(value, np.ndarray)).any():
             rows[name] = [None if value is None else value.tobytes() for value in rows[name]]
     return rows.sort_values(["question_index", "sample_index"], ignore_index=True)
+
+
+def process_below(ancestor: int, name: str) -> int:
+    """The id of the process with a name that a process, or one that it has started, has started.
+
+    Raises:
+        LookupError: If there is none.
+    """
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name in parentheses may hold anything, spaces too.
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    for process in parents:
+        above = process
+        while above in parents and above != ancestor:
+            above = parents[above]
+        if above == ancestor and process != ancestor:
+            with contextlib.suppress(OSError):
+                if name in Path(f"/proc/{process}/cmdline").read_text():
+                    return process
+    raise LookupError(f"no process {name!r} below {ancestor}")

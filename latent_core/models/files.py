@@ -14,7 +14,9 @@ BUNDLED_PREFIX = "bundled:"
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
 _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
-_HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
+# What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
+_REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
+_HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_REWARD_PATTERNS)
 
 
 def locate(source: str) -> Path:
@@ -99,10 +101,10 @@ def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Pa
         raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
-def fingerprint(directory: Path, further: tuple[str, ...] = ()) -> str:
-    """Hash configuration, tokenizer, weights and further files: 16 hexadecimal digits, the same wherever they are."""
+def fingerprint(directory: Path) -> str:
+    """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are."""
     digest = hashlib.blake2b(digest_size=8)
-    patterns = ("config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *further)
+    patterns = ("config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
     for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
         digest.update(path.name.encode())
         with path.open("rb") as file:

@@ -226,7 +226,7 @@ def test_a_run_with_a_beam_search_and_the_same_again(finished: Path) -> None:
     assert sampled["value"].between(0, 1).all()
     single = sampled[(sampled["n"] == 1) & ~sampled["aggregation"].str.startswith("beam")]
     # One sample leaves nothing to choose.
-    assert single["value"].nunique() == 1
+    assert len(set(single["value"])) == 1
     cost = sampled.set_index(["aggregation", "n"])["flops"]
     assert cost["best_of_n_answer", 4] > cost["best_of_n", 4] > cost["coverage", 4]
     comparisons = pd.read_csv(finished / "out" / "comparisons.csv")

@@ -6,7 +6,18 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["orchestrator.stages", "orchestrator.trial", "workers.reasoner", "workers.pool"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "orchestrator.stages",
+        "orchestrator.search_stage",
+        "orchestrator.annotate_stage",
+        "orchestrator.trial",
+        "workers.reasoner",
+        "workers.scorer",
+        "workers.pool",
+    ],
+)
 def test_waiting_processes_import_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

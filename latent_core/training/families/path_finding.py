@@ -148,7 +148,7 @@ class PathFinding(Family):
     def initialise(self, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, std: float) -> None:
         """Give the edges that leave a node one half of their embedding in common, and those that enter it the other.
 
-        Learned from unrelated embeddings, which edges join up would take many times as long.
+        With unrelated embeddings, looking ahead takes half as many updates again to learn.
         """
         tokens, known = EdgeTokens.of(tokenizer), tokenizer.get_vocab()
         embeddings = model.transformer.wte.weight

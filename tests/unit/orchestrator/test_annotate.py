@@ -29,17 +29,19 @@ from orchestrator.store import LabelStore
 from workers.requests import AnnotateRequest
 
 CHECKPOINT = "bundled:coconut-tiny"
-GAUSSIAN = {"kind": "gaussian", "sigma": 0.6, "relative": True}
+GAUSSIAN = {"kind": "gaussian", "sigma": 0.3, "relative": True}
 CANDIDATES, ROLLOUTS, STEPS = 4, 2, 6
 
 
-def label(reasoner: LatentReasoner, problems: tuple[Problem, ...]) -> list[LabelledTrajectory]:
+def label(
+    reasoner: LatentReasoner, problems: tuple[Problem, ...], rollouts: int = ROLLOUTS
+) -> list[LabelledTrajectory]:
     return annotate(
         reasoner,
         parse_sampler(GAUSSIAN),
         problems,
         CANDIDATES,
-        ROLLOUTS,
+        rollouts,
         latent_steps=STEPS,
         answer_tokens=8,
         seed=1,
@@ -53,13 +55,16 @@ def reasoner() -> LatentReasoner:
 
 @pytest.fixture(scope="module")
 def asked(reasoner: LatentReasoner) -> tuple[Problem, ...]:
-    """A question that some candidates answer rightly, and one that nobody does."""
-    problems = word_problems().problems[:16]
-    right = [row.trajectory.correct for row in label(reasoner, tuple(problems))]
-    mixed = next(index for index in range(16) if 0 < sum(right[CANDIDATES * index :][:CANDIDATES]) < CANDIDATES)
+    """A question that some candidates answer rightly, one that none does, and one that all do."""
+    problems = word_problems().problems[:64]
+    right = [row.trajectory.correct for row in label(reasoner, tuple(problems), rollouts=0)]
+    counts = [sum(right[CANDIDATES * index :][:CANDIDATES]) for index in range(64)]
+    mixed = next(index for index in range(64) if 0 < counts[index] < CANDIDATES)
+    easy = counts.index(CANDIDATES)
     return (
         Problem(problems[mixed].question_id, problems[mixed].question, problems[mixed].answer),
         Problem("nobody", problems[0].question, "12345"),
+        Problem(problems[easy].question_id, problems[easy].question, problems[easy].answer),
     )
 
 
@@ -121,7 +126,7 @@ def fill(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
 def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConfig, actor: FakeActor) -> None:
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
-    assert fill(config, plan, store) == [Shard(0, 1, 0, CANDIDATES), Shard(1, 2, 0, CANDIDATES)]
+    assert fill(config, plan, store) == [Shard(index, index + 1, 0, CANDIDATES) for index in range(3)]
     assert missing_labels(config, plan, store) == []
     assert actor.asked[0] == AnnotateRequest(
         problems=plan.problems[:1],
@@ -157,11 +162,11 @@ def test_the_manifest_counts_what_is_stored(
     store = label_store(config, plan)
     fill(config, plan, store)
     manifest, counts = summarise(config, plan, store)
-    assert (manifest.questions, manifest.mixed_questions) == (2, 1)
-    assert (counts["all_right"], counts["all_wrong"], counts["failed_candidates"]) == (0, 1, 0)
+    assert (manifest.questions, manifest.mixed_questions) == (3, 1)
+    assert (counts["all_right"], counts["all_wrong"], counts["failed_candidates"]) == (1, 1, 0)
     assert counts["completions"] == CANDIDATES * ROLLOUTS * (STEPS - 1)
     rows = [row for file in label_files(manifest) for row in read_labels(file).to_pylist()]
-    assert counts["candidates"] == len(rows) == 2 * CANDIDATES
+    assert counts["candidates"] == len(rows) == 3 * CANDIDATES
     assert counts["accuracy_of_candidates"] == np.mean([row["correct"] for row in rows])
     assert counts["flops"]["completions"] == sum(row["label_flops"] for row in rows) > 0
     prompts = sum(row["prompt_flops"] for row in rows) / CANDIDATES
@@ -183,7 +188,7 @@ def test_a_row_is_what_was_labelled(reasoner: LatentReasoner, asked: tuple[Probl
         assert table.schema.field(field.name).type == field.type
     found = table.to_pylist()
     assert [(row["question_index"], row["sample_index"]) for row in found] == [
-        (question, sample) for question in (7, 8) for sample in range(CANDIDATES)
+        (question, sample) for question in (7, 8, 9) for sample in range(CANDIDATES)
     ]
     for row, labelled in zip(found, rows, strict=True):
         assert row["answer_ids"] == list(labelled.trajectory.answer_ids)
@@ -213,5 +218,5 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(config: AnnotateConfi
     before = sorted(tmp_path.rglob("*"))
     said = io.StringIO()
     annotate_from_config(str(file), [], tmp_path / "out", True, Console(file=said, width=200))
-    assert f"to label    {2 * CANDIDATES} of {2 * CANDIDATES} candidates" in said.getvalue()
+    assert f"to label    {3 * CANDIDATES} of {3 * CANDIDATES} candidates" in said.getvalue()
     assert sorted(tmp_path.rglob("*")) == before

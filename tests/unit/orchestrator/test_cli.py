@@ -46,6 +46,9 @@ def prepare(folder: Path, checkpoint: Path) -> None:
     shutil.copytree(checkpoint, damaged)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
+    (folder / "annotate.yaml").write_text(
+        f"checkpoint: {checkpoint}\ntask: {{path: good.json}}\nsampler: {{kind: gaussian, sigma: 0.4}}\n"
+    )
     (folder / "config.yaml").write_text(
         f"checkpoint: {checkpoint}\ntask: {{path: good.json}}\nbudgets: [1, 4]\n"
         "sampler: {kind: gaussian, sigma: 0.4}\n"
@@ -80,6 +83,26 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
         ["sweep", "config.yaml", "sweep.scheduler=asha", "sweep.grace_samples=5"],
         "sweep.grace_samples: 5 is more than the largest budget, 4",
     ),
+    "no such scorer": (
+        ["run", "config.yaml", "scorer.checkpoint=./nowhere"],
+        "checkpoint ./nowhere: no such directory",
+    ),
+    "reasoner as scorer": (["run", "config.yaml", "scorer.checkpoint=plain"], "which is no known LatentRM"),
+    "beam search without scorer": (["run", "config.yaml", "search.kind=beam"], "set scorer.checkpoint"),
+    "no beams": (["run", "config.yaml", "search.beams=0"], "search.beams.0: "),
+    "metric without scorer": (
+        ["sweep", "config.yaml", "sweep.metric=best_of_n"],
+        "sweep.metric: best_of_n needs scores",
+    ),
+    "one candidate": (
+        ["annotate", "annotate.yaml", "candidates=1"],
+        "candidates: input should be greater than or equal",
+    ),
+    "candidates that are all the same": (
+        ["annotate", "annotate.yaml", "sampler.kind=none"],
+        "sampler: with 'none' all candidates are the same; use one that samples",
+    ),
+    "annotation of a run": (["annotate", "config.yaml"], "unknown key"),
     "wrong recipe": (["train-reasoner", RECIPE, "batch=3"], "unknown key 'batch': did you mean 'batch_size'?"),
 }
 
@@ -102,7 +125,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 def test_nothing_but_that_line_reaches_the_terminal(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """In a process of its own, where libraries write their warnings to the real standard error."""
     prepare(tmp_path, tiny_checkpoint)
-    commands = [arguments for arguments, _ in BAD_INPUT.values() if arguments[0] == "run"]
+    commands = [arguments for arguments, _ in BAD_INPUT.values() if arguments[0] in ("run", "annotate")]
     code = f"from orchestrator.cli import main\nfor arguments in {commands!r}:\n    print(main(arguments))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == ["2"] * len(commands)

@@ -9,8 +9,8 @@ import yaml
 from latent_core.errors import UserError
 from orchestrator.annotate_config import load_annotate_config
 from orchestrator.config import load_config, parse_config, parse_override, read_yaml, save_config, with_overrides
+from orchestrator.reward_training.config import load_train_config
 from orchestrator.train_reasoner import load_recipe
-from orchestrator.train_rm_config import load_train_config
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
@@ -58,6 +58,18 @@ def test_defaults() -> None:
         ({"seed": -1}, "seed: input should be greater than or equal to 0 (got -1)"),
         ({"seed": 1.5}, "seed: input should be a valid integer, got a number with a fractional part (got 1.5)"),
         ({"micro_batch": 0}, "micro_batch: input should be greater than or equal to 1 (got 0)"),
+        ({"scorer": {"checkpint": "x"}}, "unknown key 'scorer.checkpint': did you mean 'checkpoint'?"),
+        ({"scorer": {"checkpoint": ""}}, "scorer.checkpoint: string should have at least 1 character (got '')"),
+        ({"scorer": {"actors": 0}}, "scorer.actors: input should be greater than or equal to 1 (got 0)"),
+        (
+            {"scorer": {"vote_calibration": {"temperature": 0}}},
+            "scorer.vote_calibration.temperature: input should be greater than 0 (got 0)",
+        ),
+        ({"search": {"kind": "beams"}}, "search.kind: input should be 'none' or 'beam' (got 'beams')"),
+        ({"search": {"beams": 0}}, "search.beams.0: input should be greater than or equal to 1 (got 0)"),
+        ({"search": {"beams": [2, 0]}}, "search.beams.1: input should be greater than or equal to 1 (got 0)"),
+        ({"search": {"beams": []}}, "search.beams: name at least one number of beams (got [])"),
+        ({"search": {"candidates": 0}}, "search.candidates: input should be greater than or equal to 1 (got 0)"),
         ({"actors": 0}, "actors: input should be greater than or equal to 1 (got 0)"),
         ({"latent_steps": 0}, "latent_steps: input should be greater than or equal to 1 (got 0)"),
         ({"actor": {"gpus": 1.5}}, "actor.gpus: above 1, GPUs of an actor must be a whole number (got 1.5)"),
@@ -143,6 +155,17 @@ def test_another_kind_drops_the_settings_of_the_former() -> None:
     raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}, "seed": 1}
     result = with_overrides(raw, [("sampler.kind", "gaussian"), ("sampler.sigma", 0.4)])
     assert result == {"sampler": {"kind": "gaussian", "sigma": 0.4}, "seed": 1}
+
+
+def test_a_search_that_is_switched_on_keeps_its_settings() -> None:
+    """Its numbers belong to no kind, and may stand in a file that leaves the search switched off."""
+    raw = {"search": {"beams": [1, 4], "candidates": 2}}
+    assert with_overrides(raw, [("search.kind", "beam")]) == {"search": {"kind": "beam", **raw["search"]}}
+
+
+def test_numbers_of_beams_are_sorted_and_unique() -> None:
+    assert parse_config({**MINIMAL, "search": {"beams": [8, 1, 4, 8]}}).search.beams == (1, 4, 8)
+    assert parse_config({**MINIMAL, "search": {"beams": 2}}).search.beams == (2,)
 
 
 def test_the_same_kind_keeps_its_settings() -> None:

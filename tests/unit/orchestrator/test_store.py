@@ -1,5 +1,6 @@
 """The store: complete shards or nothing, every trajectory once, and a name for every setting."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.records import trajectory_table
 from orchestrator.shards import Shard, missing_shards
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store import BeamShape, LabelSpec, LabelStore, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 
 SPEC = TrajectorySpec("checkpoint", "task", {"kind": "gaussian", "sigma": 0.4}, 6, 32, 0, "float32")
 STEPS, WIDTH = 2, 3
@@ -229,3 +230,58 @@ def test_the_key_does_not_change() -> None:
     """A different key for the same setting would make everything that is stored invisible."""
     assert SPEC.key == "3313ec49e745f76707e0"
     assert replace(SPEC, sampler={"sigma": 0.4, "kind": "gaussian"}).key == SPEC.key
+
+
+BEAM = BeamShape(beams=4, candidates=2, scorer="rm", scorer_dtype="float32")
+SCORES = ScoreSpec("rm", "float32", True, "float16")
+LABELS = LabelSpec(SPEC, candidates=16, rollouts=8, latents="float16")
+
+
+@pytest.mark.parametrize("change", [{"beams": 5}, {"candidates": 3}, {"scorer": "x"}, {"scorer_dtype": "bfloat16"}])
+def test_every_field_of_a_search_has_a_part_in_the_key(change: dict[str, Any]) -> None:
+    searched = replace(SPEC, beam=BEAM)
+    assert len({SPEC.key, searched.key, replace(SPEC, beam=replace(BEAM, **change)).key}) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"scorer": "other"}, {"dtype": "bfloat16"}, {"score_answer": False}, {"latents": "float32"}]
+)
+def test_every_field_of_scores_has_a_part_in_the_key(change: dict[str, Any]) -> None:
+    assert replace(SCORES, **change).key != SCORES.key
+
+
+@pytest.mark.parametrize(
+    "change", [{"candidates": 8}, {"rollouts": 4}, {"latents": "float32"}, {"trajectories": replace(SPEC, seed=1)}]
+)
+def test_every_field_of_labels_has_a_part_in_the_key(change: dict[str, Any]) -> None:
+    assert replace(LABELS, **change).key != LABELS.key
+
+
+def test_the_keys_of_what_belongs_to_trajectories_do_not_change() -> None:
+    assert replace(SPEC, beam=BEAM).key == "a27bd8e49b92620cf875"
+    assert SCORES.key == "6452568c21fb19713af0"
+    assert LABELS.key == "166a62080f26fba6f6a7"
+
+
+def test_scores_lie_beside_their_trajectories_and_are_not_taken_for_them(root: str) -> None:
+    store = SettingStore(root, SPEC, "float16")
+    scores = ScoreStore(store, SCORES)
+    scores.prepare()
+    assert Path(scores.directory) == directory_of(store) / f"scores-{SCORES.key}"
+    scores.write(Shard(0, 2, 0, 2), table_of(Shard(0, 2, 0, 2)))
+    assert scores.shards() == [Shard(0, 2, 0, 2)]
+    assert store.shards() == []
+    fill(store, Shard(0, 1, 0, 2))
+    assert store.shards() == [Shard(0, 1, 0, 2)]
+    others = ScoreStore(store, replace(SCORES, scorer="other"))
+    assert others.shards() == []
+    assert json.loads((Path(scores.directory) / "spec.json").read_text()) == SCORES.content
+
+
+def test_labels_have_a_folder_of_their_own(root: str) -> None:
+    labels = LabelStore(root, LABELS)
+    labels.prepare()
+    assert Path(labels.directory) == Path(root) / f"labels-{LABELS.key}"
+    described = json.loads((Path(labels.directory) / "spec.json").read_text())
+    assert described["labels"] == {"candidates": 16, "rollouts": 8, "latents": "float16"}
+    assert described["trajectories"] == SPEC.content

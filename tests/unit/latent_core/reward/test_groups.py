@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.groups import score_groups
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.records import LatentArray, QuestionToScore, Score
 from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.tasks.loading import load_task
 
 WIDTH = 32
 # The second and the fourth are padded to another length than the others.
@@ -108,18 +110,22 @@ def test_neighbours_and_their_order_do_not_matter(
     assert_same(together[1:2], score(tiny_reward_model, single[:1], [0]))
 
 
-def test_neighbours_do_not_change_how_a_score_is_rounded(
-    tiny_reward_model: LatentRewardModel, questions: list[QuestionToScore]
-) -> None:
-    """Trajectories of one length, as a run has them: not a single bit, whatever shares the batch."""
-    latents = np.random.default_rng(0).normal(size=(5, 3, 4, WIDTH)).astype(np.float16)
-    same = [replace(one, latents=tuple(latents[index])) for index, one in enumerate(questions)]
-    together = score(tiny_reward_model, same, range(5), score_answer=False)
-    for place in range(5):
+def test_neighbours_change_no_more_than_the_last_bits_of_a_score() -> None:
+    """With a trained backbone, whose latents are large, and in batches of other sizes and paddings."""
+    reasoner = Checkpoint.open("bundled:coconut-tiny")
+    model = LatentRewardModel.from_reasoner(reasoner, seed=0).eval().requires_grad_(False)
+    problems = load_task(name="word_problems").problems[:7]
+    prompts = [reasoner.prompt_ids(problem.question) for problem in problems]
+    prompts[1] = prompts[1] * 2
+    width = reasoner.config.hidden_size
+    latents = np.random.default_rng(0).normal(size=(7, 3, 6, width)).astype(np.float16)
+    groups = [QuestionToScore("?", tuple(own), ((1,),) * 3) for own in latents]
+    together = score_groups(model, prompts, groups, score_answer=False)
+    for question, prompt in enumerate(prompts):
         for number in range(3):
-            alone = replace(same[place], latents=(latents[place, number],), answer_ids=((1,),))
-            [found] = score(tiny_reward_model, [alone], [place], score_answer=False)
-            assert found.score == together[3 * place + number].score
+            alone = QuestionToScore("?", (latents[question, number],), ((1,),))
+            [found] = score_groups(model, [prompt], [alone], score_answer=False)
+            assert found.score == pytest.approx(together[3 * question + number].score, rel=1e-6, abs=1e-6)
 
 
 def test_answers_are_read_only_where_they_are_asked_for(
@@ -176,6 +182,8 @@ def test_a_reward_that_is_no_number_is_an_error(
     latents = latents_of(2, 1)
     latents[-1, 0] = value
     questions[2] = replace(questions[2], latents=(questions[2].latents[0], latents, questions[2].latents[2]))
+    blind = score(tiny_reward_model, questions, range(5), score_answer=False)
+    assert [row for row, found in enumerate(blind) if found.error] == [7]
     scores = score(tiny_reward_model, questions, range(5))
     assert [row for row, found in enumerate(scores) if found.error] == [7]
     assert (scores[7].error, scores[7].score) == ("the reward is not finite", None)

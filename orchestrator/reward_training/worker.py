@@ -12,9 +12,9 @@ import torch
 import torch.distributed
 
 from latent_core.reward.training.trainer import RewardTrainer
-from orchestrator.train_rm_data import stream_batches
-from orchestrator.train_rm_job import RewardJob
-from orchestrator.train_rm_reading import QuestionOrder
+from orchestrator.reward_training.data import stream_batches
+from orchestrator.reward_training.job import RewardJob
+from orchestrator.reward_training.reading import QuestionOrder
 
 STATE_FILE = "state.pt"
 KEEP_BY = "best_update"

@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 from ray.train import UserCallback
 from rich.console import Console
 
+from orchestrator.reward_training.config import TrainRewardConfig
 from orchestrator.tracking import Tracker, tracking_uri
-from orchestrator.train_rm_config import TrainRewardConfig
 
 HISTORY_FILE = "history.json"
 _RUN_FILE = "mlflow.json"

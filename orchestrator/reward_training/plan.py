@@ -15,7 +15,7 @@ from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
 from latent_core.reward.objectives import OBJECTIVES
 from latent_core.reward.training.trainer import planned_updates
 from orchestrator.labels import LabelManifest, label_files, read_labels
-from orchestrator.train_rm_config import TrainRewardConfig
+from orchestrator.reward_training.config import TrainRewardConfig
 
 _INDEX_COLUMNS = ["question_id", "question", "correct", "labels"]
 

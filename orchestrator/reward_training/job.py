@@ -9,9 +9,9 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.reward.training.validation import Validation
-from orchestrator.train_rm_data import Encode, questions_of
-from orchestrator.train_rm_plan import RewardPlan, by_file, is_latent_rm
-from orchestrator.train_rm_reading import read_questions
+from orchestrator.reward_training.data import Encode, questions_of
+from orchestrator.reward_training.plan import RewardPlan, by_file, is_latent_rm
+from orchestrator.reward_training.reading import read_questions
 
 
 @dataclass(frozen=True)

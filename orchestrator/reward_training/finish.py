@@ -15,8 +15,8 @@ from latent_core.reward.training.trunk import greedy_accuracy, trunk_reasoner
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from latent_core.tasks.base import Problem
 from orchestrator.labels import read_labels
-from orchestrator.train_rm_job import RewardJob
-from orchestrator.train_rm_worker import STATE_FILE
+from orchestrator.reward_training.job import RewardJob
+from orchestrator.reward_training.worker import STATE_FILE
 
 
 def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int, answer_tokens: int) -> dict[str, Any]:

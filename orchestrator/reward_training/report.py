@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.train_rm_plan import RewardPlan
+from orchestrator.reward_training.plan import RewardPlan
 
 
 def summarize(

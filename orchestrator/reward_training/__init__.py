@@ -1,0 +1,1 @@
+"""What `latentswarm train-rm` is made of."""

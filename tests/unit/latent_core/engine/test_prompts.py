@@ -1,0 +1,27 @@
+"""Prompts side by side: padded on the right to few different lengths."""
+
+import pytest
+import torch
+
+from latent_core.engine.prompts import padded_length, right_padded
+
+
+@pytest.mark.parametrize(("tokens", "padded"), [(1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 96)])
+def test_lengths_are_rounded_up(tokens: int, padded: int) -> None:
+    assert padded_length(tokens) == padded
+
+
+def test_padding_stands_on_the_right() -> None:
+    prompts = [[5, 6, 7], [8], list(range(1, 33))]
+    tokens, lengths = right_padded(prompts, 0, 96, torch.device("cpu"))
+    assert tokens.shape == (3, 32)
+    assert lengths.tolist() == [3, 1, 32]
+    for row, prompt in enumerate(prompts):
+        assert tokens[row, : len(prompt)].tolist() == prompt
+        assert not tokens[row, len(prompt) :].any()
+
+
+def test_padding_ends_where_the_model_has_no_more_positions() -> None:
+    tokens, lengths = right_padded([[1] * 33, [2]], 0, 40, torch.device("cpu"))
+    assert tokens.shape == (2, 40)
+    assert lengths.tolist() == [33, 1]

@@ -1,0 +1,50 @@
+"""Whether the cluster can hold what is asked for: noticed before anything waits for it."""
+
+from typing import Any
+
+import pytest
+
+from latent_core.errors import UserError
+from orchestrator import cluster
+from orchestrator.cluster import check_resources
+from orchestrator.config import parse_config
+
+MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
+SCORER: dict[str, Any] = {"checkpoint": "rm", "actors": 2, "actor": {"cpus": 2, "gpus": 0.5}}
+
+
+def check(monkeypatch: pytest.MonkeyPatch, has: dict[str, float], **changes: Any) -> str | None:
+    """Return the refusal of a cluster, or None."""
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: has)
+    try:
+        check_resources(parse_config({**MINIMAL, **changes}))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def test_one_cpu_stays_free_for_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check(monkeypatch, {"CPU": 4}, actors=3) is None
+    message = check(monkeypatch, {"CPU": 3}, actors=3)
+    assert message is not None
+    assert "actors: 3 reasoners x (1 CPUs, 0 GPUs), and 1 CPU for the pipeline, need 4 CPUs" in message
+    assert "but the cluster has 3" in message
+
+
+def test_scorers_need_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasoners that took everything would leave scorers waiting for ever."""
+    reasoners = {"actors": 1, "actor": {"gpus": 1}}
+    assert check(monkeypatch, {"CPU": 6, "GPU": 2}, scorer=SCORER, **reasoners) is None
+    assert check(monkeypatch, {"CPU": 2, "GPU": 1}, **reasoners) is None
+    gpus = check(monkeypatch, {"CPU": 6, "GPU": 1}, scorer=SCORER, **reasoners)
+    assert gpus is not None
+    assert "1 reasoners x (1 CPUs, 1 GPUs) + 2 scorers x (2 CPUs, 0.5 GPUs)" in gpus
+    assert "need 2 GPUs, but the cluster has 1" in gpus
+    cpus = check(monkeypatch, {"CPU": 5, "GPU": 2}, scorer=SCORER, **reasoners)
+    assert cpus is not None
+    assert "need 6 CPUs, but the cluster has 5" in cpus
+
+
+def test_scorer_actors_without_a_scorer_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = {key: value for key, value in SCORER.items() if key != "checkpoint"}
+    assert check(monkeypatch, {"CPU": 2}, scorer=scorer) is None

@@ -20,8 +20,12 @@ _WITHOUT_WORDS_OF_THEIR_OWN = {
     "README.md": "This page.",
     "constraints.txt": "The versions that `make setup` installs.",
     "docs/curves.png": "The picture above.",
+    "benchmarks/results/": "What was measured, with command, machine and versions.",
+    "docs/train-your-own-latentrm.md": "From a reasoner and questions to a LatentRM, with numbers and costs.",
+    "latent_core/bundled/coconut-paths/": "The bundled path-finding reasoner: checkpoint, tokenizer and model card.",
+    "latent_core/bundled/latent-rm-tiny/": "The bundled LatentRM: checkpoint, tokenizer, calibrations and model card.",
     "docs/footguns.md": "What has bitten, and what to do about it.",
-    "latent_core/bundled/coconut-tiny/": "The bundled reasoner: checkpoint, tokenizer and model card.",
+    "latent_core/bundled/coconut-tiny/": "The bundled word-problem reasoner: checkpoint, tokenizer and model card.",
     "pyproject.toml": "Dependencies, and the settings of ruff, mypy, pytest and the import check.",
     "tests/unit/": "One file per module, in the same folders.",
 }

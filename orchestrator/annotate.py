@@ -14,7 +14,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
 from orchestrator.annotate_stage import Annotate
-from orchestrator.cluster import check_resources, connect, reasoner_pool
+from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.labels import LabelManifest, ReasonerIdentity
 from orchestrator.pipeline import work_item
 from orchestrator.plan import Plan, make_plan
@@ -70,7 +70,7 @@ def missing_labels(config: AnnotateConfig, plan: Plan, store: LabelStore) -> lis
 
 
 def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Shard], console: Console) -> None:
-    connect(plan.config, console)
+    connect(plan.config.cluster, cpus_needed(plan.config), console)
     try:
         check_resources(plan.config)
         with reasoner_pool(plan) as reasoners:

@@ -13,7 +13,7 @@ import ray.data
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config import ActorConfig, RunConfig
+from orchestrator.config import ActorConfig, ClusterConfig, RunConfig
 from orchestrator.plan import Plan
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
@@ -35,13 +35,18 @@ _LOCAL_ENVIRONMENT = {
 would cost each of them a process started from nothing."""
 
 
-def connect(config: RunConfig, console: Console) -> None:
+def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     """Connect to the configured cluster, or start a local one.
+
+    Args:
+        cluster: Where it is.
+        cpus: Logical CPUs that a local one has to have.
+        console: Where to say what has been found.
 
     Raises:
         UserError: If there is no cluster at the address.
     """
-    address = config.cluster.address or os.environ.get("RAY_ADDRESS")
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "namespace": NAMESPACE}
     # With the default settings this says at every start that a new local cluster asks for a token.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
@@ -54,8 +59,8 @@ def connect(config: RunConfig, console: Console) -> None:
         for name, value in _LOCAL_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # Logical CPUs only bound what is scheduled; too few of them and stages would wait for each other.
-        cpus = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, _cpus_needed(config))
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        logical = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, cpus)
+        ray.init(address="local", num_cpus=logical, include_dashboard=False, **quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -76,7 +81,7 @@ def check_resources(config: RunConfig) -> None:
     if config.scorer.checkpoint is not None:
         scorer = config.scorer
         pools.append(f"{scorer.actors} scorers x ({scorer.actor.cpus} CPUs, {scorer.actor.gpus:g} GPUs)")
-    for resource, needed in (("GPU", _gpus_needed(config)), ("CPU", _cpus_needed(config))):
+    for resource, needed in (("GPU", _gpus_needed(config)), ("CPU", cpus_needed(config))):
         has = whole.get(resource, 0)
         if needed > has:
             raise UserError(
@@ -128,7 +133,8 @@ def _everywhere(checkpoint: str) -> str:
     return str(local.absolute()) if local.is_dir() else checkpoint
 
 
-def _cpus_needed(config: RunConfig) -> int:
+def cpus_needed(config: RunConfig) -> int:
+    """Return the logical CPUs of all actors and of the pipeline's tasks."""
     scorers = config.scorer.actors * config.scorer.actor.cpus if config.scorer.checkpoint is not None else 0
     return config.actors * config.actor.cpus + scorers + _CPUS_FOR_STAGES
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_core.errors import UserError
-from orchestrator.cluster import check_resources, connect, reasoner_pool, scorer_pool
+from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.config import save_config
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
@@ -155,7 +155,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
 
 def _sample_missing(experiment: Experiment, sample: SampleSettings, to_do: int, console: Console) -> "Tracker":
     plan = experiment.plan
-    connect(plan.config, console)
+    connect(plan.config.cluster, cpus_needed(plan.config), console)
     check_resources(plan.config)
     greedy, *others = experiment.sampled_settings()
     tracker: Tracker | None = None

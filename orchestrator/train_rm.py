@@ -18,7 +18,6 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.cluster import connect
-from orchestrator.config import parse_config
 from orchestrator.reward_training.config import TrainRewardConfig, load_train_config, save_train_config
 from orchestrator.reward_training.finish import finish_training
 from orchestrator.reward_training.job import RewardJob
@@ -90,25 +89,14 @@ def _claim(out: Path, plan: RewardPlan) -> bool:
 
 def _connect(config: TrainRewardConfig, console: Console) -> None:
     threads = config.training.threads
-    # The cluster is sized for a pool of actors that are what the workers are here.
-    connect(
-        parse_config(
-            {
-                "checkpoint": "-",
-                "task": {"name": "-"},
-                "actors": config.workers,
-                "actor": {"cpus": threads, "gpus": config.gpus},
-                "cluster": config.cluster.model_dump(),
-            }
-        ),
-        console,
-    )
+    cpus = config.workers * threads + 1  # One reads the data.
+    connect(config.cluster, cpus, console)
     # How often Ray Train looks for reports, and with them for the death of a worker; workers wait for that.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
     for name in ("ray.train", "ray.train.v2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     whole = ray.cluster_resources()
-    for resource, needed in (("CPU", config.workers * threads + 1), ("GPU", config.workers * config.gpus)):
+    for resource, needed in (("CPU", cpus), ("GPU", config.workers * config.gpus)):
         if needed > whole.get(resource, 0):
             raise UserError(
                 f"workers: {config.workers} workers need {needed:g} {resource}s, one CPU for reading included, but the "

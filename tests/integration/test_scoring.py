@@ -289,7 +289,9 @@ def test_a_second_latent_rm_is_a_command_that_samples_nothing(
     shutil.copytree(finished / "store", tmp_path / "store")
     shutil.copy(finished / "experiment.yaml", tmp_path)
     before = shard_files(tmp_path)
-    done = run_command(tmp_path, "run", "experiment.yaml", f"scorer.checkpoint={latent_rms[1]}", "--out", "out")
+    # Cut into other shards than those it was sampled in.
+    overrides = [f"scorer.checkpoint={latent_rms[1]}", "micro_batch=16", "store.samples_per_shard=4"]
+    done = run_command(tmp_path, "run", "experiment.yaml", *overrides, "--out", "out")
     assert done.returncode == 0, done.stderr
     now = shard_files(tmp_path)
     assert {name: now[name] for name in before} == before
@@ -334,7 +336,7 @@ def test_a_question_that_breaks_is_not_scored_and_the_run_goes_on(
     finished: Path,
 ) -> None:
     directory, question = poisoned
-    changes = {"checkpoint": str(directory), "scorer": {"checkpoint": latent_rms[0]}}
+    changes = {"checkpoint": str(directory), "scorer": {"checkpoint": latent_rms[0]}, "micro_batch": 8}
     file = config_file({**SETTINGS, **changes, "search": {"kind": "beam", "beams": 2, "candidates": 2}})
     done = latentswarm("run", str(file), "--out", "out")
     assert done.returncode == 0, done.stderr

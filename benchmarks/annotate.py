@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--questions", type=int, default=1, help="questions with right and wrong candidates")
     parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--rollouts", type=int, default=16)
-    parser.add_argument("--answer-tokens", type=int, default=6)
+    parser.add_argument("--answer-tokens", type=int, default=4, help="COCONUT's to GSM8K: 3 or 4")
     parser.add_argument("--sigma", type=float, default=0.4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

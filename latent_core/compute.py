@@ -1,6 +1,8 @@
 """What a rollout costs: floating-point operations, counted from the shapes that are computed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -48,6 +50,10 @@ class FlopModel:
             per_token_and_key=4.0 * config.num_hidden_layers * heads * head_size,
             per_logits=0.0,
         )
+
+    def with_feedback(self, shapes: Mapping[str, tuple[int, ...]]) -> "FlopModel":
+        """Return the same model with a feedback head whose tensors have these shapes; matrices are what costs."""
+        return replace(self, per_feedback=sum(2.0 * prod(shape) for shape in shapes.values() if len(shape) == 2))
 
     def prompt(self, tokens: int) -> float:
         """FLOPs of reading a prompt of that many tokens once."""

@@ -41,7 +41,7 @@ def questions_to_score(
     for value, steps in zip(trajectories["latents"], trajectories["latent_steps"].to_pylist(), strict=True):
         known = value.is_valid
         array = value.values.to_numpy(zero_copy_only=False).astype(LATENT_DTYPES[latents]) if known else None
-        vectors.append(array.reshape(steps, -1) if array is not None else None)
+        vectors.append(array.reshape(steps, array.size // max(steps, 1)) if array is not None else None)
     answers = [tuple(ids or ()) for ids in trajectories["answer_ids"].to_pylist()]
     return tuple(
         QuestionToScore(text, tuple(vectors[first : first + samples]), tuple(answers[first : first + samples]))

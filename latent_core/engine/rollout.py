@@ -127,8 +127,24 @@ class RolloutEngine:
         return replace(state, latents=torch.cat([state.latents, latents[:, None]], dim=1))
 
     @torch.inference_mode()
+    def wants_to_stop(self, state: RolloutState) -> Tensor:
+        """Return which rows would now write the end token, bool [rows]: where length is adaptive, they stop thinking.
+
+        Always False where the number of latent steps is fixed.
+        """
+        checkpoint = self.reasoner.checkpoint
+        if not checkpoint.format.adaptive:
+            return torch.zeros(state.rows, dtype=torch.bool, device=state.hidden.device)
+        return self.reasoner.logits(state.hidden).argmax(dim=-1) == checkpoint.end_id
+
+    @torch.inference_mode()
     def decode(
-        self, state: RolloutState, max_tokens: int, stop_at_end: bool = True, keep_logits: bool = False
+        self,
+        state: RolloutState,
+        max_tokens: int,
+        stop_at_end: bool = True,
+        keep_logits: bool = False,
+        overrun: bool = False,
     ) -> Answers:
         """Feed the end token, then write answer tokens until every row has finished.
 
@@ -137,36 +153,53 @@ class RolloutEngine:
             max_tokens: Longest answer in tokens.
             stop_at_end: Whether a row finishes at the end-of-text token.
             keep_logits: Whether to return the logits; needs a lot of memory with large vocabularies.
+            overrun: Whether the rows were cut off while they wanted to think on. As in released CoLaR, no end token is
+                fed: such a row writes one token, then thinks on, where ids show `latent_id`, until it writes the end
+                token by itself, which is part of its answer's ids.
         """
-        device, rows = state.hidden.device, state.rows
-        end_of_text = self.reasoner.end_of_text_id
+        reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
+        end_of_text, end_id = reasoner.end_of_text_id, reasoner.checkpoint.end_id
         token_ids = torch.full((rows, max_tokens), end_of_text, device=device)
         lengths = torch.zeros(rows, dtype=torch.int64, device=device)
         all_logits: list[Tensor] = []
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
-        tokens = torch.full((rows,), self.reasoner.checkpoint.end_id, device=device)
+        thinking = torch.full((rows,), overrun, device=device)
+        if not overrun:
+            forced = torch.full((rows,), end_id, device=device)
+            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.tail_length + 1)
         for position in range(max_tokens):
-            state = self._feed(state, self.reasoner.embed(tokens), Phase.ANSWER, state.tail_length + 1)
-            logits = self.reasoner.logits(state.hidden)
+            logits = reasoner.logits(state.hidden)
             tokens = self.sampler.choose_token(logits, state.streams, state.tail_length + 1)
-            token_ids[origin[unfinished], position] = tokens[unfinished]
+            thinking = thinking & (tokens != end_id)
+            silent = thinking if position > 0 else torch.zeros_like(thinking)
+            shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
+            token_ids[origin[unfinished], position] = shown[unfinished]
             lengths[origin[unfinished]] += 1
             if keep_logits:
                 kept = logits.new_full((rows, logits.shape[-1]), float("nan"))
                 kept[origin[unfinished]] = logits[unfinished]
                 all_logits.append(kept)
-            if not stop_at_end:
-                continue
-            unfinished = unfinished & (tokens != end_of_text)
-            if not bool(unfinished.any()):
+            if stop_at_end:
+                unfinished = unfinished & (silent | (tokens != end_of_text))
+            if position + 1 == max_tokens or not bool(unfinished.any()):
                 break
             chosen, filler = even_selection(unfinished.reshape(state.questions, state.group), MIN_ROWS)
             if len(chosen) <= _COMPACT_BELOW * state.rows:
                 state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
-                unfinished = ~filler
+                thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
+            inputs = reasoner.embed(tokens)
+            if overrun:
+                step = state.tail_length + 1
+                thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
+                inputs = torch.where(silent[:, None], thoughts, inputs)
+            state = self._feed(state, inputs, Phase.ANSWER, state.tail_length + 1)
         longest = int(lengths.max())
         return Answers(token_ids[:, :longest], lengths, torch.stack(all_logits, dim=1) if keep_logits else None)
+
+    def perturbation_flops(self, prompt_tokens: int, latent_steps: int) -> float:
+        """Return the FLOPs that the sampler's matrix products add to a trajectory."""
+        return self.reasoner.modules.perturbation_flops(self.sampler, prompt_tokens, latent_steps)
 
     def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
         """Append one position to every row; `inputs` is [rows, hidden size]."""

@@ -1,7 +1,7 @@
 """Sample trajectories of a block of questions: prefill, branch, step x T, decode, and read the answers."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.prompts import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
+from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
@@ -83,9 +84,8 @@ def sample_trajectories(
     for block in prompt_blocks(reasoner, problems):
         started = time.perf_counter()
         state, kept = start_samples(engine, block, samples, seed)
-        for _ in range(latent_steps):
-            state = engine.step(state)
-        rows = read_trajectories(engine, state, block, samples, kept, answer_tokens, started)
+        stops = walk(engine, Stretch.of(state), latent_steps)
+        rows = read_trajectories(engine, stops, block, samples, kept, answer_tokens, started)
         for position, index in enumerate(block.indices):
             done[index] = rows[position * len(samples) : (position + 1) * len(samples)]
     return [trajectory for index in range(len(problems)) for trajectory in done[index]]
@@ -105,74 +105,75 @@ def start_samples(
     return state, kept
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """What a row has thought and written."""
+
+    latents: FloatArray
+    answer_ids: list[int]
+    overrun: bool
+
+
 def read_trajectories(
     engine: RolloutEngine,
-    state: RolloutState,
+    stops: Iterable[Stretch],
     block: PromptBlock,
     samples: range,
     kept: Sequence[int],
     answer_tokens: int,
     started: float,
 ) -> list[Trajectory]:
-    """Decode the answers behind the last latent step and make a record of each kept row.
+    """Decode the answers behind the last latent steps and make a record of each kept row.
 
     Args:
         engine: The engine that has walked there.
-        state: The state behind the last latent step.
+        stops: The rows of the first state, as they stop thinking.
         block: The questions.
         samples: Sample indices per question.
-        kept: Rows of the state, question by question in sample order.
+        kept: Rows of the first state, question by question in sample order.
         answer_tokens: Longest answer in tokens.
         started: When the batch was begun, by `time.perf_counter()`.
     """
-    answers = engine.decode(state, answer_tokens)
-    latents = state.latents.float().cpu().numpy()
-    token_ids, lengths = answers.token_ids.tolist(), answers.lengths.tolist()
+    finished: dict[int, _Finished] = {}
+    for stop in stops:
+        answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
+        latents = stop.state.latents.float().cpu().numpy()
+        token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
+        for row in stop.counts.nonzero().flatten().tolist():
+            finished[origin[row]] = _Finished(latents[row], token_ids[row][: lengths[row]], stop.overrun)
     seconds = (time.perf_counter() - started) / len(kept)
     addresses = ((question, sample) for question in range(len(block.problems)) for sample in samples)
     return [
-        _trajectory(
-            engine,
-            block.problems[question],
-            len(block.prompts[question]),
-            sample,
-            latents[row],
-            token_ids[row][: lengths[row]],
-            seconds,
-        )
+        _trajectory(engine, block.problems[question], len(block.prompts[question]), sample, finished[row], seconds)
         for row, (question, sample) in zip(kept, addresses, strict=True)
     ]
 
 
 def _trajectory(
-    engine: RolloutEngine,
-    problem: Problem,
-    prompt_tokens: int,
-    sample: int,
-    latents: FloatArray,
-    token_ids: list[int],
-    seconds: float,
+    engine: RolloutEngine, problem: Problem, prompt_tokens: int, sample: int, row: _Finished, seconds: float
 ) -> Trajectory:
     """Make the record of one finished row."""
-    finite = np.isfinite(latents).all(axis=1)
+    finite = np.isfinite(row.latents).all(axis=1)
     if not finite.all():
         return Trajectory.failed(problem, sample, f"non-finite latent at step {int(finite.argmin()) + 1}")
-    reasoner = engine.reasoner
-    text = reasoner.decode_text(token_ids)
+    reasoner, steps = engine.reasoner, len(row.latents)
+    text = reasoner.decode_text(row.answer_ids)
     answer = problem.canonical(reasoner.checkpoint.format.extract_answer(text))
     prompt_flops = reasoner.flops.prompt(prompt_tokens)
     shared = not engine.sampler.perturbs_prompt
-    own_flops = reasoner.flops.trajectory(prompt_tokens, len(latents), 1, len(token_ids))
+    forced = 0 if row.overrun else 1
+    own_flops = reasoner.flops.trajectory(prompt_tokens, steps, forced, len(row.answer_ids))
+    own_flops += engine.perturbation_flops(prompt_tokens, steps)
     return Trajectory(
         question_id=problem.question_id,
         sample_index=sample,
         answer_text=text,
         answer=answer,
         correct=problem.is_correct(answer),
-        latent_steps=len(latents),
-        answer_tokens=len(token_ids),
-        answer_ids=tuple(token_ids),
-        latents=latents,
+        latent_steps=steps,
+        answer_tokens=len(row.answer_ids),
+        answer_ids=tuple(token for token in row.answer_ids if token != reasoner.checkpoint.latent_id),
+        latents=row.latents,
         prompt_flops=prompt_flops if shared else 0.0,
         flops=own_flops if shared else own_flops + prompt_flops,
         seconds=seconds,

@@ -1,17 +1,23 @@
 """Find a checkpoint and learn everything about it that needs no weights in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from latent_core.errors import UserError
-from latent_core.models.backbones import BACKBONES, Backbone
-from latent_core.models.files import check_weight_files, fingerprint, load_part, locate, read_json
+from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, load_part, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.settings import explain_validation_error
 
 _UNLIMITED = 1 << 60
+NO_ID = -1
+"""Stands for the id of a token that a checkpoint does not have."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,9 @@ class Checkpoint:
         config: The transformers configuration.
         tokenizer: Its tokenizer.
         format: Conventions of the checkpoint's family.
-        backbone: Module names of its architecture.
-        end_id: Id of the token that is forced behind the last latent.
-        latent_id: Id that stands for a latent vector.
+        architecture: The class name that `config.json` carries.
+        end_id: Id of the token behind the last latent.
+        latent_id: Id that stands for a latent vector; `NO_ID` where nothing does.
     """
 
     source: str
@@ -34,7 +40,7 @@ class Checkpoint:
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
     format: LatentFormat
-    backbone: Backbone
+    architecture: str
     end_id: int
     latent_id: int
 
@@ -50,30 +56,17 @@ class Checkpoint:
         """
         directory = locate(source)
         raw = read_json(source, directory / "config.json")
-        architectures = raw.get("architectures") or []
-        architecture = next((name for name in architectures if name in FORMATS), None)
-        if architecture is None:
-            named = ", ".join(architectures) or "nothing"
-            raise UserError(
-                f"checkpoint {source}: 'architectures' in config.json names {named}, which is no known latent "
-                f"reasoner; known: {', '.join(FORMATS)}"
-            )
-        checkpoint_format = FORMATS[architecture]
-        if str(raw.get("model_type")) not in BACKBONES:
-            raise UserError(
-                f"checkpoint {source}: model_type {raw.get('model_type')!r} in config.json is not supported; "
-                f"known: {', '.join(BACKBONES)}"
-            )
+        named = [str(name) for name in raw.get("architectures") or []]
+        architecture, checkpoint_format = _format(source, directory, raw, named)
+        config = load_config(source, directory, raw)
         check_weight_files(source, directory)
-        config = load_part(source, "config.json", AutoConfig.from_pretrained, directory)
-        tokenizer = load_part(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
+        tokenizer = load_tokenizer(source, directory)
         if tokenizer.eos_token_id is None:
             raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
         tokenizer.model_max_length = _UNLIMITED
-        ids = _special_ids(source, config, tokenizer, checkpoint_format)
-        backbone = BACKBONES[config.model_type]
-        return cls(source, directory, config, tokenizer, checkpoint_format, backbone, end_id=ids[1], latent_id=ids[2])
+        end_id, latent_id = _special_ids(source, config, tokenizer, checkpoint_format)
+        return cls(source, directory, config, tokenizer, checkpoint_format, architecture, end_id, latent_id)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,13 +79,18 @@ class Checkpoint:
         return int(self.config.max_position_embeddings)
 
     @property
+    def hidden_size(self) -> int:
+        """Width of a latent vector."""
+        return int(self.config.hidden_size)
+
+    @property
     def latent_steps(self) -> int:
         """T, the number of latent steps: the checkpoint's own, else the published one of its format."""
         return int(getattr(self.config, "latent_steps", None) or self.format.latent_steps)
 
     def prompt_ids(self, question: str) -> list[int]:
         """Tokenize a question's prompt; nothing is added to what the format's template says."""
-        ids: list[int] = self.tokenizer(self.format.prompt(question), add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
         return ids
 
     def check_length(self, question_id: str, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
@@ -110,10 +108,69 @@ class Checkpoint:
             )
 
 
+def read_format(source: str, directory: Path) -> LatentFormat | None:
+    """Read the conventions of a checkpoint from its `latent.json`; None where it has no such file.
+
+    Raises:
+        UserError: If they are not valid.
+    """
+    path = directory / LATENT_FILE
+    if not path.is_file():
+        return None
+    try:
+        return LatentFormat.model_validate(read_json(source, path))
+    except ValidationError as error:
+        raise UserError(
+            f"checkpoint {source}: {LATENT_FILE}: {explain_validation_error(error, LatentFormat)}"
+        ) from None
+
+
+def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrainedConfig:
+    """Load the configuration of a model that transformers itself knows.
+
+    Raises:
+        UserError: If it does not, or the configuration is not valid. Code from the checkpoint is never run.
+    """
+    model_type = raw.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        has_code = "auto_map" in raw
+        why = "code that comes with a checkpoint is never run" if has_code else "transformers has no such model"
+        raise UserError(f"checkpoint {source}: model_type {model_type!r} in config.json cannot be loaded: {why}")
+    load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
+    config: PreTrainedConfig = load_part(source, "config.json", load, directory)
+    return config
+
+
+def load_tokenizer(source: str, directory: Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer.
+
+    Raises:
+        UserError: If it cannot be loaded. Code from the checkpoint is never run.
+    """
+    load = partial(AutoTokenizer.from_pretrained, trust_remote_code=False)
+    tokenizer: PreTrainedTokenizerBase = load_part(source, "tokenizer", load, directory)
+    return tokenizer
+
+
+def _format(source: str, directory: Path, raw: Mapping[str, Any], named: list[str]) -> tuple[str, LatentFormat]:
+    """Return the architecture's name and the conventions of the checkpoint."""
+    described = read_format(source, directory)
+    if described is not None:
+        return (named or ["none"])[0], described
+    architecture = next((name for name in named if name in FORMATS), None)
+    if architecture is None:
+        raise UserError(
+            f"checkpoint {source}: 'architectures' in config.json names {', '.join(named) or 'nothing'}, which is no "
+            f"known latent reasoner (known: {', '.join(FORMATS)}), and there is no {LATENT_FILE} that describes it; "
+            "`latentswarm convert` writes one"
+        )
+    return architecture, FORMATS[architecture](raw)
+
+
 def _special_ids(
     source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat
-) -> list[int]:
-    """Return the ids of start, end and latent token, checked against tokenizer and configuration."""
+) -> tuple[int, int]:
+    """Return the ids of end and latent token, checked against tokenizer and configuration."""
     vocabulary = tokenizer.get_vocab()
     missing = [token for token in checkpoint_format.special_tokens if token not in vocabulary]
     if missing:
@@ -121,17 +178,31 @@ def _special_ids(
             f"checkpoint {source}: its tokenizer lacks the latent tokens {', '.join(missing)}; "
             "it is not the tokenizer this reasoner was trained with"
         )
-    ids = [vocabulary[token] for token in checkpoint_format.special_tokens]
-    for key, token, found in zip(
-        ("latent_start_id", "latent_end_id", "latent_id"), checkpoint_format.special_tokens, ids, strict=True
+    ids = []
+    for key, token in (
+        ("latent_start_id", checkpoint_format.start_token),
+        ("latent_end_id", checkpoint_format.end_token),
+        ("latent_id", checkpoint_format.latent_token),
     ):
-        said = getattr(config, key, found)
-        if said != found:
+        said = getattr(config, key, None)
+        if token is None:
+            ids.append(NO_ID if said is None else int(said))
+            continue
+        found = int(vocabulary[token])
+        if said is not None and said != found:
             raise UserError(
                 f"checkpoint {source}: config.json says {key} {said}, but its tokenizer has {token} at {found}"
             )
+        ids.append(found)
+    if ids[1] == NO_ID:
+        raise UserError(f"checkpoint {source}: neither its format nor latent_end_id in config.json names an end token")
     if max(ids) >= config.vocab_size:
         raise UserError(
             f"checkpoint {source}: latent token id {max(ids)} is outside its {config.vocab_size} embeddings"
         )
-    return ids
+    if max(vocabulary.values()) >= config.vocab_size:
+        raise UserError(
+            f"checkpoint {source}: its tokenizer has ids up to {max(vocabulary.values())}, but config.json says "
+            f"vocab_size {config.vocab_size}; tokenizer and weights belong to different models"
+        )
+    return ids[1], ids[2]

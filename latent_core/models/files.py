@@ -11,12 +11,16 @@ from safetensors import SafetensorError, safe_open
 from latent_core.errors import UserError
 
 BUNDLED_PREFIX = "bundled:"
+LATENT_FILE = "latent.json"
+"""Conventions of a latent reasoner whose architecture does not imply them."""
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
 _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
+_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
-_HUB_PATTERNS = ("config.json", "generation_config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_REWARD_PATTERNS)
+_SETTINGS_FILES = ("config.json", "generation_config.json", LATENT_FILE)
+_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_REWARD_PATTERNS)
 
 
 def locate(source: str) -> Path:
@@ -79,6 +83,12 @@ def check_weight_files(source: str, directory: Path) -> None:
         UserError: If there are no weights, or a file is damaged.
     """
     if not any(directory.glob("*.safetensors")):
+        pickled = sorted(path.name for pattern in _PICKLE_PATTERNS for path in directory.glob(pattern))
+        if pickled:
+            raise UserError(
+                f"checkpoint {source}: its weights are pickled ({pickled[0]}), and reading a pickle can run code; if "
+                f"you trust its author, `latentswarm convert {source} --allow-pickle --out DIRECTORY` makes a safe copy"
+            )
         raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
     for path in sorted(directory.glob("*.safetensors")):
         try:
@@ -104,7 +114,7 @@ def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Pa
 def fingerprint(directory: Path) -> str:
     """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are."""
     digest = hashlib.blake2b(digest_size=8)
-    patterns = ("config.json", *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
+    patterns = ("config.json", LATENT_FILE, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
     for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
         digest.update(path.name.encode())
         with path.open("rb") as file:

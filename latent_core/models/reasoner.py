@@ -9,9 +9,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION, SharedPrefix
+from latent_core.engine.attention import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.feedback import Feedback
+from latent_core.models.perturbed import PerturbedModules
+from latent_core.models.weights import check_feedback, load_feedback, load_model, tensor_shapes
 from latent_core.samplers.base import ModulePerturbation, Site
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,17 +26,17 @@ class LatentReasoner:
     Attributes:
         checkpoint: Where it came from, with tokenizer and format.
         model: The causal language model, in evaluation mode, its attention replaced by the shared-prefix one.
+        feedback: What turns a hidden state into the next input.
         flops: Cost model of its forward passes.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel, feedback: Feedback) -> None:
         """Wrap a loaded model; most callers want `from_pretrained`."""
         self.checkpoint = checkpoint
         self.model = model.eval().requires_grad_(False)
-        self.flops = FlopModel.of(model)
-        self._perturbation: ModulePerturbation | None = None
-        for site, layer, module in checkpoint.backbone.site_modules(model):
-            module.register_forward_hook(self._site_hook(site, layer))
+        self.feedback = feedback
+        self.flops = FlopModel.of(model, feedback)
+        self.modules = PerturbedModules(checkpoint.source, model)
 
     @classmethod
     def from_pretrained(
@@ -50,25 +53,15 @@ class LatentReasoner:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
         """
         checkpoint = Checkpoint.open(source)
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                checkpoint.directory,
-                dtype=dtype,
-                attn_implementation=SHARED_PREFIX_ATTENTION,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
-        model: PreTrainedModel = loaded[0]
-        if loaded[1]["missing_keys"]:
-            # The library would fill them with random numbers.
-            missing = sorted(loaded[1]["missing_keys"])
+        kind, directory = checkpoint.format.feedback, checkpoint.directory
+        check_feedback(source, kind, checkpoint.hidden_size, tensor_shapes(directory))
+        model, missing = load_model(AutoModelForCausalLM, source, directory, dtype=dtype)
+        if missing:
+            # The library has filled them with random numbers.
             raise UserError(f"checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} other tensors")
         module: nn.Module = model
         module.to(device)
-        return cls(checkpoint, model)
+        return cls(checkpoint, model, load_feedback(kind, directory, checkpoint.config, device, dtype))
 
     @property
     def device(self) -> torch.device:
@@ -93,7 +86,8 @@ class LatentReasoner:
 
     def feed_back(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states [rows, hidden size] into the next latent vectors, before any sampling."""
-        return hidden
+        latents: Tensor = self.feedback(hidden)
+        return latents
 
     def forward(
         self,
@@ -118,8 +112,7 @@ class LatentReasoner:
         extra: dict[str, Any] = {}
         if perturbation is not None and Site.ATTENTION_WEIGHTS in perturbation.sites:
             extra["weight_transform"] = perturbation.on_attention_weights
-        self._perturbation = perturbation
-        try:
+        with self.modules.perturbed_by(perturbation):
             output = self.model.base_model(
                 inputs_embeds=inputs,
                 position_ids=positions,
@@ -128,20 +121,11 @@ class LatentReasoner:
                 prefix=prefix,
                 **extra,
             )
-        finally:
-            self._perturbation = None
         hidden: Tensor = output.last_hidden_state
         return hidden
 
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """Return the text of answer tokens, special tokens left out."""
-        return str(self.checkpoint.tokenizer.decode(list(token_ids), skip_special_tokens=True))
-
-    def _site_hook(self, site: Site, layer: int) -> Any:
-        def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            perturbation = self._perturbation
-            if perturbation is None or site not in perturbation.sites:
-                return None
-            return perturbation.on_output(site, layer, output)
-
-        return hook
+        latent_id = self.checkpoint.latent_id
+        spoken = [token for token in token_ids if token != latent_id]
+        return str(self.checkpoint.tokenizer.decode(spoken, skip_special_tokens=True))

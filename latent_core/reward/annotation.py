@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories, start_samples
-from latent_core.engine.state import RolloutState
+from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
@@ -32,9 +32,9 @@ class LabelledTrajectory:
 
     Attributes:
         trajectory: The candidate.
-        labels: Share of successful completions after each latent step, float32 [T], the last one being the
-            trajectory's own correctness; NaN for steps that were not labelled because no completions were asked for.
-            None where the question's candidates are all right or all wrong: there is nothing to tell apart.
+        labels: Share of successful completions after each latent step, float32 [its latent steps], the last one being
+            the trajectory's own correctness; NaN for steps that were not labelled because no completions were asked
+            for. None where the question's candidates are all right or all wrong: there is nothing to tell apart.
         label_flops: FLOPs of its completions.
     """
 
@@ -74,14 +74,10 @@ def annotate(
     for block in prompt_blocks(reasoner, problems):
         started = time.perf_counter()
         state, kept = start_samples(engine, block, range(candidates), seed)
-        states = []
-        for _ in range(latent_steps):
-            state = engine.step(state)
-            states.append(state)
-        rows = read_trajectories(engine, state, block, range(candidates), kept, answer_tokens, started)
-        # Rows that only filled the batch up are not labelled.
-        states = [engine.select(one, torch.tensor(kept, device=reasoner.device)) for one in states[:-1]]
-        labelled = _Labeller(engine, block, rollouts, answer_tokens).label(rows, states)
+        behind: list[Stretch] = []
+        stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
+        rows = read_trajectories(engine, stops, block, range(candidates), kept, answer_tokens, started)
+        labelled = _Labeller(engine, block, rollouts, latent_steps, answer_tokens).label(rows, kept, behind)
         for position, index in enumerate(block.indices):
             done[index] = labelled[position * candidates : (position + 1) * candidates]
     return [row for index in range(len(problems)) for row in done[index]]
@@ -92,72 +88,100 @@ class _Labeller:
     engine: RolloutEngine
     block: PromptBlock
     rollouts: int
+    latent_steps: int
     answer_tokens: int
 
-    def label(self, trajectories: list[Trajectory], states: Sequence[RolloutState]) -> list[LabelledTrajectory]:
-        """Label candidates; `states` holds the state behind each latent step but the last, one row per candidate."""
-        questions, steps = len(self.block.problems), len(states) + 1
+    def label(
+        self, trajectories: list[Trajectory], kept: Sequence[int], behind: Sequence[Stretch]
+    ) -> list[LabelledTrajectory]:
+        """Label candidates.
+
+        Args:
+            trajectories: The candidates, question by question.
+            kept: The row of the walk that each of them is.
+            behind: The walk after each latent step.
+        """
+        questions = len(self.block.problems)
         correct = np.array([trajectory.correct for trajectory in trajectories]).reshape(questions, -1)
         is_mixed: NDArray[np.bool_] = np.logical_and(correct.any(axis=1), ~correct.all(axis=1))
-        labels = np.full((*correct.shape, steps), np.nan, dtype=np.float32)
-        labels[:, :, -1] = correct
-        flops = np.zeros(correct.shape)
+        labels = np.full((len(trajectories), self.latent_steps), np.nan, dtype=np.float32)
+        flops = np.zeros(len(trajectories))
+        steps = np.array([trajectory.latent_steps for trajectory in trajectories])
         if self.rollouts > 0:
-            self._complete_all(np.flatnonzero(is_mixed), states, labels, flops)
+            candidate_of = {row: candidate for candidate, row in enumerate(kept)}
+            at_once = max(1, _MOST_ROWS // (correct.shape[1] * self.rollouts))
+            mixed = np.flatnonzero(is_mixed)
+            for first in range(0, len(mixed), at_once):
+                some = set(mixed[first : first + at_once].tolist())
+                for step, stretch in enumerate(behind, start=1):
+                    self._complete_step(step, stretch, candidate_of, some, steps, labels, flops)
         result = []
-        for row, trajectory in enumerate(trajectories):
-            question, candidate = divmod(row, correct.shape[1])
+        for candidate, trajectory in enumerate(trajectories):
+            own = None
             # A row that failed is a wrong candidate that nobody can read.
-            readable = is_mixed[question] and trajectory.error is None
-            own = labels[question, candidate] if readable else None
-            result.append(LabelledTrajectory(trajectory, own, float(flops[question, candidate])))
+            if is_mixed[candidate // correct.shape[1]] and trajectory.error is None:
+                own = labels[candidate, : steps[candidate]].copy()
+                own[-1:] = trajectory.correct
+            result.append(LabelledTrajectory(trajectory, own, float(flops[candidate])))
         return result
 
-    def _complete_all(
+    def _complete_step(
         self,
-        questions: NDArray[np.int64],
-        states: Sequence[RolloutState],
+        step: int,
+        stretch: Stretch,
+        candidate_of: dict[int, int],
+        questions: set[int],
+        steps: NDArray[np.int64],
         labels: FloatArray,
         flops: NDArray[np.float64],
     ) -> None:
-        """Fill in labels [questions, candidates, steps] and costs [questions, candidates] of some questions."""
-        candidates = labels.shape[1]
-        at_once = max(1, _MOST_ROWS // (candidates * self.rollouts))
-        for first in range(0, len(questions), at_once):
-            some = questions[first : first + at_once]
-            rows = torch.tensor((some[:, None] * candidates + np.arange(candidates)).ravel())
-            for step, state in enumerate(states, start=1):
-                here = self.engine.select(state, rows.to(state.hidden.device))
-                right, cost = self._complete(here, some, labels.shape[2])
-                labels[some, :, step - 1] = right.reshape(len(some), candidates)
-                flops[some] += cost.reshape(len(some), candidates)
+        """Label one step of the candidates of some questions that have thought on after it."""
+        per_question = len(steps) // len(self.block.problems)
+        candidates = [candidate_of.get(row, -1) for row in stretch.origin.tolist()]
+        goes_on = torch.tensor(
+            [one >= 0 and one // per_question in questions and int(steps[one]) > step for one in candidates]
+        )
+        marked = stretch.counts & goes_on.to(stretch.counts.device)
+        if not bool(marked.any()):
+            return
+        here = stretch.only(marked)
+        owners = np.array([candidate_of[row] for row in here.origin.tolist()])
+        right, cost = self._complete(here, step, owners // per_question)
+        own = here.counts.cpu().numpy()
+        labels[owners[own], step - 1] = right[own].mean(axis=1)
+        flops[owners[own]] += cost[own].sum(axis=1)
 
     def _complete(
-        self, state: RolloutState, questions: NDArray[np.int64], steps: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Complete every row several times; returns the share of right completions and their FLOPs, both [rows]."""
-        step, rows = state.latents.shape[1], state.rows
+        self, here: Stretch, step: int, questions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Complete every row several times; returns which completions are right and their FLOPs, [rows, M] each."""
+        rows, device = here.state.rows, here.origin.device
         per_row = max(self.rollouts, -(-MIN_ROWS // rows))
         # Every step has completions of its own numbers: labels of neighbouring steps must not share their draws.
-        state = self.engine.branch(state, per_row, first=(step - 1) * self.rollouts)
-        for _ in range(step, steps):
-            state = self.engine.step(state)
-        answers = self.engine.decode(state, self.answer_tokens)
-        token_ids, lengths = answers.token_ids.tolist(), answers.lengths.tolist()
-        right, cost = np.zeros((rows, self.rollouts)), np.zeros((rows, self.rollouts))
+        state = self.engine.branch(here.state, per_row, first=(step - 1) * self.rollouts)
+        wanted = here.counts[:, None] & (torch.arange(per_row, device=device) < self.rollouts)
+        start = Stretch(state, torch.arange(state.rows, device=device), wanted.flatten())
+        right, cost = np.zeros((rows, self.rollouts), dtype=np.bool_), np.zeros((rows, self.rollouts))
         # Completions of a question often say the same, and reading an answer costs more than looking it up.
         known: dict[tuple[int, tuple[int, ...]], bool] = {}
-        for row in range(rows):
-            question = int(questions[row // (rows // len(questions))])
-            context = len(self.block.prompts[question]) + step
-            for rollout in range(self.rollouts):
-                place = row * per_row + rollout
-                ids = tuple(token_ids[place][: lengths[place]])
+        for stop in walk(self.engine, start, self.latent_steps):
+            answers = self.engine.decode(stop.state, self.answer_tokens, overrun=stop.overrun)
+            token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
+            thought = stop.state.latents.shape[1] - step
+            for place in stop.counts.nonzero().flatten().tolist():
+                row, rollout = divmod(origin[place], per_row)
+                question, ids = int(questions[row]), tuple(token_ids[place][: lengths[place]])
                 if (question, ids) not in known:
                     known[question, ids] = self._is_correct(self.block.problems[question], ids)
                 right[row, rollout] = known[question, ids]
-                cost[row, rollout] = self.engine.reasoner.flops.trajectory(context, steps - step, 1, len(ids))
-        return right.mean(axis=1), cost.sum(axis=1)
+                cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.overrun)
+        return right, cost
+
+    def _cost(self, question: int, step: int, thought: int, written: int, overrun: bool) -> float:
+        """Return the FLOPs of a completion behind a step, with so many more steps and answer tokens."""
+        context = len(self.block.prompts[question]) + step
+        own = self.engine.reasoner.flops.trajectory(context, thought, 0 if overrun else 1, written)
+        return own + self.engine.perturbation_flops(0, thought)
 
     def _is_correct(self, problem: Problem, token_ids: Sequence[int]) -> bool:
         reasoner = self.engine.reasoner

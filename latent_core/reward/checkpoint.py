@@ -4,13 +4,13 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
-from latent_core.models.backbones import BACKBONES
-from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.files import check_weight_files, fingerprint, load_part, locate, read_json
+from latent_core.models.checkpoint import Checkpoint, load_config, load_tokenizer, read_format
+from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
 from latent_core.settings import Settings
 
@@ -44,6 +44,7 @@ class RewardCheckpoint:
         config: The transformers configuration.
         tokenizer: Its tokenizer, which has to be the reasoner's.
         format: Conventions of the reasoner's family: the prompt is written as for the reasoner.
+        end_id: Id of the token between the latents and the answer.
         card: What it says about itself.
     """
 
@@ -52,6 +53,7 @@ class RewardCheckpoint:
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
     format: LatentFormat
+    end_id: int
     card: RewardCard
 
     @classmethod
@@ -67,27 +69,14 @@ class RewardCheckpoint:
         directory = locate(source)
         raw = read_json(source, directory / "config.json")
         architectures = raw.get("architectures") or []
-        known = (name.removesuffix(ARCHITECTURE_SUFFIX) for name in architectures if name.endswith(ARCHITECTURE_SUFFIX))
-        family = next((name for name in known if name in FORMATS), None)
-        if family is None:
-            named = ", ".join(architectures) or "nothing"
-            wanted = ", ".join(name + ARCHITECTURE_SUFFIX for name in FORMATS)
-            raise UserError(
-                f"scorer.checkpoint {source}: 'architectures' in config.json names {named}, which is no known "
-                f"LatentRM; known: {wanted}"
-            )
-        if str(raw.get("model_type")) not in BACKBONES:
-            raise UserError(
-                f"scorer.checkpoint {source}: model_type {raw.get('model_type')!r} in config.json is not supported; "
-                f"known: {', '.join(BACKBONES)}"
-            )
+        family = _format(source, directory, raw, architectures)
+        config = load_config(source, directory, raw)
         check_weight_files(source, directory)
-        config = load_part(source, "config.json", AutoConfig.from_pretrained, directory)
-        tokenizer = load_part(source, "tokenizer", AutoTokenizer.from_pretrained, directory)
+        tokenizer = load_tokenizer(source, directory)
         if tokenizer.eos_token_id is None:
             raise UserError(f"scorer.checkpoint {source}: its tokenizer has no end-of-text token")
-        _check_end_token(source, config, tokenizer, FORMATS[family].end_token)
-        return cls(source, directory, config, tokenizer, FORMATS[family], _read_card(source, directory))
+        end_id = _end_id(source, config, tokenizer, family.end_token)
+        return cls(source, directory, config, tokenizer, family, end_id, _read_card(source, directory))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -100,18 +89,13 @@ class RewardCheckpoint:
         return int(self.config.max_position_embeddings)
 
     @property
-    def end_id(self) -> int:
-        """Id of the token between the latents and the answer."""
-        return int(self.tokenizer.get_vocab()[self.format.end_token])
-
-    @property
     def end_of_text_id(self) -> int:
         """Id that ends an answer."""
         return int(str(self.tokenizer.eos_token_id))
 
     def prompt_ids(self, question: str) -> list[int]:
         """Tokenize a question's prompt as its reasoner would."""
-        ids: list[int] = self.tokenizer(self.format.prompt(question), add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
         return ids
 
     def check_fits(self, reasoner: Checkpoint) -> None:
@@ -133,23 +117,43 @@ class RewardCheckpoint:
                     f"scorer.checkpoint {self.source}: its tokenizer has {token} at {vocabulary.get(token)}, but "
                     f"{reasoner.source} has it at {spoken[token]}; use a LatentRM that was trained for this reasoner"
                 )
-        if vocabulary != spoken or self.config.vocab_size < max(spoken.values()) + 1:
+        if self.end_id != reasoner.end_id or vocabulary != spoken or self.config.vocab_size < max(spoken.values()) + 1:
             raise UserError(
                 f"scorer.checkpoint {self.source}: its vocabulary is not that of {reasoner.source}; use a LatentRM "
                 "that was trained for this reasoner"
             )
 
 
-def _check_end_token(source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, end_token: str) -> None:
-    found = tokenizer.get_vocab().get(end_token)
+def _format(source: str, directory: Path, raw: dict[str, Any], architectures: list[str]) -> LatentFormat:
+    """Return the conventions of the reasoner that it was made for."""
+    named = [name for name in architectures if name.endswith(ARCHITECTURE_SUFFIX)]
+    described = read_format(source, directory)
+    if described is not None and named:
+        return described
+    family = next((base for name in named if (base := name.removesuffix(ARCHITECTURE_SUFFIX)) in FORMATS), None)
+    if family is None:
+        wanted = ", ".join(name + ARCHITECTURE_SUFFIX for name in FORMATS)
+        found = ", ".join(architectures) or "nothing"
+        raise UserError(
+            f"scorer.checkpoint {source}: 'architectures' in config.json names {found}, which is no known "
+            f"LatentRM; known: {wanted}, and *{ARCHITECTURE_SUFFIX} with {LATENT_FILE}"
+        )
+    return FORMATS[family](raw)
+
+
+def _end_id(source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, end_token: str | None) -> int:
+    said: int | None = getattr(config, "latent_end_id", None)
+    if end_token is None and said is not None:
+        return said
+    found = tokenizer.get_vocab().get(str(end_token))
     if found is None:
         raise UserError(f"scorer.checkpoint {source}: its tokenizer lacks {end_token}, behind which answers stand")
-    said = getattr(config, "latent_end_id", found)
-    if said != found:
+    if said is not None and said != found:
         raise UserError(
             f"scorer.checkpoint {source}: config.json says latent_end_id {said}, but its tokenizer has {end_token} at "
             f"{found}"
         )
+    return int(found)
 
 
 def _read_card(source: str, directory: Path) -> RewardCard:

@@ -101,11 +101,11 @@ def _candidates(
     model: LatentRewardModel, latents: Sequence[LatentArray | None], answers: Sequence[Sequence[int]] | None
 ) -> Candidates:
     """Pad trajectories to one length; those that failed are padding throughout."""
-    known = [array for array in latents if array is not None]
-    longest = max(len(array) for array in known)
-    padded = np.zeros((len(latents), longest, known[0].shape[1]), dtype=np.float32)
+    # A model that stops thinking by itself may not think at all; one column is there nevertheless.
+    longest = max(1, *(len(array) for array in latents if array is not None))
+    padded = np.zeros((len(latents), longest, int(model.model.config.hidden_size)), dtype=np.float32)
     for row, array in enumerate(latents):
-        if array is not None:
+        if array is not None and len(array):
             padded[row, : len(array)] = array
     lengths = torch.tensor([longest if array is None else len(array) for array in latents], device=model.device)
     vectors = torch.from_numpy(padded).to(model.device)

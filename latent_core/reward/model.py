@@ -5,6 +5,7 @@ input. Layout as released: token classification with one label (`classifier.weig
 """
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION, SharedPrefix
+from latent_core.engine.attention import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.files import LATENT_FILE
+from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
 
+_AUTO = AutoModelForTokenClassification
 _HEADS = ("classifier", "score")
 """Names of the head in the token classification models of transformers."""
 
@@ -57,7 +61,7 @@ class LatentRewardModel(nn.Module):
             UserError: If the checkpoint is missing, incomplete, or not a LatentRM.
         """
         checkpoint = RewardCheckpoint.open(source)
-        model, missing = _load(source, checkpoint.directory, dtype)
+        model, missing = load_model(_AUTO, source, checkpoint.directory, num_labels=1, dtype=dtype)
         if missing:
             raise UserError(f"scorer.checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} others")
         reward_model = cls(model, checkpoint.end_id, checkpoint.end_of_text_id)
@@ -68,7 +72,9 @@ class LatentRewardModel(nn.Module):
         """Start a LatentRM from the weights of the reasoner whose latents it is to read; only the head is new."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, missing = _load(checkpoint.source, checkpoint.directory, torch.float32)
+            model, missing = load_model(
+                _AUTO, checkpoint.source, checkpoint.directory, num_labels=1, dtype=torch.float32
+            )
         lacking = [name for name in missing if not name.startswith(_HEADS)]
         if lacking:
             raise UserError(f"checkpoint {checkpoint.source}: its weights lack {lacking[0]}")
@@ -126,25 +132,12 @@ class LatentRewardModel(nn.Module):
         finally:
             self.model.config = before
         config = copy.deepcopy(before)
-        # The name by which released LatentRMs are recognised; save_pretrained writes the class that it runs in.
-        config.architectures = [reasoner.format.architecture + ARCHITECTURE_SUFFIX]
+        # By this name LatentRMs are recognised; released ones are named after the reasoner's own class.
+        name, described = reasoner.architecture + ARCHITECTURE_SUFFIX, reasoner.directory / LATENT_FILE
+        if described.is_file():
+            name = type(self.model).__name__
+            shutil.copyfile(described, directory / LATENT_FILE)
+        config.architectures = [name]
         config.save_pretrained(directory)
         reasoner.tokenizer.save_pretrained(directory)
         write_card(card, directory)
-
-
-def _load(source: str, directory: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, list[str]]:
-    """Return the model, and the names of tensors that its files lack."""
-    try:
-        loaded: Any = AutoModelForTokenClassification.from_pretrained(
-            directory,
-            num_labels=1,
-            dtype=dtype,
-            attn_implementation=SHARED_PREFIX_ATTENTION,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {source}: its weights cannot be loaded as a LatentRM: {reason}") from error
-    return loaded[0], sorted(loaded[1]["missing_keys"])

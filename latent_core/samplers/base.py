@@ -1,6 +1,7 @@
 """The interface between the rollout engine and whatever perturbs it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
@@ -30,23 +31,57 @@ class Site(StrEnum):
     ATTENTION_WEIGHTS = "attention_weights"
 
 
+class Projection(StrEnum):
+    """A linear map in a transformer block whose weight can be perturbed, named by its role in any architecture."""
+
+    ATTENTION_QUERY = "attention_query"
+    ATTENTION_KEY = "attention_key"
+    ATTENTION_VALUE = "attention_value"
+    ATTENTION_OUTPUT = "attention_output"
+    FEED_FORWARD_INPUT = "feed_forward_input"
+    FEED_FORWARD_OUTPUT = "feed_forward_output"
+
+
+@dataclass(frozen=True)
+class SingularFactors:
+    """The singular value decomposition x W = x U diag(s) V^T of a projection.
+
+    Attributes:
+        left: U, [inputs, rank].
+        values: s, [rank].
+        right: V^T, [rank, outputs].
+    """
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+
 class DrawSite:
-    """Site numbers of the draws that are not tied to a layer; layers use numbers from `LAYERS` on."""
+    """Site numbers of the draws that are not tied to a layer; layers use numbers from `LAYERS` and `PROJECTIONS` on."""
 
     LATENT_NOISE = 0
     ANSWER_TOKEN = 1
     LAYERS = 16
+
+    PROJECTIONS = 32768
 
     @classmethod
     def in_layer(cls, site: Site, layer: int) -> int:
         """Return the site number of a module site of a layer (0-based)."""
         return cls.LAYERS + layer * len(Site) + list(Site).index(site)
 
+    @classmethod
+    def of_projection(cls, projection: Projection, layer: int) -> int:
+        """Return the site number of a projection of a layer (0-based)."""
+        return cls.PROJECTIONS + layer * len(Projection) + list(Projection).index(projection)
+
 
 class ModulePerturbation:
     """What a sampler does inside one forward pass of the model. The default leaves everything as it is."""
 
     sites: frozenset[Site] = frozenset()
+    projections: frozenset[Projection] = frozenset()
 
     def on_output(self, site: Site, layer: int, output: Tensor) -> Tensor:
         """Perturb the output of a module, [rows, positions, width]."""
@@ -64,6 +99,20 @@ class ModulePerturbation:
             key_positions: The same for the keys, int64 [rows, keys].
         """
         return weights
+
+    def on_projection(
+        self, projection: Projection, layer: int, inputs: Tensor, output: Tensor, factors: SingularFactors
+    ) -> Tensor:
+        """Perturb the weight of a projection, by way of its output.
+
+        Args:
+            projection: Which one.
+            layer: 0-based layer.
+            inputs: What it read, [rows, positions, inputs].
+            output: What it made of it, [rows, positions, outputs].
+            factors: The decomposition of its weight.
+        """
+        return output
 
 
 class Sampler(Settings):
@@ -90,6 +139,10 @@ class Sampler(Settings):
     def deterministic(self) -> bool:
         """Whether all samples of a question are the same."""
         return False
+
+    def projections(self, phase: Phase) -> frozenset[Projection]:
+        """Return the projections whose weights it perturbs in a phase, for what that costs."""
+        return frozenset()
 
     def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
         """Return the vector that is fed back in place of `latent`, [rows, hidden size]."""

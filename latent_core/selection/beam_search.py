@@ -20,6 +20,7 @@ from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories
 from latent_core.engine.state import RolloutState
+from latent_core.engine.walk import Stretch
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import extend, read_prompts
@@ -86,8 +87,11 @@ def beam_search(
         len(problems) * beams beams, question by question, the best one first.
 
     Raises:
-        ValueError: If the sampler perturbs the prompt, which beams share, or a number is below 1.
+        ValueError: If the sampler perturbs the prompt, which beams share, if the reasoner decides by itself how long
+            it thinks, or a number is below 1.
     """
+    if reasoner.checkpoint.format.adaptive:
+        raise ValueError("beams advance together, and this reasoner decides by itself how long each trajectory thinks")
     if sampler.perturbs_prompt:
         raise ValueError("beam search shares the prompt among beams, and this sampler perturbs it")
     if beams < 1 or candidates < 1:
@@ -145,7 +149,8 @@ class _Search:
         order = _by_rank(rewards.sum(dim=1), questions).flatten()
         state, rewards = state.select(order), rewards[order]
         ranks = range(self.beams)
-        trajectories = read_trajectories(self.engine, state, block, ranks, range(len(order)), answer_tokens, started)
+        stops = [Stretch.of(state)]
+        trajectories = read_trajectories(self.engine, stops, block, ranks, range(len(order)), answer_tokens, started)
         scores = rewards.cpu().numpy()
         return [
             self._beam(trajectory, scores[row], len(block.prompts[row // self.beams]), fed, read)

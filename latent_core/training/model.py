@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from latent_core.models.formats.coconut import COCONUT_GPT2
+from latent_core.models.formats.coconut import COCONUT
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import END_LATENT, LATENT, START_LATENT
 
@@ -32,7 +32,7 @@ def number_features(values: Tensor, periods: tuple[float, ...]) -> Tensor:
 
 
 def build_model(
-    settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFast, latent_steps: int = COCONUT_GPT2.latent_steps
+    settings: ArchitectureSettings, tokenizer: PreTrainedTokenizerFast, latent_steps: int = COCONUT.latent_steps
 ) -> GPT2LMHeadModel:
     """Create an untrained reasoner from torch's current random state.
 
@@ -60,7 +60,7 @@ def build_model(
     config.latent_end_id = tokenizer.convert_tokens_to_ids(END_LATENT)
     config.latent_id = tokenizer.convert_tokens_to_ids(LATENT)
     config.target_id = _IGNORED_TARGET
-    if latent_steps != COCONUT_GPT2.latent_steps:
+    if latent_steps != COCONUT.latent_steps:
         config.latent_steps = latent_steps
     model = GPT2LMHeadModel(config)
     model.transformer.ln_f.weight.detach().fill_(settings.final_norm)

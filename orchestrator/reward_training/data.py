@@ -88,13 +88,18 @@ def _candidates_of(table: pa.Table) -> list[LabelledCandidate]:
         LabelledCandidate(
             correct=correct,
             answer=answer,
-            latents=None if latents is None or labels is None else latents.reshape(steps, -1),
+            latents=None if latents is None or labels is None else _by_step(latents, steps),
             labels=None if latents is None else labels,
             answer_ids=() if ids is None else tuple(ids.tolist()),
             failed=error is not None,
         )
         for correct, answer, steps, latents, labels, ids, error in columns
     ]
+
+
+def _by_step(values: NDArray[Any], steps: int) -> NDArray[Any]:
+    """Return the latents of a row as [steps, hidden size]; [0, 0] where it has not thought at all."""
+    return values.reshape(steps, values.size // max(steps, 1))
 
 
 def _lists(column: pa.ChunkedArray) -> list[NDArray[Any] | None]:

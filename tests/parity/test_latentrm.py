@@ -47,11 +47,15 @@ def test_in_one_batch(model: LatentRewardModel, golden: dict[str, Tensor], promp
     assert_close(rewards.score, golden["sums"])
 
 
-def test_one_by_one(model: LatentRewardModel, golden: dict[str, Tensor], prompts: list[list[int]]) -> None:
-    for row, prompt in enumerate(prompts):
+@pytest.mark.parametrize("at_once", [2, 1], ids=["two by two", "one by one"])
+def test_in_small_batches(
+    model: LatentRewardModel, golden: dict[str, Tensor], prompts: list[list[int]], at_once: int
+) -> None:
+    for first in range(0, len(prompts), at_once):
+        rows = slice(first, first + at_once)
         with torch.inference_mode():
-            rewards = score_candidates(model, [prompt], candidates(golden["latents"][row : row + 1]))
-        assert_close(rewards.steps, golden["step_scores"][row : row + 1])
+            rewards = score_candidates(model, prompts[rows], candidates(golden["latents"][rows]))
+        assert_close(rewards.steps, golden["step_scores"][rows])
 
 
 def test_step_by_step(model: LatentRewardModel, golden: dict[str, Tensor], prompts: list[list[int]]) -> None:

@@ -1,5 +1,5 @@
-"""Backbones: where the perturbable sites of an architecture are. One file each, found by `model_type`."""
+"""Backbones: where the perturbable places of architectures are. One file a family, found by module names."""
 
-from latent_core.models.backbones.base import BACKBONES, Backbone
+from latent_core.models.backbones.base import BACKBONES, Backbone, find_backbone
 
-__all__ = ["BACKBONES", "Backbone"]
+__all__ = ["BACKBONES", "Backbone", "find_backbone"]

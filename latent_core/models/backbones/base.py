@@ -1,48 +1,82 @@
-"""Where the sites that samplers perturb are found in an architecture."""
+"""Where the sites and projections that samplers perturb are found in an architecture."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from latent_core.errors import UserError
 from latent_core.registry import Registry
-from latent_core.samplers.base import Site
+from latent_core.samplers.base import Projection, Site
 
-if TYPE_CHECKING:
-    # Importing model code takes seconds, and looking at a checkpoint needs none of it.
-    from transformers import PreTrainedModel
+
+@dataclass(frozen=True)
+class Part:
+    """A projection within a block: a module, or one of the equal parts that are fused in its output.
+
+    Attributes:
+        path: Attribute path from the block to the module.
+        index: Which of the parts, counted from 0.
+        of: Number of parts.
+    """
+
+    path: str
+    index: int = 0
+    of: int = 1
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Module names of an architecture, by role.
+    """Module names of a family of architectures, by role. An architecture belongs to it if it has them all.
 
     Attributes:
-        model_type: The `model_type` of the transformers configuration.
+        name: Name of the family.
         layers: Attribute path from the base model to its list of blocks.
-        embedding: Attribute path from the base model to the module whose output enters the first block.
-        block_sites: For each site within a block, the attribute path to the module whose output is the site.
+        sites: For each site within a block, the attribute path to the module whose output is the site.
+        projections: For each projection of a block, where it is.
     """
 
-    model_type: str
+    name: str
     layers: str
-    embedding: str
-    block_sites: dict[Site, str]
+    sites: Mapping[Site, str]
+    projections: Mapping[Projection, Part] = field(default_factory=dict)
 
-    def site_modules(self, model: "PreTrainedModel") -> list[tuple[Site, int, nn.Module]]:
-        """Return every (site, layer, module) whose output can be perturbed."""
-        base = model.base_model
-        blocks = base.get_submodule(self.layers)
-        found = [(Site.EMBEDDING, 0, base.get_submodule(self.embedding))]
-        for layer, block in enumerate(blocks.children()):
-            found.extend((site, layer, block.get_submodule(path)) for site, path in self.block_sites.items())
-        return found
+    def fits(self, base: nn.Module) -> bool:
+        """Whether all blocks of a base model have the modules that are named here."""
+        paths = {*self.sites.values(), *(part.path for part in self.projections.values())}
+        try:
+            blocks = list(self.blocks(base))
+            for block in blocks:
+                for path in paths:
+                    block.get_submodule(path)
+        except AttributeError:
+            return False
+        return bool(blocks)
+
+    def blocks(self, base: nn.Module) -> Iterator[nn.Module]:
+        """Return the blocks in order."""
+        return base.get_submodule(self.layers).children()
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone", "latent_core.models.backbones")
-"""Backbones by `model_type`."""
+"""Families of architectures by name."""
 
 
 def register_backbone(backbone: Backbone) -> Backbone:
-    """Make a backbone available under its model type."""
-    return BACKBONES.register(backbone.model_type, backbone)
+    """Make a family of architectures known."""
+    return BACKBONES.register(backbone.name, backbone)
+
+
+def find_backbone(source: str, base: nn.Module) -> Backbone:
+    """Return the family that a base model belongs to.
+
+    Raises:
+        UserError: If it belongs to none.
+    """
+    for name in BACKBONES:
+        if BACKBONES[name].fits(base):
+            return BACKBONES[name]
+    raise UserError(
+        f"checkpoint {source}: the blocks of {type(base).__name__} are laid out like those of no known backbone "
+        f"({', '.join(BACKBONES)}); describe them in a new file in latent_core/models/backbones"
+    )

@@ -89,7 +89,8 @@ def collate(
     """
     rows = [candidate for question in questions for candidate in question.candidates]
     numbers = {len(question.candidates) for question in questions}
-    shapes = [row.latents.shape for row in rows if row.latents is not None]
+    # A model that stops thinking by itself may not think at all: such a candidate has no width either.
+    shapes = [row.latents.shape for row in rows if row.latents is not None and len(row.latents)]
     if len(numbers) != 1 or not shapes:
         raise ValueError(f"a batch needs latents and equally many candidates per question, got {sorted(numbers)}")
     steps, width = max(shape[0] for shape in shapes), shapes[0][1]
@@ -102,7 +103,8 @@ def collate(
         if row.latents is None or row.labels is None:
             continue
         lengths[index] = own = len(row.latents)
-        latents[index, :own], labels[index, :own], mask[index, :own] = row.latents, row.labels, True
+        if own:
+            latents[index, :own], labels[index, :own], mask[index, :own] = row.latents, row.labels, True
         if score_answer:
             labels[index, steps], mask[index, steps] = row.correct, True
     answers, answer_lengths = _answers(rows, filler_id) if score_answer else (None, None)

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from latent_core.errors import UserError
+from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.training.tokenizer import LATENT, build_tokenizer
 
@@ -48,7 +49,7 @@ def test_a_directory_is_read(tiny_checkpoint: Path) -> None:
     checkpoint = Checkpoint.open(str(tiny_checkpoint))
     assert checkpoint.directory == tiny_checkpoint
     assert checkpoint.format.name == "coconut"
-    assert checkpoint.backbone.model_type == "gpt2"
+    assert checkpoint.architecture == "COCONUTGPT2"
     assert checkpoint.context_length == 96
     tokens = checkpoint.tokenizer.convert_ids_to_tokens([checkpoint.end_id, checkpoint.latent_id])
     assert tokens == ["<|end-latent|>", "<|latent|>"]
@@ -118,16 +119,103 @@ def test_an_architecture_that_is_no_latent_reasoner(copy: Copy, architectures: l
     assert "known: COCONUTGPT2" in message
 
 
-def test_a_backbone_that_is_not_supported(copy: Copy) -> None:
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({}, "transformers has no such model"), ({"auto_map": {"AutoConfig": "x.Y"}}, "code that comes with")],
+    ids=["unknown", "remote code"],
+)
+def test_a_model_that_transformers_does_not_have(copy: Copy, changes: dict[str, Any], why: str) -> None:
     directory = copy()
-    change_config(directory, model_type="mamba")
-    assert refusal(directory).startswith("model_type 'mamba' in config.json is not supported; known: gpt2")
+    change_config(directory, model_type="thinker", **changes)
+    message = refusal(directory)
+    assert message.startswith("model_type 'thinker' in config.json cannot be loaded: ")
+    assert why in message
+
+
+def test_code_in_a_checkpoint_is_never_run(copy: Copy, tmp_path: Path) -> None:
+    """Also where the model type is a known one, whose own code is then used."""
+    directory = copy()
+    trace = tmp_path / "was run"
+    (directory / "x.py").write_text(f"open({str(trace)!r}, 'w')")
+    change_config(directory, auto_map={"AutoConfig": "x.Y", "AutoModelForCausalLM": "x.Z"})
+    LatentReasoner.from_pretrained(str(directory))
+    assert not trace.exists()
 
 
 def test_a_directory_without_weights(copy: Copy) -> None:
     directory = copy()
-    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
     assert refusal(directory) == f"no .safetensors weights in {directory}"
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "checkpoint.pth"])
+def test_pickled_weights_are_refused_with_a_way_out(copy: Copy, name: str) -> None:
+    directory = copy()
+    (directory / "model.safetensors").rename(directory / name)
+    message = refusal(directory)
+    assert message.startswith(f"its weights are pickled ({name}), and reading a pickle can run code;")
+    assert f"`latentswarm convert {directory} --allow-pickle --out DIRECTORY`" in message
+
+
+DESCRIBED = {"name": "mine", "prompt": "Q: {question}<|start-latent|>", "latent_steps": 3, "extractor": "last_number"}
+
+
+def describe(directory: Path, **changes: Any) -> None:
+    """Make a checkpoint of a plain architecture and describe it in latent.json."""
+    change_config(directory, architectures=["GPT2LMHeadModel"])
+    (directory / "latent.json").write_text(json.dumps({**DESCRIBED, **changes}))
+
+
+def test_a_description_beside_the_configuration(copy: Copy) -> None:
+    directory = copy()
+    describe(directory)
+    checkpoint = Checkpoint.open(str(directory))
+    assert (checkpoint.architecture, checkpoint.format.name, checkpoint.latent_steps) == ("GPT2LMHeadModel", "mine", 3)
+    assert checkpoint.format.fill_prompt("Why?") == "Q: Why?<|start-latent|>"
+
+
+def test_the_description_is_part_of_the_fingerprint(copy: Copy) -> None:
+    one, other = copy(), copy()
+    describe(one)
+    describe(other, latent_steps=4)
+    assert Checkpoint.open(str(one)).fingerprint != Checkpoint.open(str(other)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feedback": "projectr"}, "latent.json: feedback: unknown feedback 'projectr': did you mean 'projector'?"),
+        ({"extractor": "last"}, "latent.json: extractor: unknown extractor 'last'"),
+        ({"prompt": "no question"}, "latent.json: prompt: the template has to contain {question}"),
+        ({"latent_step": 3}, "latent.json: unknown key 'latent_step': did you mean 'latent_steps'?"),
+        ({"latent_steps": 0}, "latent.json: latent_steps: "),
+        ({"latent_length": "any"}, "latent.json: latent_length: "),
+        ({"end_token": "<|stop|>"}, "its tokenizer lacks the latent tokens <|stop|>;"),
+        ({"end_token": None, "start_token": None}, ""),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_description_that_is_wrong(copy: Copy, changes: dict[str, Any], message: str) -> None:
+    directory = copy()
+    describe(directory, **changes)
+    if message:
+        assert refusal(directory).startswith(message)
+    else:
+        # config.json names the end token by its id.
+        change_config(directory, latent_end_id=7)
+        assert Checkpoint.open(str(directory)).end_id == 7
+        change_config(directory, latent_end_id=None)
+        assert refusal(directory).startswith("neither its format nor latent_end_id in config.json names an end token")
+
+
+def test_a_tokenizer_of_another_model(copy: Copy) -> None:
+    """Its latent tokens are where they belong, but it knows words for which there are no embeddings."""
+    directory = copy()
+    tokenizer = Checkpoint.open(str(directory)).tokenizer
+    size = json.loads((directory / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens(["another"])
+    tokenizer.save_pretrained(directory)
+    assert refusal(directory).startswith(f"its tokenizer has ids up to {size}, but config.json says vocab_size {size};")
 
 
 @pytest.mark.parametrize("kept", [0, 20, 5000])

@@ -1,0 +1,88 @@
+"""Singular-value perturbation: every trajectory thinks with a slightly different weight of its own."""
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from latent_core.randomness import Streams
+from latent_core.samplers.base import (
+    DrawSite,
+    ModulePerturbation,
+    Phase,
+    Projection,
+    Sampler,
+    SingularFactors,
+    register_sampler,
+)
+
+
+@register_sampler
+class SingularValuePerturbation(Sampler):
+    """Scales the singular values of a projection by 1 + alpha g, g ~ N(0, I), one draw per layer and trajectory.
+
+    With W = U diag(s) V^T, a trajectory thinks with W' = U diag(s (1 + alpha g)) V^T in every layer, held while it
+    reads the prompt and for all latent steps; the answer is decoded with W. No weight is ever made per trajectory:
+    x W' = x W + alpha ((x U) * (s g)) V^T.
+
+    Attributes:
+        alpha: Relative standard deviation of the singular values.
+        projection: Which weight of each block.
+        scope: The phases in which it acts. With "prompt" every sample reads its own prompt, and nothing is shared
+            between the samples of a question.
+    """
+
+    kind: ClassVar[str] = "singular_value"
+
+    alpha: float = Field(ge=0.0)
+    projection: Projection = Projection.ATTENTION_VALUE
+    scope: tuple[Phase, ...] = (Phase.PROMPT, Phase.LATENT)
+
+    @field_validator("scope")
+    @classmethod
+    def _some_and_in_order(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if not value:
+            raise ValueError("name at least one")
+        return tuple(sorted(set(value), key=list(Phase).index))
+
+    @property
+    def perturbs_prompt(self) -> bool:
+        """Whether the prompt is in scope."""
+        return Phase.PROMPT in self.scope and self.alpha > 0.0
+
+    @property
+    def perturbs_forward(self) -> bool:
+        """Whether the latent steps are in scope."""
+        return Phase.LATENT in self.scope and self.alpha > 0.0
+
+    @property
+    def deterministic(self) -> bool:
+        """True where no singular value is ever changed."""
+        return self.alpha == 0.0
+
+    def projections(self, phase: Phase) -> frozenset[Projection]:
+        """Return the projection where the phase is in scope."""
+        return frozenset({self.projection}) if phase in self.scope and self.alpha > 0.0 else frozenset()
+
+    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
+        """Return the scaled weights where the phase is in scope."""
+        if phase not in self.scope or self.alpha == 0.0:
+            return None
+        return _ScaledSingularValues(self, streams)
+
+
+class _ScaledSingularValues(ModulePerturbation):
+    """The weights of one forward pass; the draws are those of the whole trajectory."""
+
+    def __init__(self, sampler: SingularValuePerturbation, streams: Streams) -> None:
+        self.projections = frozenset({sampler.projection})
+        self._alpha = sampler.alpha
+        self._streams = streams
+
+    def on_projection(
+        self, projection: Projection, layer: int, inputs: Tensor, output: Tensor, factors: SingularFactors
+    ) -> Tensor:
+        # Step 0 for all positions: the weight of a trajectory is drawn once.
+        drawn = self._streams.normal(0, DrawSite.of_projection(projection, layer), len(factors.values))
+        scale = (self._alpha * drawn).to(output.dtype) * factors.values
+        return output + ((inputs @ factors.left) * scale[:, None, :]) @ factors.right

@@ -1,0 +1,89 @@
+"""What is wrong with weights is known from their headers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import projector_tensors, save_checkpoint_of
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from latent_core.errors import UserError
+from latent_core.models import LatentReasoner
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.skeleton import check_model, cost_model, skeleton
+
+Change = Callable[[dict[str, Tensor]], None]
+
+
+def changed(directory: Path, change: Change) -> Checkpoint:
+    """Change the tensors of a checkpoint."""
+    file = directory / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+    return Checkpoint.open(str(directory))
+
+
+def test_a_whole_checkpoint(tiny_checkpoint: Path) -> None:
+    check_model(Checkpoint.open(str(tiny_checkpoint)))
+
+
+def test_names_without_the_prefix_of_the_base_model(tmp_path: Path) -> None:
+    """So are those of GPT-2 on the hub, and the library finds them."""
+    directory = save_checkpoint_of(tmp_path / "one", "gpt2", {})
+
+    def shorten(tensors: dict[str, Tensor]) -> None:
+        for name in [*tensors]:
+            tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+
+    check_model(changed(directory, shorten))
+    LatentReasoner.from_pretrained(str(directory))
+
+
+def narrow(tensors: dict[str, Tensor]) -> None:
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:-1].clone()
+
+
+def drop(name: str) -> Change:
+    def remove(tensors: dict[str, Tensor]) -> None:
+        del tensors[name]
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop("model.layers.1.mlp.up_proj.weight"), "its weights lack model.layers.1.mlp.up_proj.weight, which config"),
+        (drop("lm_head.weight"), "its weights lack lm_head.weight, which config.json asks for"),
+        (narrow, "its weights have model.embed_tokens.weight with shape [35, 32], but config.json asks for [36, 32]"),
+        (drop("projector.3.bias"), "its weights lack projector.3.bias of the projector feedback"),
+    ],
+    ids=["block", "head", "vocabulary", "feedback"],
+)
+def test_weights_that_are_not_those_of_the_configuration(tmp_path: Path, change: Change, message: str) -> None:
+    directory = tmp_path / "one"
+    save_checkpoint_of(directory, "llama", {"feedback": "projector"}, projector_tensors())
+    checkpoint = changed(directory, change)
+    with pytest.raises(UserError) as caught:
+        check_model(checkpoint)
+    assert str(caught.value).startswith(f"checkpoint {directory}: {message}")
+    # Whoever loads without checking is refused too, instead of getting random numbers.
+    with pytest.raises(UserError):
+        LatentReasoner.from_pretrained(str(directory))
+
+
+def test_blocks_that_nobody_knows(tmp_path: Path) -> None:
+    directory = save_checkpoint_of(tmp_path / "one", "gpt_neox", {})
+    with pytest.raises(UserError, match="laid out like those of no known backbone"):
+        check_model(Checkpoint.open(str(directory)))
+
+
+def test_costs_are_those_of_the_loaded_model(tmp_path: Path) -> None:
+    directory = save_checkpoint_of(tmp_path / "one", "llama", {"feedback": "projector"}, projector_tensors())
+    checkpoint = Checkpoint.open(str(directory))
+    empty = skeleton(checkpoint)
+    assert {parameter.device.type for parameter in empty.parameters()} == {"meta"}
+    assert cost_model(checkpoint, empty) == LatentReasoner.from_pretrained(str(directory), dtype=torch.float32).flops

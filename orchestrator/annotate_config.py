@@ -14,10 +14,8 @@ from orchestrator.config import (
     Dtype,
     RunConfig,
     TaskConfig,
-    parse_override,
-    read_yaml,
-    with_overrides,
 )
+from orchestrator.overrides import parse_override, read_yaml, with_overrides
 
 
 class LabelStoreConfig(Settings):

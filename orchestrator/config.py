@@ -1,7 +1,5 @@
 """The configuration of a run or a sweep: strict typed models, filled from YAML and then from `key=value`."""
 
-import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +11,10 @@ from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.settings import Settings, explain_validation_error
+from latent_core.tasks.base import Task
+from latent_core.tasks.loading import load_task
+from latent_core.tasks.rows import Columns
+from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
@@ -22,24 +24,49 @@ class TaskConfig(Settings):
     """Which questions are asked.
 
     Attributes:
-        name: A registered task; exactly one of name and path is given.
-        path: A local JSON or JSONL file with `question` and `answer`.
-        split: Split of a registered task.
+        name: A registered task, or one of a family ("reasoning_gym:NAME"); exactly one of name, path and hub is given.
+        path: A local JSON, JSONL or Parquet file.
+        hub: A data set of the Hugging Face hub (owner/name), or a directory in its layout.
+        hub_config: Configuration of the hub's data set, where it has several.
+        split: Split of a registered task or of the hub's data set.
+        columns: Which columns of the file or of the hub's data set hold question, answer, id and steps.
+        grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given, or "text".
         count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.
     """
 
     name: str | None = None
     path: str | None = None
+    hub: str | None = None
+    hub_config: str | None = None
     split: str = "test"
+    columns: Columns | None = None
+    grader: str | None = None
     count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskConfig":
-        if (self.name is None) == (self.path is None):
-            raise ValueError("give exactly one of task.name and task.path")
+        if sum(getattr(self, source) is not None for source in TASK_SOURCES) != 1:
+            raise ValueError("give exactly one of task.name, task.path and task.hub")
         return self
+
+    def load(self) -> Task:
+        """Load the questions, also those that a limit leaves out.
+
+        Raises:
+            UserError: If they cannot be had, or a setting does not apply to them.
+        """
+        return load_task(
+            name=self.name,
+            path=self.path,
+            hub=self.hub,
+            hub_config=self.hub_config,
+            split=self.split,
+            columns=self.columns,
+            grader=self.grader,
+            count=self.count,
+        )
 
 
 class ActorConfig(Settings):
@@ -256,62 +283,3 @@ def parse_config(raw: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
         raise UserError(explain_validation_error(error, RunConfig)) from None
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        UserError: If it is missing, is not YAML, or holds something else.
-    """
-    file = Path(path)
-    if not file.is_file():
-        near = difflib.get_close_matches(file.name, [found.name for found in file.parent.glob("*.yaml")], n=1)
-        raise UserError(f"config {path}: no such file" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"config {path}: expected keys and values, found {type(content).__name__}")
-    return content
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split "key=value"; the value is read as YAML.
-
-    Raises:
-        UserError: If it has no "=".
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"override {text!r}: expected key=value, such as sampler.kind=gaussian")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"override {text!r}: the value is not valid YAML") from error
-
-
-def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return plain data with dotted keys set.
-
-    Setting `sampler.kind` to another value drops the other settings of the sampler, which belonged to the former kind;
-    so does setting `task.name` over `task.path` and the other way round.
-
-    Raises:
-        UserError: If a key leads through something that has no keys.
-    """
-    result = copy.deepcopy(dict(raw))
-    for key, value in overrides:
-        *path, last = key.split(".")
-        place = result
-        for part in path:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise UserError(f"override {key}: {part!r} holds a value, not keys")
-        if path == ["sampler"] and last == "kind" and place.get("kind") != value:
-            place.clear()
-        if path == ["task"] and last in ("name", "path"):
-            place.pop("path" if last == "name" else "name", None)
-        place[last] = value
-    return result

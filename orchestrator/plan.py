@@ -7,7 +7,6 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
-from latent_core.tasks.loading import load_task
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
@@ -64,6 +63,11 @@ class Plan:
         config = config or self.config
         if config.search.kind == "none" or sampler.deterministic or self.scorer is None:
             return ()
+        if self.checkpoint.format.adaptive:
+            raise UserError(
+                f"search.kind: beams advance together, and {self.checkpoint.source} decides by itself how long each "
+                "trajectory thinks; set search.kind=none"
+            )
         if sampler.perturbs_prompt:
             raise UserError(
                 f"search.kind: beams share the prompt, which {sampler.describe()!r} perturbs; leave the prompt out of "
@@ -114,21 +118,20 @@ class Plan:
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
         # Model code takes seconds to import; only who asks for the cost waits for it.
-        import torch
-        from transformers import AutoModelForCausalLM
+        from latent_core.models.perturbed import PerturbedModules
+        from latent_core.models.skeleton import cost_model, skeleton
 
-        from latent_core.compute import FlopModel
-
-        with torch.device("meta"):
-            flops = FlopModel.of(AutoModelForCausalLM.from_config(self.checkpoint.config))
-        own_prompts = parse_sampler(setting.store.spec.sampler).perturbs_prompt
+        model, spec = skeleton(self.checkpoint), setting.store.spec
+        flops, modules = cost_model(self.checkpoint, model), PerturbedModules(self.checkpoint.source, model)
+        sampler = parse_sampler(spec.sampler)
         total = 0.0
         for shard in shards:
             for tokens in self.prompt_tokens[shard.first_question : shard.end_question]:
-                prompts = shard.samples if own_prompts else 1
-                own = flops.trajectory(tokens, setting.store.spec.latent_steps, 1, setting.store.spec.answer_tokens)
+                prompts = shard.samples if sampler.perturbs_prompt else 1
+                own = flops.trajectory(tokens, spec.latent_steps, 1, spec.answer_tokens)
+                own += modules.perturbation_flops(sampler, tokens, spec.latent_steps)
                 # Of a search's continuations only the beams are written out: this counts them all as if they were.
-                wide = setting.store.spec.beam.candidates if setting.store.spec.beam else 1
+                wide = spec.beam.candidates if spec.beam else 1
                 total += prompts * flops.prompt(tokens) + shard.samples * wide * own
         return total
 
@@ -143,9 +146,12 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     Raises:
         UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
     """
+    from latent_core.models.skeleton import check_model
+
     checkpoint = Checkpoint.open(config.checkpoint)
+    check_model(checkpoint)
     scorer = plan_scorer(config, checkpoint)
-    whole = load_task(name=config.task.name, path=config.task.path, split=config.task.split, count=config.task.count)
+    whole = config.task.load()
     task = whole.head(config.task.limit)
     if not task.problems:
         raise UserError(f"task {task.name}: the data set is empty")

@@ -6,7 +6,8 @@ from typing import Any
 
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
-from orchestrator.config import RunConfig, parse_config, with_overrides
+from orchestrator.config import RunConfig, parse_config
+from orchestrator.overrides import with_overrides
 
 _PLAIN_KEYS = ("latent_steps", "answer_tokens", "seed")
 """What may vary beside the sampler: anything else would change the model or the questions themselves."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from latent_core.tasks.grading import GRADERS, NUMERIC
+from latent_core.tasks.grading import NUMERIC, find_grader
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Problem:
 
     def canonical(self, text: str | None) -> str | None:
         """Bring an answer into its one spelling; None where it cannot be read."""
-        return GRADERS[self.grader].canonical(text)
+        return find_grader(self.grader).canonical(text)
 
     def is_correct(self, answer: str | None) -> bool:
         """Whether a canonical answer is right; None (unparsable) is wrong."""
-        return answer is not None and GRADERS[self.grader].is_correct(self.question, self.answer, answer)
+        return answer is not None and find_grader(self.grader).is_correct(self.question, self.answer, answer)
 
 
 @dataclass(frozen=True)

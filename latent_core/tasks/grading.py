@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from latent_core.errors import UserError
 from latent_core.registry import Registry
-from latent_core.tasks.answers import canonical_answer
+from latent_core.tasks.answers import canonical_answer, canonical_text, numbers_agree
 
 
 @dataclass(frozen=True)
@@ -14,21 +15,55 @@ class Grader:
     Attributes:
         canonical: Brings the text of an answer into its one spelling; None for text that cannot be read, which is
             wrong and never votes.
-        is_correct: Whether a canonical answer is right, given the question, the reference answer and the answer.
+        is_correct: Whether a canonical answer is right, given the question, the reference answer and the answer. It
+            sees nothing else, so that no answer is right in one sample and wrong in another.
+        fits_any_data: Whether it needs no more than a reference answer, so that any data set may name it.
     """
 
     canonical: Callable[[str | None], str | None]
     is_correct: Callable[[str, str, str], bool]
+    fits_any_data: bool = False
 
 
 GRADERS: Registry[Grader] = Registry("grader", "latent_core.tasks")
 
+GRADER_FAMILIES: Registry[Callable[[str], Grader]] = Registry("grader family", "latent_core.tasks")
+"""Graders that need to know more about a problem: what follows the colon in "family:argument" makes one."""
 
-def _equals_reference(question: str, reference: str, answer: str) -> bool:
-    return answer == canonical_answer(reference)
+
+def find_grader(name: str) -> Grader:
+    """Return the grader of that name.
+
+    Raises:
+        UserError: If there is none; the message names the nearest one.
+    """
+    family, colon, argument = name.partition(":")
+    return GRADER_FAMILIES[family](argument) if colon else GRADERS[name]
+
+
+def check_fits_any_data(name: str) -> None:
+    """Refuse a grader that cannot judge the answers of any data set.
+
+    Raises:
+        UserError: If it is unknown or made for one task; the message names those that fit.
+    """
+    fitting = [known for known in GRADERS if GRADERS[known].fits_any_data]
+    if name not in fitting:
+        raise UserError(f"task.grader: {name!r} is no grader for any data set; use one of {', '.join(fitting)}")
+
+
+def _agrees_with_reference(question: str, reference: str, answer: str) -> bool:
+    return numbers_agree(answer, reference)
+
+
+def _says_the_same(question: str, reference: str, answer: str) -> bool:
+    return answer == canonical_text(reference)
 
 
 NUMERIC = "numeric"
-"""One number, right if it equals the reference."""
+"""One number, right if it equals the reference within `TOLERANCE`."""
+TEXT = "text"
+"""Words, right if they are those of the reference; case, spacing and a period at the end do not matter."""
 
-GRADERS.register(NUMERIC, Grader(canonical_answer, _equals_reference))
+GRADERS.register(NUMERIC, Grader(canonical_answer, _agrees_with_reference, fits_any_data=True))
+GRADERS.register(TEXT, Grader(canonical_text, _says_the_same, fits_any_data=True))

@@ -1,40 +1,47 @@
-"""Benchmarks from a local JSON or JSONL file with `question`, `answer` and optionally `steps` and `id`."""
+"""Benchmarks from a local JSON, JSONL or Parquet file."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
-from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.base import Task
+from latent_core.tasks.grading import NUMERIC
+from latent_core.tasks.rows import Columns, check_columns, read_problems
 
-_GSM8K_ANSWER_MARK = "####"
+DEFAULT_COLUMNS = Columns(id="id", steps="steps")
+"""Of these `id` and `steps` may be missing."""
 
 
-def load_local(path: str) -> Task:
+def load_local(path: str, columns: Columns | None = None, grader: str = NUMERIC) -> Task:
     """Read a data set file.
 
-    A `.json` file holds a list of objects, a `.jsonl` file one object per line. An answer in GSM8K's original form
-    ("reasoning #### 72") is cut to what follows the mark.
+    A `.json` file holds a list of objects, a `.jsonl` file one object per line, a `.parquet` file a table.
+
+    Args:
+        path: The file; its name without the suffix names the task.
+        columns: Which columns are read; without it `question` and `answer`, and `steps` and `id` where there are any.
+        grader: Name of the grader of the answers.
 
     Raises:
-        UserError: If the file is missing, is not JSON, has no rows, or a row lacks a column; the message names the row.
+        UserError: If the file is missing, cannot be read, has no rows, or a row lacks a column; the message names the
+            row.
     """
+    where = f"task.path {path}"
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UserError(f"task.path {path}: no such file")
+        raise UserError(f"{where}: no such file")
     rows = _read_rows(file)
-    if not rows:
-        raise UserError(f"task.path {path}: the data set is empty")
-    problems = tuple(_problem(path, index, row) for index, row in enumerate(rows))
-    ids = {problem.question_id for problem in problems}
-    if len(ids) != len(problems):
-        raise UserError(
-            f"task.path {path}: the `id` column repeats itself; ids must be unique, or leave the column out"
-        )
-    return Task(name=file.stem, problems=problems)
+    # Rows of JSON need not be alike: a column that only some of them lack is missed further down.
+    names = dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
+    if columns is not None and names:
+        check_columns(where, columns, list(names))
+    return Task(name=file.stem, problems=read_problems(where, rows, columns or DEFAULT_COLUMNS, grader))
 
 
 def _read_rows(file: Path) -> list[Any]:
+    if file.suffix == ".parquet":
+        return _read_table(file)
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".jsonl":
@@ -59,18 +66,13 @@ def _read_lines(file: Path, text: str) -> list[Any]:
     return rows
 
 
-def _problem(path: str, index: int, row: Any) -> Problem:
-    if not isinstance(row, dict):
-        raise UserError(f"task.path {path}: row {index} is not an object with `question` and `answer`")
-    columns = {name: str(value) for name, value in row.items() if value is not None}
-    columns["answer"] = columns.get("answer", "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
-    for name in ("question", "answer"):
-        if not columns.get(name, "").strip():
-            found = ", ".join(row) or "no columns"
-            raise UserError(f"task.path {path}: row {index} lacks `{name}` (it has {found})")
-    return Problem(
-        question_id=columns.get("id", str(index)),
-        question=columns["question"],
-        answer=columns["answer"],
-        steps=tuple(str(step) for step in row.get("steps") or ()),
-    )
+def _read_table(file: Path) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[Any] = pq.read_table(file).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"task.path {file}: not valid Parquet: {reason}") from error
+    return rows

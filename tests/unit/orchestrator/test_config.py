@@ -8,7 +8,8 @@ import yaml
 
 from latent_core.errors import UserError
 from orchestrator.annotate_config import load_annotate_config
-from orchestrator.config import load_config, parse_config, parse_override, read_yaml, save_config, with_overrides
+from orchestrator.config import load_config, parse_config, save_config
+from orchestrator.overrides import read_yaml
 from orchestrator.reward_training.config import load_train_config
 from orchestrator.train_reasoner import load_recipe
 
@@ -43,12 +44,27 @@ def test_defaults() -> None:
             {"sampler": {"kind": "gaussian", "sigma": 1, "relativ": True}},
             "unknown key 'sampler.relativ' of sampler 'gaussian': did you mean 'relative'?",
         ),
-        ({"sampler": {"sigma": 1}}, "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none"),
+        (
+            {"sampler": {"sigma": 1}},
+            "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none, singular_value",
+        ),
         ({"sampler": {"kind": "mc_dropout", "p": 1.0}}, "sampler.p: input should be less than 1 (got 1.0)"),
-        ({"task": {}}, "task: give exactly one of task.name and task.path (got {})"),
+        ({"task": {}}, "task: give exactly one of task.name, task.path and task.hub (got {})"),
         (
             {"task": {"name": "a", "path": "b"}},
-            "task: give exactly one of task.name and task.path (got {'name': 'a', 'path': 'b'})",
+            "task: give exactly one of task.name, task.path and task.hub (got {'name': 'a', 'path': 'b'})",
+        ),
+        (
+            {"task": {"path": "a", "hub": "b/c"}},
+            "task: give exactly one of task.name, task.path and task.hub (got {'path': 'a', 'hub': 'b/c'})",
+        ),
+        (
+            {"task": {"hub": "b/c", "columns": {"quesion": "q"}}},
+            "unknown key 'task.columns.quesion': did you mean 'question'?",
+        ),
+        (
+            {"task": {"hub": "b/c", "columns": {"answer": ["a"]}}},
+            "task.columns.answer: input should be a valid string (got ['a'])",
         ),
         ({"task": {"name": "a", "limit": 0}}, "task.limit: input should be greater than or equal to 1 (got 0)"),
         ({"budgets": [0]}, "budgets.0: input should be greater than or equal to 1 (got 0)"),
@@ -113,83 +129,25 @@ def test_gpus_are_shared_or_whole(gpus: float) -> None:
     assert parse_config({**MINIMAL, "actor": {"gpus": gpus}}).actor.gpus == gpus
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("seed=3", ("seed", 3)),
-        ("sampler.p=0.1", ("sampler.p", 0.1)),
-        ("budgets=[1, 2]", ("budgets", [1, 2])),
-        ("sampler.relative=true", ("sampler.relative", True)),
-        ("tracking.uri=http://host/?a=b", ("tracking.uri", "http://host/?a=b")),
-        ("task.limit=null", ("task.limit", None)),
-        ("task.limit=", ("task.limit", None)),
-        (" seed =3", ("seed", 3)),
-    ],
-)
-def test_overrides_are_yaml(text: str, expected: tuple[str, Any]) -> None:
-    assert parse_override(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("seed", "override 'seed': expected key=value, such as sampler.kind=gaussian"),
-        ("=3", "override '=3': expected key=value, such as sampler.kind=gaussian"),
-        ("budgets=[1", "override 'budgets=[1': the value is not valid YAML"),
-    ],
-)
-def test_wrong_overrides(text: str, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        parse_override(text)
-    assert str(caught.value) == message
-
-
-def test_overrides_apply_from_left_to_right_and_leave_the_original() -> None:
-    raw: dict[str, Any] = {"seed": 1, "store": {"path": "a"}}
-    result = with_overrides(raw, [("seed", 2), ("store.latents", "float16"), ("seed", 3), ("actor.cpus", 4)])
-    assert result == {"seed": 3, "store": {"path": "a", "latents": "float16"}, "actor": {"cpus": 4}}
-    assert raw == {"seed": 1, "store": {"path": "a"}}
-
-
-def test_another_kind_drops_the_settings_of_the_former() -> None:
-    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}, "seed": 1}
-    result = with_overrides(raw, [("sampler.kind", "gaussian"), ("sampler.sigma", 0.4)])
-    assert result == {"sampler": {"kind": "gaussian", "sigma": 0.4}, "seed": 1}
-
-
-def test_a_search_that_is_switched_on_keeps_its_settings() -> None:
-    """Its numbers belong to no kind, and may stand in a file that leaves the search switched off."""
-    raw = {"search": {"beams": [1, 4], "candidates": 2}}
-    assert with_overrides(raw, [("search.kind", "beam")]) == {"search": {"kind": "beam", **raw["search"]}}
-
-
 def test_numbers_of_beams_are_sorted_and_unique() -> None:
     assert parse_config({**MINIMAL, "search": {"beams": [8, 1, 4, 8]}}).search.beams == (1, 4, 8)
     assert parse_config({**MINIMAL, "search": {"beams": 2}}).search.beams == (2,)
 
 
-def test_the_same_kind_keeps_its_settings() -> None:
-    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}}
-    result = with_overrides(raw, [("sampler.kind", "mc_dropout"), ("sampler.p", 0.2)])
-    assert result == {"sampler": {"kind": "mc_dropout", "p": 0.2, "sites": ["attention"]}}
-
-
-@pytest.mark.parametrize(
-    ("start", "override", "expected"),
-    [
-        ({"name": "word_problems", "limit": 3}, ("task.path", "x.json"), {"path": "x.json", "limit": 3}),
-        ({"path": "x.json", "limit": 3}, ("task.name", "word_problems"), {"name": "word_problems", "limit": 3}),
-    ],
-)
-def test_name_and_path_replace_each_other(
-    start: dict[str, Any], override: tuple[str, Any], expected: dict[str, Any]
-) -> None:
-    assert with_overrides({"task": start}, [override]) == {"task": expected}
-
-
-def test_an_override_cannot_lead_through_a_value() -> None:
-    with pytest.raises(UserError, match=r"override seed\.x: 'seed' holds a value, not keys"):
-        with_overrides({"seed": 1}, [("seed.x", 2)])
+def test_a_task_is_loaded_with_all_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text('[{"Body": "Who", "Ask": "is it?", "a": "Tom."}, {"Body": 1, "Ask": 1, "a": 1}]')
+    columns = {"question": ["Body", "Ask"], "answer": "a"}
+    task = {"path": str(tmp_path / "set.json"), "columns": columns, "grader": "text", "limit": 1}
+    whole = parse_config({**MINIMAL, "task": task}).task.load()
+    assert [problem.question for problem in whole.problems] == ["Who is it?", "1 1"]
+    assert whole.problems[0].is_correct("tom")
+    with pytest.raises(UserError, match=r"task\.columns: gsm8k has its own columns"):
+        parse_config({**MINIMAL, "task": {"name": "gsm8k", "columns": columns}}).task.load()
+    with pytest.raises(UserError, match=r"task\.hub_config: "):
+        parse_config({**MINIMAL, "task": {"name": "gsm8k", "hub_config": "main"}}).task.load()
+    with pytest.raises(UserError, match=r"task\.grader: 'words' is no grader .* numeric, text"):
+        parse_config({**MINIMAL, "task": {**task, "grader": "words"}}).task.load()
+    assert len(parse_config({**MINIMAL, "task": {"name": "word_problems", "count": 2}}).task.load().problems) == 2
 
 
 def test_a_file_with_overrides(tmp_path: Path) -> None:
@@ -200,45 +158,13 @@ def test_a_file_with_overrides(tmp_path: Path) -> None:
     assert (config.budgets, config.task.limit) == ((2,), 5)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a: [1", "not valid YAML: "),
-        (b"a: b: c", "not valid YAML: "),
-        (b"\ta: 1", "not valid YAML: "),
-        (b"\xff\xfe\xfa", "not valid YAML: "),
-        (b"- a\n- b\n", "expected keys and values, found list"),
-        (b"text", "expected keys and values, found str"),
-        (b"", "expected keys and values, found NoneType"),
-    ],
-)
-def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        read_yaml(file)
-    assert str(caught.value).startswith(f"config {file}: {message}")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "demo.yaml").touch()
-    with pytest.raises(UserError) as caught:
-        read_yaml(tmp_path / "dmeo.yaml")
-    assert str(caught.value) == f"config {tmp_path}/dmeo.yaml: no such file; did you mean {tmp_path}/demo.yaml?"
-    with pytest.raises(UserError, match=r"no such file$"):
-        read_yaml(tmp_path / "zzz.txt")
-    with pytest.raises(UserError, match=r"no such file$"):
-        read_yaml(tmp_path / "nowhere" / "demo.yaml")
-
-
 def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
     """The run directory holds what was run: reading it again has to give the same run."""
     for content in (
         {**MINIMAL, "sampler": {"kind": "mc_dropout", "p": 0.2, "scope": ["latent", "prompt"]}},
         {
             **MINIMAL,
-            "task": {"path": "x.json"},
+            "task": {"hub": "a/b", "hub_config": "c", "columns": {"question": ["b", "q"]}, "grader": "text"},
             "sampler": {"kind": "answer_sampling"},
             "store": {"latents": "float16"},
         },

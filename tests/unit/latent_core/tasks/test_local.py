@@ -1,13 +1,17 @@
-"""Local data sets: both layouts, and every way in which a file can be wrong."""
+"""Local data sets: every layout, and every way in which a file can be wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from latent_core.errors import UserError
 from latent_core.tasks.local import load_local
+from latent_core.tasks.rows import Columns
 
 ROWS: list[dict[str, Any]] = [
     {"question": "One?", "answer": "1"},
@@ -134,3 +138,68 @@ def test_an_id_that_is_null_is_like_none(tmp_path: Path) -> None:
     rows = [{"id": None, **row} for row in ROWS]
     task = load_local(write(tmp_path / "set.json", rows))
     assert [problem.question_id for problem in task.problems] == ["0", "1", "2", "3"]
+
+
+def test_a_parquet_file_gives_the_same_task(tmp_path: Path) -> None:
+    rows = [{"question": row["question"], "answer": str(row["answer"]), "steps": row.get("steps")} for row in ROWS]
+    file = tmp_path / "set.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    table, plain = load_local(str(file)), load_local(write(tmp_path / "set.json", ROWS))
+    assert table == plain
+    assert table.fingerprint == plain.fingerprint
+
+
+def test_a_parquet_file_that_is_none_or_lacks_columns(tmp_path: Path) -> None:
+    file = tmp_path / "set.parquet"
+    file.write_bytes(b"PAR1")
+    assert refusal(file).startswith("not valid Parquet: ")
+    pq.write_table(pa.table({"q": ["?"], "answer": ["1"]}), file)
+    assert refusal(file) == "row 0 lacks `question` (it has q, answer)"
+    pq.write_table(pa.table({"question": pa.array([], pa.string())}), file)
+    assert refusal(file) == "the data set is empty"
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_columns_of_the_file(tmp_path: Path, suffix: str) -> None:
+    rows = [{"Body": "Two pens.", "Question": "How many?", "Answer": "2"}]
+    file = tmp_path / f"set.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        write(file, rows)
+    [problem] = load_local(str(file), Columns(question=("Body", "Question"), answer="Answer")).problems
+    assert (problem.question_id, problem.question, problem.answer) == ("0", "Two pens. How many?", "2")
+    with pytest.raises(UserError) as caught:
+        load_local(str(file), Columns(question=("Body", "question")))
+    assert str(caught.value) == (
+        f"task.path {file}: no column `question`; it has Body, Question, Answer (set task.columns)"
+    )
+
+
+def test_the_fingerprint_of_a_file_does_not_change(tmp_path: Path) -> None:
+    """What is stored of runs on somebody's file is found by it."""
+    assert load_local(write(tmp_path / "set.json", ROWS)).fingerprint == "f5840d12d2fed3c5"
+
+
+DATA_DIR = Path(os.environ.get("LATENTSWARM_DATA_DIR", Path(__file__).resolve().parents[4].parent / "shared" / "data"))
+
+
+@pytest.mark.skipif(not DATA_DIR.is_dir(), reason=f"no benchmarks: LATENTSWARM_DATA_DIR ({DATA_DIR}) is no directory")
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("gsm8k_test.json", 1319),
+        ("gsm8k_train.jsonl", 7473),
+        ("gsm8k_aug_valid.json", 500),
+        ("gsm_hard.json", 1318),
+        ("multiarith.json", 580),
+        ("svamp.json", 1000),
+    ],
+)
+def test_every_reference_answer_of_the_benchmarks_is_read_and_meets_itself(name: str, rows: int) -> None:
+    if not (DATA_DIR / name).is_file():
+        pytest.skip(f"no {name} in {DATA_DIR}")
+    problems = load_local(str(DATA_DIR / name)).problems
+    assert len(problems) == rows
+    unreadable = [problem.answer for problem in problems if not problem.is_correct(problem.canonical(problem.answer))]
+    assert unreadable == []

@@ -1,0 +1,107 @@
+"""From the rows of a data set to problems: which columns hold what."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from latent_core.errors import UserError
+from latent_core.settings import Settings
+from latent_core.tasks.base import Problem
+from latent_core.tasks.grading import NUMERIC
+
+_GSM8K_ANSWER_MARK = "####"
+
+
+class Columns(Settings):
+    """Which columns of a data set hold what.
+
+    Attributes:
+        question: The question's column, or several that are joined by a space.
+        answer: The reference answer; of GSM8K's form ("reasoning #### 72") only what follows the mark is kept.
+        id: A name of each row that no other row has; without it rows are numbered from 0.
+        steps: Reference reasoning steps: a list, or text with one step a line.
+    """
+
+    question: tuple[str, ...] = Field(default=("question",), min_length=1)
+    answer: str = Field(default="answer", min_length=1)
+    id: str | None = Field(default=None, min_length=1)
+    steps: str | None = Field(default=None, min_length=1)
+
+    @field_validator("question", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+def read_problems(where: str, rows: Iterable[Any], columns: Columns, grader: str = NUMERIC) -> tuple[Problem, ...]:
+    """Make problems of rows.
+
+    Args:
+        where: What messages begin with, such as "task.path set.json".
+        rows: Mappings from column to value.
+        columns: Which columns are read.
+        grader: Name of the grader of the answers.
+
+    Raises:
+        UserError: If there are no rows, a row lacks a column, ids repeat themselves, or the grader can read none of
+            the reference answers; the message names the row.
+    """
+    problems = tuple(_problem(where, index, row, columns, grader) for index, row in enumerate(rows))
+    if not problems:
+        raise UserError(f"{where}: the data set is empty")
+    if len({problem.question_id for problem in problems}) != len(problems):
+        raise UserError(
+            f"{where}: the `{columns.id}` column repeats itself; ids must be unique, or leave the column out"
+        )
+    # Single references that cannot be read are never met; where it is all of them, the grader is the wrong one.
+    if not any(problem.canonical(problem.answer) for problem in problems):
+        raise UserError(
+            f"{where}: the {grader} grader can read no reference answer (row 0 has {problems[0].answer[:60]!r}); "
+            "for answers in words set task.grader=text"
+        )
+    return problems
+
+
+def check_columns(where: str, columns: Columns, found: Sequence[str]) -> None:
+    """Refuse columns that a data set does not have.
+
+    Raises:
+        UserError: The message lists the columns it has.
+    """
+    for name in (*columns.question, columns.answer, columns.id, columns.steps):
+        if name is not None and name not in found:
+            raise UserError(f"{where}: no column `{name}`; it has {', '.join(found)} (set task.columns)")
+
+
+def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) -> Problem:
+    if not isinstance(row, dict):
+        needed = " and ".join(f"`{name}`" for name in (*columns.question, columns.answer))
+        raise UserError(f"{where}: row {index} is not an object with {needed}")
+    texts = {name: str(value) for name, value in row.items() if value is not None}
+    answer = texts.get(columns.answer, "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
+    for name, text in [*((name, texts.get(name, "")) for name in columns.question), (columns.answer, answer)]:
+        if not text.strip():
+            found = ", ".join(row) or "no columns"
+            raise UserError(f"{where}: row {index} lacks `{name}` (it has {found})")
+    return Problem(
+        question_id=str(index) if columns.id is None else texts.get(columns.id, str(index)),
+        question=_join([texts[name] for name in columns.question]),
+        answer=answer,
+        steps=_steps(row, columns.steps),
+        grader=grader,
+    )
+
+
+def _join(parts: Sequence[str]) -> str:
+    # A single text is kept as it is: what is stored under its fingerprint was sampled from exactly these letters.
+    return parts[0] if len(parts) == 1 else " ".join(part.strip() for part in parts)
+
+
+def _steps(row: Mapping[str, Any], column: str | None) -> tuple[str, ...]:
+    steps = row.get(column) if column is not None else None
+    if steps is None:
+        return ()
+    if isinstance(steps, str):
+        return tuple(line for line in steps.splitlines() if line.strip())
+    return tuple(str(step) for step in steps) if isinstance(steps, Iterable) else (str(steps),)

@@ -1,0 +1,85 @@
+"""Configuration files and what the command line changes of them, as plain data that is not yet validated."""
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latent_core.errors import UserError
+
+TASK_SOURCES = ("name", "path", "hub")
+"""Settings of a task of which exactly one is given."""
+_OF_ONE_TASK_SOURCE = ("hub_config", "columns", "grader")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UserError: If it is missing, is not YAML, or holds something else.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [found.name for found in file.parent.glob("*.yaml")], n=1)
+        raise UserError(f"config {path}: no such file" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"config {path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split "key=value"; the value is read as YAML.
+
+    Raises:
+        UserError: If it has no "=".
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"override {text!r}: expected key=value, such as sampler.kind=gaussian")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {text!r}: the value is not valid YAML") from error
+
+
+def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return plain data with dotted keys set.
+
+    Setting `sampler.kind` to another value drops the other settings of the sampler, which belonged to the former kind;
+    so does setting one of `task.name`, `task.path` and `task.hub` over another, with what described its data, unless an
+    override gives that too.
+
+    Raises:
+        UserError: If a key leads through something that has no keys.
+    """
+    result = copy.deepcopy(dict(raw))
+    given = {tuple(key.split(".")[:2]) for key, _ in overrides}
+    for key, value in overrides:
+        *path, last = key.split(".")
+        place = result
+        for part in path:
+            if place.get(part) is None:  # As resolved configurations spell what is not set.
+                place[part] = {}
+            place = place[part]
+            if not isinstance(place, dict):
+                raise UserError(f"override {key}: {part!r} holds a value, not keys")
+        if path == ["sampler"] and last == "kind" and place.get("kind") != value:
+            place.clear()
+        if path == ["task"] and last in TASK_SOURCES and value is not None:
+            _drop_other_source(place, last, given)
+        place[last] = value
+    return result
+
+
+def _drop_other_source(task: dict[str, Any], source: str, given: set[tuple[str, ...]]) -> None:
+    former = [key for key in TASK_SOURCES if key != source and task.pop(key, None) is not None]
+    for key in _OF_ONE_TASK_SOURCE:
+        if former and ("task", key) not in given:
+            task.pop(key, None)

@@ -1,0 +1,134 @@
+"""Configuration files, and what the command line changes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_core.errors import UserError
+from orchestrator.overrides import parse_override, read_yaml, with_overrides
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed=3", ("seed", 3)),
+        ("sampler.p=0.1", ("sampler.p", 0.1)),
+        ("budgets=[1, 2]", ("budgets", [1, 2])),
+        ("sampler.relative=true", ("sampler.relative", True)),
+        ("tracking.uri=http://host/?a=b", ("tracking.uri", "http://host/?a=b")),
+        ("task.limit=null", ("task.limit", None)),
+        ("task.limit=", ("task.limit", None)),
+        (" seed =3", ("seed", 3)),
+    ],
+)
+def test_overrides_are_yaml(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed", "override 'seed': expected key=value, such as sampler.kind=gaussian"),
+        ("=3", "override '=3': expected key=value, such as sampler.kind=gaussian"),
+        ("budgets=[1", "override 'budgets=[1': the value is not valid YAML"),
+    ],
+)
+def test_wrong_overrides(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_override(text)
+    assert str(caught.value) == message
+
+
+def test_overrides_apply_from_left_to_right_and_leave_the_original() -> None:
+    raw: dict[str, Any] = {"seed": 1, "store": {"path": "a"}}
+    result = with_overrides(raw, [("seed", 2), ("store.latents", "float16"), ("seed", 3), ("actor.cpus", 4)])
+    assert result == {"seed": 3, "store": {"path": "a", "latents": "float16"}, "actor": {"cpus": 4}}
+    assert raw == {"seed": 1, "store": {"path": "a"}}
+
+
+def test_another_kind_drops_the_settings_of_the_former() -> None:
+    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}, "seed": 1}
+    result = with_overrides(raw, [("sampler.kind", "gaussian"), ("sampler.sigma", 0.4)])
+    assert result == {"sampler": {"kind": "gaussian", "sigma": 0.4}, "seed": 1}
+
+
+def test_a_search_that_is_switched_on_keeps_its_settings() -> None:
+    """Its numbers belong to no kind, and may stand in a file that leaves the search switched off."""
+    raw = {"search": {"beams": [1, 4], "candidates": 2}}
+    assert with_overrides(raw, [("search.kind", "beam")]) == {"search": {"kind": "beam", **raw["search"]}}
+
+
+def test_the_same_kind_keeps_its_settings() -> None:
+    raw = {"sampler": {"kind": "mc_dropout", "p": 0.1, "sites": ["attention"]}}
+    result = with_overrides(raw, [("sampler.kind", "mc_dropout"), ("sampler.p", 0.2)])
+    assert result == {"sampler": {"kind": "mc_dropout", "p": 0.2, "sites": ["attention"]}}
+
+
+@pytest.mark.parametrize(
+    ("start", "override", "expected"),
+    [
+        ({"name": "word_problems", "limit": 3}, ("task.path", "x.json"), {"path": "x.json", "limit": 3}),
+        ({"path": "x.json", "limit": 3}, ("task.name", "word_problems"), {"name": "word_problems", "limit": 3}),
+        ({"name": "word_problems", "limit": 3}, ("task.hub", "a/b"), {"hub": "a/b", "limit": 3}),
+        ({"hub": "a/b", "hub_config": "main", "grader": "text"}, ("task.path", "x.json"), {"path": "x.json"}),
+        ({"hub": "a/b", "columns": {"answer": "x"}}, ("task.name", "gsm8k"), {"name": "gsm8k"}),
+        # The same source with another value is another edition of the same data.
+        ({"hub": "a/b", "grader": "text"}, ("task.hub", "c/d"), {"hub": "c/d", "grader": "text"}),
+        ({"name": None, "path": "x.json", "grader": "text"}, ("task.path", "y"), {"path": "y", "grader": "text"}),
+        ({"hub": "a/b", "grader": "text"}, ("task.name", None), {"hub": "a/b", "grader": "text", "name": None}),
+    ],
+)
+def test_sources_of_questions_replace_each_other(
+    start: dict[str, Any], override: tuple[str, Any], expected: dict[str, Any]
+) -> None:
+    assert with_overrides({"task": start}, [override]) == {"task": expected}
+
+
+def test_what_is_given_with_another_source_is_kept_in_any_order() -> None:
+    raw = {"task": {"path": "x.json", "columns": {"answer": "x"}, "grader": "numeric"}}
+    overrides = [("task.grader", "text"), ("task.columns.question", "q"), ("task.hub", "a/b")]
+    expected = {"hub": "a/b", "grader": "text", "columns": {"answer": "x", "question": "q"}}
+    assert with_overrides(raw, overrides) == {"task": expected}
+
+
+def test_a_key_is_set_under_what_a_resolved_configuration_leaves_empty() -> None:
+    raw = {"task": {"path": "x.json", "columns": None}}
+    assert with_overrides(raw, [("task.columns.question", "q")])["task"]["columns"] == {"question": "q"}
+
+
+def test_an_override_cannot_lead_through_a_value() -> None:
+    with pytest.raises(UserError, match=r"override seed\.x: 'seed' holds a value, not keys"):
+        with_overrides({"seed": 1}, [("seed.x", 2)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "not valid YAML: "),
+        (b"a: b: c", "not valid YAML: "),
+        (b"\ta: 1", "not valid YAML: "),
+        (b"\xff\xfe\xfa", "not valid YAML: "),
+        (b"- a\n- b\n", "expected keys and values, found list"),
+        (b"text", "expected keys and values, found str"),
+        (b"", "expected keys and values, found NoneType"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_yaml(file)
+    assert str(caught.value).startswith(f"config {file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").touch()
+    with pytest.raises(UserError) as caught:
+        read_yaml(tmp_path / "dmeo.yaml")
+    assert str(caught.value) == f"config {tmp_path}/dmeo.yaml: no such file; did you mean {tmp_path}/demo.yaml?"
+    with pytest.raises(UserError, match=r"no such file$"):
+        read_yaml(tmp_path / "zzz.txt")
+    with pytest.raises(UserError, match=r"no such file$"):
+        read_yaml(tmp_path / "nowhere" / "demo.yaml")

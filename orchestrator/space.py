@@ -32,7 +32,8 @@ def expand_space(config: RunConfig) -> dict[str, RunConfig]:
             try:
                 trial = parse_config(with_overrides(raw, _kind_first(choice)))
             except UserError as error:
-                raise UserError(f"sweep.space[{number}]: {error}") from None
+                hint = "; a list stands for several values, and [[a, b]] for one value that is a list"
+                raise UserError(f"sweep.space[{number}]: {error}{hint * ('valid tuple' in str(error))}") from None
             trials.setdefault(_name(trial, choice), trial)
     return trials
 

@@ -1,7 +1,7 @@
 """Checkpoints of any architecture with random weights, made in a moment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from latent_core.models import LatentReasoner
 from latent_core.training.tokenizer import build_tokenizer
+from latent_core.trajectory import Trajectory
 
 WORDS = ("ann", "ben", "eva", "has", "buys", "sells", "pens", "cards", ".", "?", "###", *map(str, range(20)))
 POSITIONS, WIDTH = 96, 32
@@ -102,3 +104,29 @@ def latent_head_tensors(width: int = WIDTH, inner: int = 20) -> dict[str, Tensor
         **norm_tensors("lt_head.fc.3", inner, 3),
         **linear_tensors("lt_head.mean", width, inner, 4),
     }
+
+
+def save_adaptive_checkpoint(folder: Path, sample: Callable[[LatentReasoner], list[Trajectory]]) -> LatentReasoner:
+    """Write reasoners that stop thinking at a word, until one stops early, late, and not at all.
+
+    Args:
+        folder: Where to.
+        sample: Samples a reasoner; what is looked for is different numbers of steps in it.
+
+    Returns:
+        The first with five different numbers of steps, else the one with the most of them.
+    """
+    described = {"latent_length": "adaptive", "latent_steps": 5, "feedback": "latent_head", "latent_token": None}
+    best: tuple[int, LatentReasoner] | None = None
+    for number, word in enumerate(WORDS):
+        directory = save_checkpoint_of(
+            folder / str(number), "llama", {**described, "end_token": word}, latent_head_tensors()
+        )
+        reasoner = LatentReasoner.from_pretrained(str(directory))
+        lengths = len({row.latent_steps for row in sample(reasoner)})
+        if best is None or lengths > best[0]:
+            best = lengths, reasoner
+        if lengths > 4:
+            break
+    assert best is not None
+    return best[1]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 """Runs `latentswarm` with the given arguments in a process of its own."""
@@ -20,6 +21,15 @@ WriteConfig = Callable[[dict[str, Any]], Path]
 def environment() -> dict[str, str]:
     """The environment of a user's shell: nothing of it decides where tracking or the cluster are."""
     return {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+
+
+def shared_folder(name: str) -> Path:
+    """A folder of golden outputs ("parity") or of real benchmarks ("data") beside the checkout; skips without it."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / name
+    folder = Path(os.environ.get(f"LATENTSWARM_{name.upper()}_DIR", beside))
+    if not folder.is_dir():
+        pytest.skip(f"LATENTSWARM_{name.upper()}_DIR ({folder}) is not a directory")
+    return folder
 
 
 def shard_files(folder: Path) -> dict[str, int]:

@@ -139,3 +139,11 @@ def test_a_wrong_grid_is_named(grid: dict[str, Any], message: str) -> None:
 def test_an_empty_space() -> None:
     with pytest.raises(UserError, match=r"sweep\.space: empty; give at least one grid"):
         expand_space(with_space())
+
+
+def test_a_value_that_is_itself_a_list() -> None:
+    grid = {"sampler.kind": "mc_dropout", "sampler.p": [0.1, 0.2], "sampler.scope": [["prompt", "latent"]]}
+    trials = expand_space(with_space(grid))
+    assert [trial.sampler.to_config()["scope"] for trial in trials.values()] == [["prompt", "latent"]] * 2
+    with pytest.raises(UserError, match=r"and \[\[a, b\]\] for one value that is a list"):
+        expand_space(with_space({**grid, "sampler.scope": ["prompt", "latent"]}))

@@ -1,13 +1,12 @@
 """Walks of fixed and of adaptive length: every row stops where a plain loop over that row alone would stop."""
 
 import zlib
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import WORDS, latent_head_tensors, save_checkpoint_of
+from checkpoints import save_adaptive_checkpoint
 
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
@@ -26,22 +25,8 @@ DROPOUT = parse_sampler({"kind": "mc_dropout", "p": 0.3, "scope": ["latent", "an
 
 @pytest.fixture(scope="module")
 def adaptive(tmp_path_factory: pytest.TempPathFactory) -> LatentReasoner:
-    """A reasoner that stops thinking at a word; the word is chosen so that it stops early, late, and not at all."""
-    described = {"latent_length": "adaptive", "latent_steps": MOST, "feedback": "latent_head", "latent_token": None}
-    best: tuple[int, LatentReasoner] | None = None
-    folder = tmp_path_factory.mktemp("adaptive")
-    for word in WORDS:
-        directory = save_checkpoint_of(
-            folder / f"end-{WORDS.index(word)}", "llama", {**described, "end_token": word}, latent_head_tensors()
-        )
-        reasoner = LatentReasoner.from_pretrained(str(directory))
-        lengths = Counter(row.latent_steps for row in sample(reasoner, NOISE))
-        if best is None or len(lengths) > best[0]:
-            best = len(lengths), reasoner
-        if best[0] > 4:
-            break
-    assert best is not None
-    return best[1]
+    """A reasoner that stops early, late, and not at all."""
+    return save_adaptive_checkpoint(tmp_path_factory.mktemp("adaptive"), lambda one: sample(one, NOISE))
 
 
 QUESTIONS = ("ann has 12 pens .", "ben 5 cards ?", "eva has 7 cards . sells 2 cards . buys 9 pens ?", "ann 1 ?")

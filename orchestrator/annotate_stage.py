@@ -15,7 +15,7 @@ from workers.pool import ActorPool
 from workers.requests import AnnotateRequest
 
 if TYPE_CHECKING:
-    from latent_core.reward.annotation import LabelledTrajectory
+    from latent_core.reward.records import LabelledTrajectory
 
 COST_FIELDS = [("prompt_flops", pa.float64()), ("flops", pa.float64()), ("label_flops", pa.float64())]
 """What the shards hold beyond `LABEL_SCHEMA`: the cost of candidates and of their completions."""

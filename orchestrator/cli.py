@@ -4,13 +4,17 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from latent_core.errors import UserError
+from orchestrator.convert import add_arguments as add_convert_arguments
 from orchestrator.progress import make_console
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _DEFAULT_OUT = Path("runs")
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Command: TypeAlias = Callable[[argparse.Namespace], None]
 _GOES_ON = "; what has been sampled is in the store, and the same command goes on from there"
 
 
@@ -18,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
     parser = _parser()
     options, further = parser.parse_known_args(arguments)
-    # argparse takes no more overrides once an option has followed them; a user may put them anywhere.
-    options.overrides += [text for text in further if not text.startswith("-")]
-    unknown = [text for text in further if text.startswith("-")]
+    unknown = further
+    if "overrides" in options:
+        # argparse takes no more overrides once an option has followed them; a user may put them anywhere.
+        options.overrides += [text for text in further if not text.startswith("-")]
+        unknown = [text for text in further if text.startswith("-")]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     console = make_console()
@@ -53,20 +59,33 @@ def _parser() -> argparse.ArgumentParser:
     train_rm = _add_command(commands, "train-rm", _train_rm, "train a LatentRM on the labels that annotate has written")
     train_rm.set_defaults(after_interrupt="; the same command goes on from the last checkpoint")
     _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
+    inspect = _add_bare(commands, "inspect", _inspect, "say what a checkpoint is, and what it thinks about a question")
+    _add_inspect_arguments(inspect)
+    convert = _add_bare(commands, "convert", _convert, "make a checkpoint of another layout one that runs")
+    add_convert_arguments(convert)
     return parser
 
 
-def _add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    command: Callable[[argparse.Namespace], None],
-    text: str,
-) -> argparse.ArgumentParser:
+def _add_bare(commands: _Commands, name: str, command: _Command, text: str) -> argparse.ArgumentParser:
+    """Add a command without a configuration."""
     one = commands.add_parser(name, help=text, description=text)
+    one.set_defaults(command=command, after_interrupt="")
+    return one
+
+
+def _add_inspect_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument("checkpoint", metavar="CHECKPOINT", help="directory, hub id, or bundled:NAME")
+    one.add_argument("--question", metavar="TEXT", help="load the weights and show the greedy trajectory")
+    one.add_argument("--steps", type=int, metavar="N", help="latent steps, or the most of them (default: its own)")
+    one.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights")
+
+
+def _add_command(commands: _Commands, name: str, command: _Command, text: str) -> argparse.ArgumentParser:
+    """Add a command that takes a configuration and overrides."""
+    one = _add_bare(commands, name, command, text)
     one.add_argument("config", metavar="CONFIG", help="YAML file")
     one.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file")
     one.add_argument("--out", type=Path, help=f"directory for the results (default: {_DEFAULT_OUT}/NAME of the config)")
-    one.set_defaults(command=command, after_interrupt="")
     return one
 
 
@@ -121,6 +140,18 @@ def _train_reasoner(options: argparse.Namespace) -> None:
     from orchestrator.train_reasoner import train_from_recipe
 
     train_from_recipe(options.config, options.overrides, _out(options), make_console())
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from orchestrator.inspect_checkpoint import inspect_from_arguments
+
+    inspect_from_arguments(options)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from orchestrator.convert import convert_from_arguments
+
+    convert_from_arguments(options, make_console())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ _LOCAL_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     # Stages and trials are processes that mostly wait; Ray's default expects no more of them than cores, and warns.
     "RAY_worker_maximum_startup_concurrency": "8",
+    # Idle workers beyond the number of cores would be ended after a second, and every pipeline that follows would wait
+    # seconds for new ones.
+    "RAY_num_workers_soft_limit": "32",
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
 """Inherited by all processes of a local cluster. Set for the cluster as a whole: an environment for single actors
 would cost each of them a process started from nothing."""

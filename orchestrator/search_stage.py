@@ -13,7 +13,7 @@ from workers.pool import ActorPool
 from workers.requests import SearchRequest
 
 if TYPE_CHECKING:
-    from latent_core.selection.beam_search import Beam
+    from latent_core.selection.beams import Beam
 
 BEAM_COLUMNS = ("step_scores", "score", "score_prompt_flops", "score_flops")
 

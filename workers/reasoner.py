@@ -15,9 +15,9 @@ from latent_core.trajectory import Trajectory
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 
 if TYPE_CHECKING:
-    from latent_core.reward.annotation import LabelledTrajectory
     from latent_core.reward.model import LatentRewardModel
-    from latent_core.selection.beam_search import Beam
+    from latent_core.reward.records import LabelledTrajectory
+    from latent_core.selection.beams import Beam
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class ReasonerWorker:
 
     def search(self, request: SearchRequest) -> "list[Beam]":
         """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
-        from latent_core.selection.beam_search import Beam
+        from latent_core.selection.beams import Beam
 
         def failed(problem: Problem, error: str) -> list[Beam]:
             return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
@@ -80,7 +80,7 @@ class ReasonerWorker:
 
     def annotate(self, request: AnnotateRequest) -> "list[LabelledTrajectory]":
         """Sample and label a shard of candidates."""
-        from latent_core.reward.annotation import LabelledTrajectory
+        from latent_core.reward.records import LabelledTrajectory
 
         def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
             rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))

@@ -18,29 +18,13 @@ from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories, start_samples
 from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
+from latent_core.reward.records import LabelledTrajectory
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import FloatArray, Trajectory
 
 _MOST_ROWS = 1024
 """Completions that are computed at once, unless one question alone has more."""
-
-
-@dataclass(frozen=True)
-class LabelledTrajectory:
-    """A candidate with the labels of its steps.
-
-    Attributes:
-        trajectory: The candidate.
-        labels: Share of successful completions after each latent step, float32 [its latent steps], the last one being
-            the trajectory's own correctness; NaN for steps that were not labelled because no completions were asked
-            for. None where the question's candidates are all right or all wrong: there is nothing to tell apart.
-        label_flops: FLOPs of its completions.
-    """
-
-    trajectory: Trajectory
-    labels: FloatArray | None
-    label_flops: float = 0.0
 
 
 def annotate(

@@ -1,11 +1,11 @@
-"""What is scored and what comes of it, as plain records: whoever only passes them on need not import torch."""
+"""What is scored or labelled and what comes of it, as plain records: whoever only passes them on imports no torch."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_core.trajectory import FloatArray
+from latent_core.trajectory import FloatArray, Trajectory
 
 LatentArray = NDArray[np.float16] | NDArray[np.float32]
 
@@ -62,3 +62,20 @@ class Score:
     def failed(cls, error: str) -> "Score":
         """Return the record of a trajectory that could not be scored."""
         return cls(None, None, 0.0, 0.0, 0.0, 0.0, error)
+
+
+@dataclass(frozen=True)
+class LabelledTrajectory:
+    """A candidate with the labels of its steps.
+
+    Attributes:
+        trajectory: The candidate.
+        labels: Share of successful completions after each latent step, float32 [its latent steps], the last one being
+            the trajectory's own correctness; NaN for steps that were not labelled because no completions were asked
+            for. None where the question's candidates are all right or all wrong: there is nothing to tell apart.
+        label_flops: FLOPs of its completions.
+    """
+
+    trajectory: Trajectory
+    labels: FloatArray | None
+    label_flops: float = 0.0

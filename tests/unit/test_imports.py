@@ -13,6 +13,10 @@ import pytest
         "orchestrator.search_stage",
         "orchestrator.annotate_stage",
         "orchestrator.trial",
+        # Reading a record imports its module.
+        "latent_core.trajectory",
+        "latent_core.selection.beams",
+        "latent_core.reward.records",
         "workers.reasoner",
         "workers.scorer",
         "workers.pool",

@@ -199,7 +199,9 @@ def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixtu
     assert caught.value.code == 0
     text = capsys.readouterr().out
     expected = (
-        ["CONFIG", "key=value", "--out"] if command else ["run", "sweep", "annotate", "train-rm", "train-reasoner"]
+        ["CONFIG", "key=value", "--out"]
+        if command
+        else ["run", "sweep", "annotate", "train-rm", "train-reasoner", "inspect", "convert"]
     )
     assert all(word in text for word in expected)
 

@@ -13,7 +13,8 @@ from benchmarks.annotate import plain_labels
 from benchmarks.plain_loop import PlainLoop
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
-from latent_core.reward.annotation import LabelledTrajectory, annotate
+from latent_core.reward.annotation import annotate
+from latent_core.reward.records import LabelledTrajectory
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.samplers.base import DrawSite
 from latent_core.tasks.base import Problem

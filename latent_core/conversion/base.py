@@ -1,0 +1,137 @@
+"""What a layout of weights is, and how the one of a source is found."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from latent_core.errors import UserError
+from latent_core.models.formats import LatentFormat
+from latent_core.registry import Registry
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says about a conversion.
+
+    Attributes:
+        base: Where configuration and tokenizer are, if not beside the weights: a directory, hub id or "bundled:NAME".
+        family: Whose conventions to start from; None for those of the source's layout.
+        changes: Settings of the format that replace those of the family.
+        lora_alpha: Numerator of the factor with which low-rank updates are added.
+        allow_pickle: Whether pickled weights may be read.
+    """
+
+    base: str | None = None
+    family: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    lora_alpha: float = 32.0
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights that have been read.
+
+    Attributes:
+        name: What the user named.
+        directory: Where they lie, possibly with a configuration and a tokenizer.
+        tensors: By name.
+    """
+
+    name: str
+    directory: Path
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def has_config(self) -> bool:
+        """Whether a configuration lies beside the weights."""
+        return (self.directory / "config.json").is_file()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A checkpoint that is ready to be written.
+
+    Attributes:
+        config: Content of `config.json`.
+        tokenizer: Its tokenizer, latent tokens included.
+        tensors: By the names that the model of transformers and the feedback head have for them.
+        described: Content of `latent.json`; None where the architecture implies the conventions.
+        notes: What the user should know about the result.
+    """
+
+    config: Mapping[str, Any]
+    tokenizer: PreTrainedTokenizerBase
+    tensors: Mapping[str, Tensor]
+    described: LatentFormat | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which weights are named.
+
+    Attributes:
+        name: Short name.
+        title: What it is, for messages.
+        recognises: Whether a source has it.
+        draft: Makes a checkpoint of such a source.
+        last: Whether it is asked only after the others.
+    """
+
+    name: str
+    title: str
+    recognises: Callable[[Source], bool]
+    draft: Callable[[Source, Options], Draft]
+    last: bool = False
+
+
+LAYOUTS: Registry[Layout] = Registry("source layout", "latent_core.conversion")
+"""Layouts by name."""
+
+
+def register_layout(layout: Layout) -> Layout:
+    """Make a layout known."""
+    return LAYOUTS.register(layout.name, layout)
+
+
+def find_layout(source: Source) -> Layout:
+    """Return the layout of a source.
+
+    Raises:
+        UserError: If none recognises it.
+    """
+    layouts = sorted((LAYOUTS[name] for name in LAYOUTS), key=lambda layout: layout.last)
+    for layout in layouts:
+        if layout.recognises(source):
+            return layout
+    raise UserError(
+        f"checkpoint {source.name}: its tensors ({some(source.tensors)}) are named as in no known layout: "
+        f"{'; '.join(layout.title for layout in layouts)}"
+    )
+
+
+def check_family(source: Source, options: Options, family: str) -> None:
+    """Refuse `--family` where the layout implies another one.
+
+    Raises:
+        UserError: If it does.
+    """
+    if options.family not in (None, family):
+        raise UserError(
+            f"checkpoint {source.name}: its tensors are laid out by the {family} trainer, so that --family "
+            f"{options.family} cannot be meant; leave --family out"
+        )
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first of many names, and how many others there are."""
+    listed = sorted(names)
+    more = len(listed) - _NAMED
+    return ", ".join(listed[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,59 @@
+"""The state_dict that COCONUT's own trainer saves: the causal language model below one name, embeddings twice."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from latent_core.conversion.base import Draft, Layout, Options, Source, check_family, register_layout
+from latent_core.conversion.description import changed_format, described_config, opened_prompt, released_name
+from latent_core.conversion.fitting import fit
+from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows
+from latent_core.conversion.vocabulary import add_missing, next_id
+from latent_core.errors import UserError
+from latent_core.models.formats.coconut import COCONUT
+
+_MODEL = "base_causallm."
+_ALIAS = "embedding.weight"
+
+
+def _recognises(source: Source) -> bool:
+    return any(name.startswith(_MODEL) for name in source.tensors)
+
+
+def _draft(source: Source, options: Options) -> Draft:
+    check_family(source, options, "coconut")
+    foundation = Foundation.of(source, options)
+    tensors = {name.removeprefix(_MODEL): tensor for name, tensor in source.tensors.items()}
+    alias = tensors.pop(_ALIAS, None) if _ALIAS in source.tensors else None
+    blank = foundation.blank()
+    rows = embedding_rows(source, blank, tensors)
+    tokenizer = foundation.tokenizer
+    # In the trainer's order, which gives them their ids.
+    add_missing(tokenizer, COCONUT.special_tokens)
+    if next_id(tokenizer) != rows:
+        raise UserError(
+            f"checkpoint {source.name}: its embeddings have {rows} rows, but the tokenizer of {foundation.name} has "
+            f"{next_id(tokenizer)} tokens with the three latent ones; is --base the model it was trained from?"
+        )
+    fitted = fit(source.name, foundation.name, foundation.blank(rows), tensors)
+    _check_alias(source, fitted, embedding_names(blank)[0], alias)
+    start = COCONUT if "prompt" in options.changes else opened_prompt(COCONUT, tokenizer)
+    config, described = described_config(
+        {**foundation.raw, "vocab_size": rows},
+        changed_format(start, options.changes),
+        released_name("coconut", blank.config.model_type),
+        tokenizer,
+    )
+    return Draft(config, tokenizer, fitted, described)
+
+
+def _check_alias(source: Source, tensors: Mapping[str, Tensor], name: str, alias: Tensor | None) -> None:
+    if alias is not None and not torch.equal(alias, tensors[name]):
+        raise UserError(
+            f"checkpoint {source.name}: {_ALIAS} and {_MODEL}{name} differ, but the trainer saves the embeddings under "
+            "both names; the file has been changed"
+        )
+
+
+register_layout(Layout("coconut_trainer", f"COCONUT's trainer ({_MODEL}*)", _recognises, _draft))

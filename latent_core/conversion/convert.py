@@ -1,0 +1,43 @@
+"""Convert a checkpoint: read it, find its layout, write it anew, and check that the result can be run."""
+
+from pathlib import Path
+
+from latent_core.conversion.base import Options, find_layout
+from latent_core.conversion.reading import read_source
+from latent_core.conversion.writing import appearing, check_out, write
+from latent_core.errors import UserError
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.skeleton import check_model
+
+
+def convert(source: str, out: Path, options: Options) -> tuple[str, ...]:
+    """Write a checkpoint directory that `Checkpoint.open` accepts.
+
+    Args:
+        source: A file, a directory or a hub id.
+        out: The directory; it must not exist, or be empty.
+        options: What the user says about the conversion.
+
+    Returns:
+        What the user should know about the result.
+
+    Raises:
+        UserError: If the source cannot be converted; nothing is left at `out` then.
+    """
+    check_out(out)
+    read = read_source(source, options.allow_pickle)
+    layout = find_layout(read)
+    draft = layout.draft(read, options)
+    with appearing(out) as directory:
+        write(draft, directory)
+        _check(source, directory)
+    return (f"read as {layout.title}", *draft.notes)
+
+
+def _check(source: str, directory: Path) -> None:
+    """Refuse a result that could not be run, in the source's name: the user knows no other."""
+    try:
+        check_model(Checkpoint.open(str(directory)))
+    except UserError as error:
+        reason = str(error).removeprefix(f"checkpoint {directory}: ")
+        raise UserError(f"checkpoint {source}: what it converts to cannot be run: {reason}") from error

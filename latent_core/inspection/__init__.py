@@ -1,0 +1,1 @@
+"""Looking at checkpoints: what they are, and what a trajectory of theirs looks like."""

@@ -1,0 +1,98 @@
+"""`latentswarm inspect`: what a checkpoint is, and what it thinks about a question."""
+
+import argparse
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from latent_core.errors import UserError
+from latent_core.inspection.facts import CheckpointFacts, checkpoint_facts
+from latent_core.inspection.thoughts import LatentStep, Thoughts, think
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.reasoner import DTYPES, LatentReasoner
+
+_WIDTH_WITHOUT_TERMINAL = 120
+_LABEL_WIDTH = 26
+
+
+def inspect_from_arguments(arguments: argparse.Namespace) -> None:
+    """Print the facts, and with `--question` a greedy trajectory on the CPU.
+
+    Raises:
+        UserError: If the checkpoint could not be run, or the question does not fit.
+    """
+    output = Console()
+    if not output.is_terminal:
+        output.width = max(output.width, _WIDTH_WITHOUT_TERMINAL)
+    if arguments.question is None and arguments.steps is not None:
+        raise UserError("--steps: nothing thinks without --question")
+    facts = checkpoint_facts(Checkpoint.open(arguments.checkpoint))
+    _print_lines(output, describe_facts(facts))
+    if arguments.question is None:
+        return
+    reasoner = LatentReasoner.from_pretrained(arguments.checkpoint, dtype=DTYPES[arguments.dtype])
+    thoughts = think(reasoner, arguments.question, arguments.steps)
+    output.print()
+    output.print(steps_table(thoughts.steps))
+    output.print()
+    _print_lines(output, describe_thoughts(thoughts))
+
+
+def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
+    """Return what is known about a checkpoint, line by line."""
+    yield "checkpoint", facts.source
+    yield "directory", str(facts.directory)
+    yield "architecture", f"{facts.architecture}, model_type {facts.model_type}, laid out like {facts.backbone}"
+    shared = "" if facts.heads == facts.key_value_heads else f" ({facts.key_value_heads} for keys and values)"
+    yield (
+        "shape",
+        f"{facts.layers} layers, width {facts.width}, {facts.heads} heads{shared}, {facts.vocabulary:,} tokens, "
+        f"context of {facts.context_length:,}",
+    )
+    head = f" + {facts.feedback_parameters:,} of the feedback head" if facts.feedback_parameters else ""
+    yield "parameters", f"{facts.backbone_parameters:,}{head}, stored as {', '.join(facts.dtypes)}"
+    yield "format", facts.format.name
+    yield "prompt", repr(facts.format.prompt)
+    yield "tokens", ", ".join(f"{role} {token.text!r} {token.id}" for role, token in facts.tokens.items())
+    inner = "" if facts.feedback_width is None else f", inner width {facts.feedback_width}"
+    yield "feedback", facts.format.feedback + inner
+    yield "latent steps", ("adaptive, up to " if facts.format.adaptive else "") + str(facts.latent_steps)
+    yield "answer", f"{facts.format.extractor}, up to {facts.format.answer_tokens} tokens"
+    for site, place in facts.sites.items():
+        yield f"site {site}", place
+    for projection, place in facts.projections.items():
+        yield f"weight {projection}", place
+    yield "fingerprint", facts.fingerprint
+
+
+def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
+    """Return what stands around the latent steps, line by line."""
+    yield "prompt", f"{thoughts.prompt_tokens} tokens"
+    if thoughts.error is not None:
+        yield "failed", thoughts.error
+        return
+    yield "answer text", f"{thoughts.answer_text!r} ({thoughts.answer_tokens} tokens)"
+    yield "extracted", "nothing" if thoughts.extracted is None else repr(thoughts.extracted)
+    yield "answer", "no number can be read" if thoughts.answer is None else thoughts.answer
+
+
+def steps_table(steps: tuple[LatentStep, ...]) -> Table:
+    """Lay out latent steps: the fed-back vectors, and the tokens that the output head finds near them."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column("step", justify="right", no_wrap=True)
+    table.add_column("norm", justify="right", no_wrap=True)
+    table.add_column("cosine", justify="right", no_wrap=True)
+    table.add_column("tokens near the fed-back vector, with probabilities", overflow="fold")
+    for step in steps:
+        cosine = "" if step.cosine is None else f"{step.cosine:.3f}"
+        near = "  ".join(f"{token.text!r} {token.probability:.2f}" for token in step.near)
+        table.add_row(str(step.number), f"{step.norm:.2f}", cosine, Text(near))
+    return table
+
+
+def _print_lines(output: Console, lines: Iterator[tuple[str, str]]) -> None:
+    for label, value in lines:
+        output.print(f"{label:<{_LABEL_WIDTH}} {value}", soft_wrap=True, markup=False, highlight=False)

@@ -10,6 +10,8 @@ from rich.console import Console
 from orchestrator.comparisons import print_comparisons
 from orchestrator.curves import CurveRow
 from orchestrator.experiment import Experiment
+from orchestrator.headline import headline
+from orchestrator.identity import identity, run_tags
 from orchestrator.plan import Plan
 from orchestrator.report import SettingResult, all_comparisons, all_rows, evaluate, write_files, write_summary
 from orchestrator.results import sampled_so_far
@@ -18,18 +20,29 @@ from orchestrator.tables import print_tables
 from orchestrator.tracking import Tracker, tracking_uri
 
 
-def start_tracking(experiment: Experiment) -> Tracker:
-    """Open the MLflow runs of an experiment: a parent with a child per setting, or one run for a single setting."""
-    config = experiment.plan.config
-    tracker = Tracker(tracking_uri(config.tracking, experiment.out), config.tracking.experiment, experiment.out)
+def start_tracking(experiment: Experiment, console: Console) -> Tracker:
+    """Open the MLflow runs of an experiment: a parent with a child per setting, or one run for a single setting.
+
+    A command that goes on with an experiment goes on with its runs.
+    """
+    config, plan = experiment.plan.config, experiment.plan
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    uri = tracking_uri(config.tracking, experiment.out)
+    tracker = Tracker(uri, config.tracking.experiment, experiment.out, identity(experiment), say)
     params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
-    params["latent_steps"], params["answer_tokens"] = experiment.plan.latent_steps, experiment.plan.answer_tokens
+    params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
+    tags = run_tags(plan)
     if len(experiment.settings) > 1:
-        tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"})
+        tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"}, tags)
         for setting in experiment.sampled_settings():
-            tracker.start_child(setting.name, {"sampler": setting.store.spec.sampler})
+            sampler = {"sampler": setting.store.spec.sampler}
+            tracker.start_child(setting.name, sampler, {**tags, "sampler": setting.sampler})
     else:
-        tracker.start_child(experiment.sampled_settings()[-1].name, params)
+        setting = experiment.sampled_settings()[-1]
+        tracker.start_child(setting.name, params, {**tags, "sampler": setting.sampler})
     return tracker
 
 
@@ -50,6 +63,10 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         if _has_samples(setting, plan)
     ]
     rows = all_rows(results, plan.task, plan.config.budgets)
+    tracker.log_curves(rows)
+    tracker.describe(headline(rows))
+    # The link needs the ids that MLflow gives its runs.
+    tracker.flush()
     summary = {
         "name": experiment.name,
         "checkpoint": {"source": plan.config.checkpoint, "fingerprint": plan.checkpoint.fingerprint},
@@ -67,10 +84,19 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         },
     }
     files = write_files(experiment.out, plan.config, rows, results, summary)
-    tracker.log_curves(rows)
-    tracker.log_files(files)
-    tracker.end()
     write_summary(experiment.out, summary)
+    tracker.log_files(files)
+    tracker.log_table(experiment.out / "questions.csv")
+    tracker.end()
+    left = tracker.close()
+    if left:
+        console.print(
+            f"tracking: {left} records have not reached {tracker.uri}; they wait in "
+            f"{tracker.journal.file}, and the same command sends them",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     _print_results(experiment.out, tracker, rows, results, console)
 
 
@@ -111,7 +137,8 @@ def _print_results(
     ]
     if tracker.ui_command() is not None:
         lines.append(("MLflow UI", tracker.ui_command()))
-    lines.append(("curves there", tracker.ui_link()))
+    if tracker.ui_link() is not None:
+        lines.append(("curves there", tracker.ui_link()))
     for label, value in lines:
         output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
 

@@ -18,9 +18,14 @@ from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressDisplay, create_board
 from orchestrator.setting import Setting
+from orchestrator.tracking.places import check_tracking, tracking_uri
 
 if TYPE_CHECKING:
-    from orchestrator.tracking import Tracker
+    from orchestrator.tracking.tracker import Tracker
+
+
+_LAST_WORDS_SECONDS = 10.0
+"""How long a failed experiment waits for MLflow to be told so."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     """
     started = time.monotonic()
     plan, out = experiment.plan, experiment.out
+    check_tracking(tracking_uri(plan.config.tracking, out))
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_config(plan.config, out / "config.yaml")
@@ -139,7 +145,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     to_do, missing = show_plan(experiment, console, with_cost=False), experiment.missing()
     if to_do == 0:
         console.print("everything is in the store: nothing to sample or to score")
-        tracker = _start_tracking(experiment)
+        tracker = _start_tracking(experiment, console)
     else:
         for setting in experiment.all_settings():
             setting.store.prepare()
@@ -150,6 +156,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         conclude(experiment, tracker, missing, time.monotonic() - started, console)
     except BaseException:
         tracker.end("FAILED")
+        tracker.close(_LAST_WORDS_SECONDS)
         raise
 
 
@@ -167,23 +174,20 @@ def _sample_missing(experiment: Experiment, sample: SampleSettings, to_do: int, 
             with ProgressDisplay(board, to_do, console):
                 # Greedy comes first: its trajectories are on the way while the tracking database is being opened.
                 sampling.run(greedy, greedy.samples, board)
-                tracker = _start_tracking(experiment)
+                tracker = _start_tracking(experiment, console)
                 sample(Session(sampling, board, tracker, experiment.searches), others)
-    except KeyboardInterrupt:
+    except BaseException as error:
         if tracker is not None:
-            tracker.end("KILLED")
-        raise
-    except BaseException:
-        if tracker is not None:
-            tracker.end("FAILED")
+            tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            tracker.close(_LAST_WORDS_SECONDS)
         raise
     finally:
         ray.shutdown()
     return tracker
 
 
-def _start_tracking(experiment: Experiment) -> "Tracker":
-    # MLflow takes seconds to import and to open its database: time in which trajectories can be on their way.
+def _start_tracking(experiment: Experiment, console: Console) -> "Tracker":
+    # Drawing and tracking import a lot: time in which trajectories can be on their way.
     from orchestrator.conclusion import start_tracking
 
-    return start_tracking(experiment)
+    return start_tracking(experiment, console)

@@ -17,7 +17,7 @@ from orchestrator.experiment import Experiment, SampleSettings, Session
 from orchestrator.plan import make_plan
 from orchestrator.setting import Setting
 from orchestrator.space import expand_space
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.tracker import Tracker
 from orchestrator.trial import run_trial
 
 _TRIAL_CPUS = 0.01
@@ -121,6 +121,10 @@ class MlflowCallback(LoggerCallback):
     def __init__(self, tracker: Tracker) -> None:
         """Write through the tracker of the sweep, whose child runs are open already."""
         self._tracker = tracker
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune saves its callbacks, and the tracker belongs to this process."""
+        return {}
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Log one report under `live/` with step = n."""

@@ -25,6 +25,7 @@ from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize
 from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory, write_json
 from orchestrator.reward_training.worker import KEEP_BY, train_worker
+from orchestrator.tracking import check_tracking, tracking_uri
 
 RESULT_FILE = "training.json"
 MODEL_FOLDER = "latent-rm"
@@ -47,8 +48,9 @@ def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, co
         print_report(json.loads((out / RESULT_FILE).read_text(encoding="utf-8")), Console())
         return
     console.print(plan.describe(), highlight=False, soft_wrap=True)
+    check_tracking(tracking_uri(config.tracking, out))
     _connect(config, console)
-    tracking = RewardTracking(config, out, _params(plan))
+    tracking = RewardTracking(config, out, _params(plan), console)
     try:
         result = _train(plan, out, tracking, console, resumes)
         summary = _finish(plan, out, result, tracking, console)
@@ -142,10 +144,10 @@ def _train(plan: RewardPlan, out: Path, tracking: RewardTracking, console: Conso
     thread.start()
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
-        tracking.follow(history, console)
+        tracking.follow(history)
     if "error" in box:
         raise box["error"]
-    tracking.follow(history, console)
+    tracking.follow(history)
     result: ray.train.Result = box["result"]
     return result
 
@@ -172,7 +174,7 @@ def _finish(
         measured = finish_training(RewardJob.of(plan), *where)
     versions = {name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")}
     summary = summarize(plan, out / MODEL_FOLDER, history, measured, time.monotonic() - began) | {
-        "mlflow": {"uri": tracking.tracker.uri, "run_id": tracking.run_id},
+        "mlflow": {"uri": tracking.tracker.uri, "run_id": tracking.run_id()},
         "versions": versions,
     }
     final = {name: float(value) for name, value in summary["final"].items()}

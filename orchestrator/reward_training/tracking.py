@@ -1,14 +1,10 @@
 """How a training is followed: workers report through a file, and the driver writes MLflow and the terminal."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import ray.train
-from mlflow import MlflowClient
-from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 from ray.train import UserCallback
 from rich.console import Console
 
@@ -16,7 +12,8 @@ from orchestrator.reward_training.config import TrainRewardConfig
 from orchestrator.tracking import Tracker, tracking_uri
 
 HISTORY_FILE = "history.json"
-_RUN_FILE = "mlflow.json"
+_LAST_WORDS_SECONDS = 10.0
+"""How long a failed training waits for MLflow to be told so."""
 
 
 class WriteHistory(UserCallback):
@@ -39,22 +36,18 @@ class WriteHistory(UserCallback):
 class RewardTracking:
     """One MLflow run with the curves of a training; step = update. A resumed training goes on in the same run."""
 
-    def __init__(self, config: TrainRewardConfig, out: Path, params: dict[str, Any]) -> None:
+    def __init__(self, config: TrainRewardConfig, out: Path, params: dict[str, Any], console: Console) -> None:
         """Open the run, or find it again."""
-        self.tracker = Tracker(tracking_uri(config.tracking, out), config.tracking.experiment, out)
-        self._client = MlflowClient(self.tracker.uri)
-        self._file, self._name, self._shown = out / _RUN_FILE, out.name, 0
-        found, self._logged = self._find(), 0
-        if found is None:
-            self.run_id = self.tracker.start_child(self._name, params)
-            write_json(self._file, {"uri": self.tracker.uri, "run_id": self.run_id})
-        else:
-            self.run_id = self.tracker.children[self._name] = found
-            self._client.update_run(self.run_id, status="RUNNING")
-            points = self._client.get_metric_history(self.run_id, "loss")
-            self._logged = max((point.step for point in points), default=0)
 
-    def follow(self, file: Path, console: Console) -> None:
+        def say(line: str) -> None:
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+        self.tracker = Tracker(tracking_uri(config.tracking, out), config.tracking.experiment, out, out.name, say)
+        self._name, self._console, self._shown = out.name, console, 0
+        self.tracker.start_child(self._name, params)
+        self._logged = self.tracker.last_step(self._name, "loss")
+
+    def follow(self, file: Path) -> None:
         """Log and print the evaluations that are new in the file."""
         if not file.is_file():
             return
@@ -64,41 +57,32 @@ class RewardTracking:
                 self._log(entry)
                 self._logged = entry["update"]
             if entry["update"] > self._shown:
-                console.print(_line(entry), highlight=False, soft_wrap=True)
+                self._console.print(_line(entry), highlight=False, soft_wrap=True)
                 self._shown = entry["update"]
+
+    def run_id(self) -> str | None:
+        """Return MLflow's id of the run, once MLflow has all of it; None where it is away."""
+        self.tracker.flush()
+        return self.tracker.run_id()
 
     def conclude(self, final: dict[str, float], best_update: int, files: list[Path]) -> None:
         """Log the final numbers under `final/`, attach the files and close the run."""
-        points = [
-            Metric(f"final/{name}", value, _now(), best_update) for name, value in final.items() if value == value
-        ]
-        self._client.log_batch(self.run_id, metrics=points)
+        self.tracker.log(self._name, [(f"final/{name}", value, best_update) for name, value in final.items()])
         self.tracker.log_files(files)
         self.tracker.end()
+        self.tracker.close()
 
     def fail(self, status: str) -> None:
         """Close the run as FAILED or KILLED."""
         self.tracker.end(status)
-
-    def _find(self) -> str | None:
-        if not self._file.is_file():
-            return None
-        noted = json.loads(self._file.read_text(encoding="utf-8"))
-        try:
-            return str(self._client.get_run(noted["run_id"]).info.run_id) if noted["uri"] == self.tracker.uri else None
-        except MlflowException:
-            return None
+        self.tracker.close(_LAST_WORDS_SECONDS)
 
     def _log(self, entry: dict[str, Any]) -> None:
         update = int(entry["update"])
         points = [("loss", value, step) for step, value in entry["losses"]]
         points += [(name, value, update) for name, value in entry.get("numbers", {}).items()]
         points.append(("seconds", entry["seconds"], update))
-        self._client.log_batch(self.run_id, metrics=[Metric(name, value, _now(), step) for name, value, step in points])
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
+        self.tracker.log(self._name, points)
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -69,8 +69,9 @@ def finish(experiment: Experiment, missing: int = 0) -> tuple[dict[str, Any], st
     """Conclude an experiment; returns its summary, its remarks, and a client of its database."""
     remarks = io.StringIO()
     experiment.out.mkdir(parents=True, exist_ok=True)
-    tracker = start_tracking(experiment)
-    conclude(experiment, tracker, missing, 1.5, Console(file=remarks, width=80))
+    console = Console(file=remarks, width=80)
+    tracker = start_tracking(experiment, console)
+    conclude(experiment, tracker, missing, 1.5, console)
     return json.loads((experiment.out / "summary.json").read_text()), remarks.getvalue(), MlflowClient(tracker.uri)
 
 
@@ -102,8 +103,37 @@ def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFi
     assert run.data.params["sampler.sigma"] == "0.4"
     assert run.data.params["latent_steps"] == "6"
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
-        file.name for file in experiment.out.iterdir()
+        "questions.json",
+        *(file.name for file in experiment.out.iterdir() if not file.name.startswith("tracking.")),
     }
+    assert run.data.tags["task"] == "questions"
+    assert run.data.tags["sampler"] == "gaussian"
+    assert run.data.tags["checkpoint_fingerprint"] == experiment.plan.checkpoint.fingerprint
+    assert "| greedy | greedy | 1 | 50.0 [" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_same_command_again_goes_on_with_its_runs(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On more actors and elsewhere it is still the same; with other budgets it is another experiment."""
+    counts = []
+    for changes in ({}, {"actors": 3, "micro_batch": 2}, {"budgets": [1, 2]}):
+        space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]
+        config = parse_config({**content, **changes, "sweep": {"space": space}})
+        experiment = plan_sweep("mine", config, tmp_path / "mine")
+        if not changes:
+            for setting in experiment.all_settings():
+                sample(setting, experiment.plan.problems, setting.samples)
+        summary, _, client = finish(experiment)
+        runs = client.search_runs([summary["mlflow"]["experiment_id"]])
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        for run in runs:
+            for key in run.data.metrics:
+                steps = [point.step for point in client.get_metric_history(run.info.run_id, key)]
+                assert len(steps) == len(set(steps)), (run.info.run_name, key)
+        counts.append(len(runs))
+    assert counts == [4, 4, 8]
+    capsys.readouterr()
 
 
 def test_a_sweep_that_was_stopped_early(

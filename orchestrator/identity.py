@@ -1,0 +1,59 @@
+"""Who an experiment is: what makes two commands the same one, and the tags by which it is found again."""
+
+import hashlib
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from orchestrator.plan import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.experiment import Experiment
+
+_NO_INFLUENCE = {"tracking", "cluster", "actors", "actor", "micro_batch", "store"}
+
+
+def identity(experiment: "Experiment") -> str:
+    """Return a hash of everything that its curves depend on (16 hexadecimal digits).
+
+    Where and on how many actors it runs is left out: a command that goes on elsewhere continues the same experiment.
+    """
+    plan = experiment.plan
+    content = plan.config.model_dump(mode="json", exclude=_NO_INFLUENCE | {"scorer"})
+    content["checkpoint"] = plan.checkpoint.fingerprint
+    content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
+    content["settings"] = [setting.name for setting in experiment.all_settings()]
+    if plan.scorer is not None:
+        calibrations = [plan.scorer.calibration, plan.scorer.answer_calibration]
+        content["scorer"] = [
+            plan.scorer.reward.fingerprint,
+            plan.scorer.score_answer,
+            [str(one) for one in calibrations],
+        ]
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def run_tags(plan: Plan) -> dict[str, str]:
+    """Return the tags of all MLflow runs of a plan."""
+    tags = {
+        "checkpoint": plan.config.checkpoint,
+        "checkpoint_fingerprint": plan.checkpoint.fingerprint,
+        "task": plan.task.name,
+        "task_fingerprint": plan.task_fingerprint,
+        "cluster": plan.config.cluster.address or os.environ.get("RAY_ADDRESS") or "local",
+    }
+    if plan.scorer is not None:
+        tags["latent_rm"] = str(plan.config.scorer.checkpoint)
+        tags["latent_rm_fingerprint"] = plan.scorer.reward.fingerprint
+    commit = _git_commit()
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the repository that the command is run in, if it is run in one."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

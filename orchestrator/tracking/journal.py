@@ -1,0 +1,129 @@
+"""The journal: what is to be tracked, written down in the run directory before anybody tries to send it.
+
+A line per operation. It outlives the driver and the tracking server, so that nothing is lost while either is away, and
+it knows what has been written down before, so that nothing is tracked twice.
+"""
+
+import json
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+JOURNAL_FILE = "tracking.jsonl"
+_FORMAT = 1
+
+Kind = Literal["start", "resume", "metrics", "tags", "file", "table", "end"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing to be tracked.
+
+    Attributes:
+        kind: What is done.
+        run: Name of the run within the experiment.
+        time: When it was written down, in milliseconds since 1970; MLflow tells repetitions by it.
+        content: "start": `name`, `params`, `tags`, `parent` (a run, or None). "metrics": `points`, a list of key,
+            value and step. "tags": tag by name. "file" and "table": `path`. "end": `status`.
+    """
+
+    kind: Kind
+    run: str
+    time: int
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The operations of one experiment, appended by one process.
+
+    Attributes:
+        id: Distinguishes this journal's runs from those of all others.
+        resumed: Whether it held operations of an earlier command.
+    """
+
+    def __init__(self, folder: Path, configuration: str) -> None:
+        """Open the journal of a run directory, or begin it.
+
+        A journal of another configuration is put aside: its curves are those of other experiments.
+
+        Args:
+            folder: The run directory.
+            configuration: Identifies what is being run.
+        """
+        self.file = folder / JOURNAL_FILE
+        self._lock = threading.Lock()
+        self._operations: list[Operation] = []
+        self._points: dict[tuple[str, str, int], float] = {}
+        header, lines = self._read()
+        self.resumed = header.get("configuration") == configuration and header.get("format") == _FORMAT
+        if self.resumed:
+            for line in lines:
+                self._remember(Operation(**line))
+        else:
+            if header:
+                self.file.replace(_free_name(self.file))
+            header = {"format": _FORMAT, "id": uuid.uuid4().hex, "configuration": configuration}
+            self.file.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        self.id = str(header["id"])
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __getitem__(self, index: int) -> Operation:
+        return self._operations[index]
+
+    def append(self, kind: Kind, run: str, **content: Any) -> None:
+        """Write an operation down."""
+        operation = Operation(kind, run, int(time.time() * 1000), content)
+        with self._lock:
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(operation)) + "\n")
+            self._remember(operation)
+
+    def append_metrics(self, run: str, points: list[tuple[str, float, int]]) -> None:
+        """Write down values that are numbers and are not there yet; a metric has one value at a step."""
+        new = [point for point in points if point[1] == point[1] and (run, point[0], point[2]) not in self._points]
+        if new:
+            self.append("metrics", run, points=[list(point) for point in new])
+
+    def has_run(self, run: str) -> bool:
+        """Whether a run has been started."""
+        return any(operation.kind == "start" and operation.run == run for operation in self._operations)
+
+    def runs(self) -> list[str]:
+        """Return the runs that have been started, in order."""
+        return [operation.run for operation in self._operations if operation.kind == "start"]
+
+    def last_step(self, run: str, metric: str) -> int:
+        """Return the largest step of a metric, 0 where it has none."""
+        return max((step for name, key, step in self._points if (name, key) == (run, metric)), default=0)
+
+    def is_open(self, run: str) -> bool:
+        """Whether a run has been started and not ended since."""
+        kinds = [one.kind for one in self._operations if one.run == run and one.kind in ("start", "resume", "end")]
+        return bool(kinds) and kinds[-1] != "end"
+
+    def _remember(self, operation: Operation) -> None:
+        self._operations.append(operation)
+        for key, value, step in operation.content.get("points", ()):
+            self._points[operation.run, key, int(step)] = value
+
+    def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        if not self.file.is_file():
+            return {}, []
+        lines = self.file.read_bytes().split(b"\n")
+        # What stands behind the last line feed was being written when its writer was killed.
+        whole = [json.loads(line) for line in lines[:-1] if line]
+        if lines[-1]:
+            self.file.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+        return (whole[0], whole[1:]) if whole else ({}, [])
+
+
+def _free_name(file: Path) -> Path:
+    number = 1
+    while (free := file.with_name(f"{file.stem}-{number}{file.suffix}")).exists():
+        number += 1
+    return free

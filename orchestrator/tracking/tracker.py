@@ -1,0 +1,189 @@
+"""What is tracked of a sweep or of a single run, in this project's terms."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from latent_core.selection.aggregations import AGGREGATIONS
+from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.tracking.journal import Journal
+from orchestrator.tracking.places import chart_link, ui_command
+from orchestrator.tracking.sender import Sender
+
+_HEADLINE = "coverage"
+_NOTE_TAG = "mlflow.note.content"
+_PARENT = "(parent)"
+_FLUSH_SECONDS = 60.0
+
+Point = tuple[str, float, int]
+"""Metric, value and step."""
+
+
+class Tracker:
+    """Writes the runs of one sweep (or of one single run) to MLflow, by way of the journal of its run directory.
+
+    Nothing here waits for MLflow or fails because of it, except where it is said.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, out: Path, configuration: str = "", say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Open the journal of a run directory and begin to send it.
+
+        Args:
+            uri: Where MLflow is.
+            experiment: Name of the experiment; it is created if it does not exist.
+            out: The run directory.
+            configuration: Identifies what is run: a command that goes on with the same continues its runs.
+            say: Called with one line when MLflow goes away, comes back, or refuses something.
+        """
+        self.uri = uri
+        self.journal = Journal(out, configuration)
+        self._sender = Sender(uri, experiment, self.journal, say)
+        self._children: list[str] = [run for run in self.journal.runs() if run != _PARENT]
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier command has tracked the same experiment."""
+        return self.journal.resumed
+
+    def start_parent(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> None:
+        """Open the run that stands for the whole sweep; later runs become its children."""
+        self._start(_PARENT, name, params, tags or {}, None)
+
+    def start_child(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> None:
+        """Open the run of a setting, unless it is open already."""
+        parent = _PARENT if self.journal.has_run(_PARENT) else None
+        if name not in self._children:
+            self._children.append(name)
+        self._start(name, name, params, tags or {}, parent)
+
+    def log(self, child: str, points: Sequence[Point]) -> None:
+        """Log points of a run; what is not a number is left out, and what has been logged is not logged again."""
+        self.journal.append_metrics(child, list(points))
+        self._sender.wake()
+
+    def log_live(self, child: str, n: int, metrics: Mapping[str, float]) -> None:
+        """Log what a setting looks like after n samples per question, under `live/`."""
+        self.log(child, [(f"live/{key}", value, n) for key, value in metrics.items()])
+
+    def log_curves(self, rows: Sequence[CurveRow]) -> None:
+        """Log the final curves: each child's own, and on the parent the best one of every aggregation."""
+        budgets = sorted({row.n for row in rows})
+        for name in self._children:
+            own = [row for row in rows if row.trial == name]
+            self.log(name, [point for row in own for point in _points(row)])
+            if name == GREEDY:
+                # All greedy samples are the same, so greedy decoding is a level line in every chart.
+                level = [
+                    replace(row, aggregation=aggregation, n=n)
+                    for row in own
+                    for aggregation in AGGREGATIONS
+                    if AGGREGATIONS[aggregation].needs is None or any(row.aggregation == aggregation for row in rows)
+                    for n in budgets
+                ]
+                self.log(name, [point for row in level for point in _points(row)])
+        if self.journal.has_run(_PARENT):
+            best = best_trials(rows)
+            chosen = [row for row in rows if best.get(row.aggregation) == row.trial or row.trial not in self._children]
+            self.log(_PARENT, [point for row in chosen for point in _points(row)])
+            self._append("tags", _PARENT, **{f"best.{aggregation}": trial for aggregation, trial in best.items()})
+
+    def describe(self, text: str) -> None:
+        """Set the description of the top run, in Markdown."""
+        self._append("tags", self._top(), **{_NOTE_TAG: text})
+
+    def log_files(self, files: Sequence[Path]) -> None:
+        """Attach files to the top run; they have to stay where they are until they are sent."""
+        for file in files:
+            self._append("file", self._top(), path=str(file.absolute()))
+
+    def log_table(self, file: Path) -> None:
+        """Attach a CSV file to the top run as a table that the UI shows."""
+        self._append("table", self._top(), path=str(file.absolute()))
+
+    def end(self, status: str = "FINISHED", child: str | None = None) -> None:
+        """Close a child, or everything: status is FINISHED, FAILED or KILLED as MLflow names them."""
+        for run in [child] if child is not None else [*self._children, _PARENT]:
+            if self.journal.is_open(run):
+                self._append("end", run, status=status)
+
+    def close(self, seconds: float = _FLUSH_SECONDS) -> int:
+        """Wait until MLflow has everything, at most so long, and stop sending; returns how many records are left.
+
+        What is left is sent when a command goes on in the same run directory.
+        """
+        return self._sender.close(seconds)
+
+    def flush(self, seconds: float = _FLUSH_SECONDS) -> int:
+        """Wait until MLflow has everything, at most so long; returns how many records are left."""
+        return self._sender.flush(seconds)
+
+    def last_step(self, child: str, metric: str) -> int:
+        """Return the largest step at which a metric has been logged, by earlier commands too; 0 where it has not."""
+        return self.journal.last_step(child, metric)
+
+    def run_id(self, child: str | None = None) -> str | None:
+        """Return MLflow's id of a run, the top run by default; None as long as MLflow does not have it."""
+        writer = self._sender.writer
+        return writer.run_ids.get(self._top() if child is None else child) if writer else None
+
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the experiment; None as long as nothing has reached MLflow."""
+        return self._sender.writer.experiment_id if self._sender.writer else None
+
+    def ui_command(self) -> str | None:
+        """Return the command that serves the UI, or None where a server is running already."""
+        return ui_command(self.uri)
+
+    def ui_link(self) -> str | None:
+        """Return the link that shows the curves of all children in one chart over N; None before MLflow has them."""
+        ids = [run_id for child in self._children if (run_id := self.run_id(child)) is not None]
+        if self.experiment_id is None or not ids:
+            return None
+        return chart_link(self.uri, self.experiment_id, ids, _HEADLINE)
+
+    def _top(self) -> str:
+        return _PARENT if self.journal.has_run(_PARENT) else self._children[0]
+
+    def _start(
+        self, run: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None
+    ) -> None:
+        if not self.journal.has_run(run):
+            self._append("start", run, name=name, params=flatten(params), tags=dict(tags), parent=parent)
+        elif not self.journal.is_open(run):
+            self._append("resume", run)
+
+    def _append(self, kind: Any, run: str, **content: Any) -> None:
+        self.journal.append(kind, run, **content)
+        self._sender.wake()
+
+
+def best_trials(rows: Sequence[CurveRow]) -> dict[str, str]:
+    """Return, for each aggregation, the sampled trial with the highest value at its largest budget."""
+    best: dict[str, CurveRow] = {}
+    for row in rows:
+        if row.trial in (GREEDY, RANDOM_GUESS) or row.value != row.value:
+            continue
+        leader = best.get(row.aggregation)
+        if leader is None or (row.n, row.value) > (leader.n, leader.value):
+            best[row.aggregation] = row
+    return {aggregation: row.trial for aggregation, row in best.items()}
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested settings into dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _points(row: CurveRow) -> list[Point]:
+    name = row.aggregation
+    return [(name, row.value, row.n), (f"{name}_lo", row.lo, row.n), (f"{name}_hi", row.hi, row.n)]

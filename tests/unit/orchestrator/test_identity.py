@@ -1,0 +1,76 @@
+"""What makes two commands the same experiment."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import parse_config
+from orchestrator.identity import identity, run_tags
+from orchestrator.plan import make_plan
+from orchestrator.run import plan_run
+
+
+@pytest.fixture
+def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    data = tmp_path / "questions.json"
+    data.write_text(json.dumps([{"question": f"ann has {number} pens ?", "answer": number} for number in (3, 4)]))
+    return {
+        "checkpoint": str(tiny_checkpoint),
+        "task": {"path": str(data)},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        "budgets": [1, 2],
+    }
+
+
+def of(content: dict[str, Any], **changes: Any) -> str:
+    return identity(plan_run("mine", parse_config({**content, **changes}), Path("out")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"actors": 4},
+        {"actor": {"cpus": 2}},
+        {"micro_batch": 3},
+        {"store": {"path": "elsewhere"}},
+        {"tracking": {"experiment": "other"}},
+        {"cluster": {"address": "ray://host:1"}},
+    ],
+    ids=str,
+)
+def test_where_and_how_fast_it_runs_does_not_count(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert of(content, **changes) == of(content)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budgets": [1, 4]},
+        {"seed": 1},
+        {"sampler": {"kind": "gaussian", "sigma": 0.5}},
+        {"dtype": "bfloat16"},
+        {"answer_tokens": 3},
+    ],
+    ids=str,
+)
+def test_what_curves_depend_on_does(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert of(content, **changes) != of(content)
+
+
+def test_questions_count_by_their_content(content: dict[str, Any], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text((tmp_path / "questions.json").read_text().replace("pens", "cards"))
+    assert of(content, task={"path": str(copy)}) != of(content)
+
+
+def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plan = make_plan(parse_config(content))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    tags = run_tags(plan)
+    assert (tags["cluster"], tags["task_fingerprint"]) == ("local", plan.task_fingerprint)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert run_tags(plan)["cluster"] == "10.0.0.1:6379"
+    monkeypatch.chdir(tmp_path)
+    assert "mlflow.source.git.commit" not in run_tags(plan)

@@ -24,6 +24,8 @@ _WITHOUT_WORDS_OF_THEIR_OWN = {
     "docs/train-your-own-latentrm.md": "From a reasoner and questions to a LatentRM, with numbers and costs.",
     "latent_core/bundled/coconut-paths/": "The bundled path-finding reasoner: checkpoint, tokenizer and model card.",
     "latent_core/bundled/latent-rm-tiny/": "The bundled LatentRM: checkpoint, tokenizer, calibrations and model card.",
+    "deploy/slurm.sbatch": "A sweep on Slurm: Ray head on the first node, workers on the others.",
+    "docs/clusters.md": "Ray jobs, Kubernetes and Slurm: install, submit, stop, resume, and who gets which node.",
     "docs/bring-your-own-model.md": "What loads; how to describe, inspect and convert a checkpoint.",
     "docs/tasks.md": "Which questions can be asked, how answers are read and judged, and how to bring your own.",
     "docs/footguns.md": "What has bitten, and what to do about it.",

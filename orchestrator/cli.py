@@ -4,11 +4,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from latent_core.errors import UserError
 from orchestrator.convert import add_arguments as add_convert_arguments
 from orchestrator.progress import make_console
+
+if TYPE_CHECKING:
+    from orchestrator.config import RunConfig
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
@@ -53,12 +56,21 @@ def _parser() -> argparse.ArgumentParser:
         one = _add_command(commands, name, command, text)
         one.set_defaults(after_interrupt=_GOES_ON)
         one.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
+        one.add_argument("--resume", metavar="RUN_DIR", type=Path, help="like --out, if it holds this very experiment")
     annotate = _add_command(commands, "annotate", _annotate, "label latent steps by stochastic rollouts, for train-rm")
     annotate.set_defaults(after_interrupt="; what has been labelled is in the store, and the same command goes on")
     annotate.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
     train_rm = _add_command(commands, "train-rm", _train_rm, "train a LatentRM on the labels that annotate has written")
     train_rm.set_defaults(after_interrupt="; the same command goes on from the last checkpoint")
     _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
+    status = _add_bare(commands, "status", _status, "say how far a run or a sweep is; starts nothing")
+    status.add_argument("directory", metavar="RUN_DIR", type=Path, help="what --out named; runs/NAME by default")
+    status.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    report = _add_bare(
+        commands, "report", _report, "draw the tables and pictures of runs anew, and compare several runs"
+    )
+    report.add_argument("directories", metavar="RUN_DIR", type=Path, nargs="+", help="finished or not")
+    report.add_argument("--out", type=Path, help=f"directory for a comparison (default: {_DEFAULT_OUT / 'report'})")
     inspect = _add_bare(commands, "inspect", _inspect, "say what a checkpoint is, and what it thinks about a question")
     _add_inspect_arguments(inspect)
     convert = _add_bare(commands, "convert", _convert, "make a checkpoint of another layout one that runs")
@@ -94,6 +106,19 @@ def _out(options: argparse.Namespace) -> Path:
     return out
 
 
+def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path:
+    """Return the run directory of a run or a sweep."""
+    from orchestrator.resume import check_resume
+
+    if options.resume is None:
+        return _out(options)
+    if options.out is not None:
+        raise UserError("--resume and --out: give one of them; --resume names the run directory too")
+    resumed: Path = options.resume
+    check_resume(resumed, config)
+    return resumed
+
+
 # Each command imports what it needs when it is called: `--help` and wrong arguments then answer at once.
 
 
@@ -102,8 +127,9 @@ def _run(options: argparse.Namespace) -> None:
     from orchestrator.experiment import carry_out, show_plan
     from orchestrator.run import plan_run, sample_one_by_one
 
-    out = _out(options)
-    experiment = plan_run(out.name, load_config(options.config, options.overrides), out)
+    config = load_config(options.config, options.overrides)
+    out = _out_of_experiment(options, config)
+    experiment = plan_run(out.name, config, out)
     if options.dry_run:
         show_plan(experiment, make_console())
     else:
@@ -115,8 +141,8 @@ def _sweep(options: argparse.Namespace) -> None:
     from orchestrator.experiment import carry_out, show_plan
     from orchestrator.sweep import plan_sweep, tune_sampler
 
-    out = _out(options)
     config = load_config(options.config, options.overrides)
+    out = _out_of_experiment(options, config)
     experiment = plan_sweep(out.name, config, out)
     if options.dry_run:
         show_plan(experiment, make_console())
@@ -140,6 +166,25 @@ def _train_reasoner(options: argparse.Namespace) -> None:
     from orchestrator.train_reasoner import train_from_recipe
 
     train_from_recipe(options.config, options.overrides, _out(options), make_console())
+
+
+def _status(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from orchestrator.status import run_status
+    from orchestrator.status_text import print_status, status_json
+
+    status = run_status(options.directory)
+    if options.json:
+        sys.stdout.write(status_json(status) + "\n")
+    else:
+        print_status(status, Console())
+
+
+def _report(options: argparse.Namespace) -> None:
+    from orchestrator.report_command import report_runs
+
+    report_runs(options.directories, options.out, _DEFAULT_OUT / "report", make_console())
 
 
 def _inspect(options: argparse.Namespace) -> None:

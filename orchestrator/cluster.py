@@ -3,7 +3,7 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config import ActorConfig, ClusterConfig, RunConfig
 from orchestrator.plan import Plan
+from workers.placement import PoolSize, alive_nodes, describe_nodes, place, room_for
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 from workers.scorer import ScorerWorker
@@ -22,6 +23,8 @@ from workers.scorer import ScorerWorker
 _CPUS_FOR_STAGES = 1
 """Logical CPUs that have to stay free for the pipeline's tasks: with none left they would wait for ever."""
 _SMALLEST_LOCAL_CLUSTER = 4
+_KEYS = {"reasoners": "actors", "scorers": "scorer.actors"}
+"""Where the size of a pool is configured."""
 _LOCAL_ENVIRONMENT = {
     # Waiting OpenMP threads must not spin on cores that other processes need.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -75,23 +78,67 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
 
 
 def check_resources(config: RunConfig) -> None:
-    """Compare what the actors need with what the cluster has.
+    """Compare what the actors need with what the cluster has, in total and node by node.
 
     Raises:
         UserError: If the cluster is too small; the message names what is missing.
     """
-    whole = ray.cluster_resources()
-    pools = [f"{config.actors} reasoners x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)"]
-    if config.scorer.checkpoint is not None:
-        scorer = config.scorer
-        pools.append(f"{scorer.actors} scorers x ({scorer.actor.cpus} CPUs, {scorer.actor.gpus:g} GPUs)")
-    for resource, needed in (("GPU", _gpus_needed(config)), ("CPU", cpus_needed(config))):
-        has = whole.get(resource, 0)
+    nodes = alive_nodes(ray.nodes())
+    pools = actor_pools(config)
+    all_pools = " + ".join(_describe(name, pool) for name, pool in pools.items())
+    for resource, needed, has in (
+        ("GPU", sum(pool.actors * pool.gpus for pool in pools.values()), sum(node.gpus for node in nodes)),
+        ("CPU", cpus_needed(config), sum(node.cpus for node in nodes)),
+    ):
         if needed > has:
             raise UserError(
-                f"actors: {' + '.join(pools)}, and {_CPUS_FOR_STAGES} CPU for the pipeline, need {needed:g} "
+                f"actors: {all_pools}, and {_CPUS_FOR_STAGES} CPU for the pipeline, need {needed:g} "
                 f"{resource}s, but the cluster has {has:g}; ask for fewer or smaller actors, or add nodes"
             )
+    for name, pool in pools.items():
+        room = room_for(nodes, pool)
+        if room == 0:
+            raise UserError(
+                f"{_KEYS[name]}: {_describe(name, pool)}: no node has {pool.cpus:g} CPUs and {pool.gpus:g} GPUs for "
+                f"one of them; the nodes are {describe_nodes(nodes)}; ask for smaller actors, or add larger nodes"
+            )
+        if room < pool.actors:
+            raise UserError(
+                f"{_KEYS[name]}: {_describe(name, pool)}: the nodes have room for {room} of {pool.actors}, although "
+                f"the total would do; they are {describe_nodes(nodes)}; ask for fewer or smaller actors, or add nodes"
+            )
+    if place(nodes, list(pools.values())) is None:
+        raise UserError(
+            f"actors: {all_pools}: each pool fits by itself, but not together; the nodes are "
+            f"{describe_nodes(nodes)}; ask for fewer or smaller actors, or add nodes"
+        )
+
+
+def actor_pools(config: RunConfig) -> dict[str, PoolSize]:
+    """Return the sizes of the pools of a run: its reasoners, and its scorers if it has any."""
+    pools = {"reasoners": _pool_size(config.actors, config.actor)}
+    if config.scorer.checkpoint is not None:
+        pools["scorers"] = _pool_size(config.scorer.actors, config.scorer.actor)
+    return pools
+
+
+def _pool_size(actors: int, actor: ActorConfig) -> PoolSize:
+    return PoolSize(actors, actor.cpus, actor.gpus, actor.per_node)
+
+
+def _describe(name: str, pool: PoolSize) -> str:
+    per_node = "" if pool.per_node is None else f", at most {pool.per_node} on a node"
+    return f"{pool.actors} {name} x ({pool.cpus:g} CPUs, {pool.gpus:g} GPUs{per_node})"
+
+
+def _nodes_for(name: str, config: RunConfig) -> Sequence[str]:
+    """Return the node of every actor of a pool; nothing where no pool has a wish and Ray may choose."""
+    pools = actor_pools(config)
+    if all(pool.per_node is None for pool in pools.values()):
+        return ()
+    # All pools are placed together: one that Ray had placed might sit where another one has to be.
+    placed = place(alive_nodes(ray.nodes()), list(pools.values()))
+    return dict(zip(pools, placed, strict=True))[name] if placed else ()
 
 
 @contextmanager
@@ -102,9 +149,8 @@ def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
     """
     config = plan.config
     name = f"reasoner-{plan.checkpoint.fingerprint[:8]}"
-    with _pool(
-        name, ReasonerWorker, _everywhere(config.checkpoint), config.dtype, config.actor, config.actors
-    ) as names:
+    spec = _spec(ReasonerWorker, _everywhere(config.checkpoint), config.dtype, config.actor)
+    with _pool(name, spec, config.actors, _nodes_for("reasoners", config)) as names:
         yield names
 
 
@@ -116,15 +162,19 @@ def scorer_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
         yield ()
         return
     name = f"scorer-{plan.scorer.reward.fingerprint[:8]}"
-    with _pool(name, ScorerWorker, plan.scorer.source, scorer.dtype, scorer.actor, scorer.actors) as names:
+    spec = _spec(ScorerWorker, plan.scorer.source, scorer.dtype, scorer.actor)
+    with _pool(name, spec, scorer.actors, _nodes_for("scorers", plan.config)) as names:
         yield names
 
 
-@contextmanager
-def _pool(name: str, worker: type, source: str, dtype: str, actor: ActorConfig, size: int) -> Iterator[tuple[str, ...]]:
+def _spec(worker: type, source: str, dtype: str, actor: ActorConfig) -> ActorSpec:
     device = "cuda" if actor.gpus > 0 else "cpu"
-    spec = ActorSpec(worker, (source, dtype, actor.cpus, device), actor.cpus, actor.gpus)
-    names = create_pool(f"{name}-{uuid.uuid4().hex[:6]}", spec, size)
+    return ActorSpec(worker, (source, dtype, actor.cpus, device), actor.cpus, actor.gpus)
+
+
+@contextmanager
+def _pool(name: str, spec: ActorSpec, size: int, nodes: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    names = create_pool(f"{name}-{uuid.uuid4().hex[:6]}", spec, size, nodes)
     try:
         yield tuple(names)
     finally:
@@ -139,13 +189,7 @@ def _everywhere(checkpoint: str) -> str:
 
 def cpus_needed(config: RunConfig) -> int:
     """Return the logical CPUs of all actors and of the pipeline's tasks."""
-    scorers = config.scorer.actors * config.scorer.actor.cpus if config.scorer.checkpoint is not None else 0
-    return config.actors * config.actor.cpus + scorers + _CPUS_FOR_STAGES
-
-
-def _gpus_needed(config: RunConfig) -> float:
-    scorers = config.scorer.actors * config.scorer.actor.gpus if config.scorer.checkpoint is not None else 0.0
-    return config.actors * config.actor.gpus + scorers
+    return sum(pool.actors * int(pool.cpus) for pool in actor_pools(config).values()) + _CPUS_FOR_STAGES
 
 
 def _resources_line() -> str:

@@ -1,22 +1,18 @@
 """The end of an experiment: results into files, MLflow and the terminal."""
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.comparisons import print_comparisons
-from orchestrator.curves import CurveRow
 from orchestrator.experiment import Experiment
 from orchestrator.headline import headline
 from orchestrator.identity import identity, run_tags
 from orchestrator.plan import Plan
-from orchestrator.report import SettingResult, all_comparisons, all_rows, evaluate, write_files, write_summary
-from orchestrator.results import sampled_so_far
-from orchestrator.setting import Setting
-from orchestrator.tables import print_tables
+from orchestrator.printing import print_places, print_results
+from orchestrator.report import all_rows, evaluate_all, write_files, write_summary
 from orchestrator.tracking import Tracker, tracking_uri
 
 
@@ -57,11 +53,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         console: Where remarks go; the results go to standard output.
     """
     plan = experiment.plan
-    results = [
-        evaluate(setting, plan.task, experiment.searches_of(setting))
-        for setting in experiment.sampled_settings()
-        if _has_samples(setting, plan)
-    ]
+    results = evaluate_all(experiment.with_searches(), plan.task)
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
     tracker.describe(headline(rows))
@@ -97,7 +89,9 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
             markup=False,
             highlight=False,
         )
-    _print_results(experiment.out, tracker, rows, results, console)
+    output = Console()
+    print_results(rows, results, output, console)
+    print_places(list(_places(experiment.out, tracker)), output)
 
 
 def _scorer(plan: Plan) -> dict[str, Any] | None:
@@ -113,42 +107,12 @@ def _scorer(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def _has_samples(setting: Setting, plan: Plan) -> bool:
-    return sampled_so_far(setting, len(plan.task.problems)) > 0
-
-
-def _print_results(
-    out: Path, tracker: Tracker, rows: Sequence[CurveRow], results: Sequence[SettingResult], console: Console
-) -> None:
-    output = Console()
-    print_tables(rows, output)
-    comparisons = all_comparisons(results)
-    largest = max((one.n for one in comparisons), default=0)
-    # The file has all budgets; a terminal is for the one that was paid for.
-    print_comparisons([one for one in comparisons if one.n == largest], output)
-    for result in results:
-        for summary in (result.summary, *result.summary["searches"]):
-            for line in _failures(summary):
-                console.print(line, soft_wrap=True, markup=False, highlight=False)
-    lines: list[tuple[str, object]] = [
-        ("picture", out / "curves.png"),
-        ("interactive", out / "curves.html"),
-        ("all files", out),
-    ]
+def _places(out: Path, tracker: Tracker) -> Iterator[tuple[str, object]]:
+    """Say where the results are."""
+    yield "picture", out / "curves.png"
+    yield "interactive", out / "curves.html"
+    yield "all files", out
     if tracker.ui_command() is not None:
-        lines.append(("MLflow UI", tracker.ui_command()))
+        yield "MLflow UI", tracker.ui_command()
     if tracker.ui_link() is not None:
-        lines.append(("curves there", tracker.ui_link()))
-    for label, value in lines:
-        output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _failures(summary: dict[str, Any]) -> Iterator[str]:
-    """Say what went wrong in a setting, if anything did."""
-    if summary["errors"]:
-        yield (
-            f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "
-            f"wrong; the first: {summary['first_error']}"
-        )
-    if summary.get("unscored"):
-        yield f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score"
+        yield "curves there", tracker.ui_link()

@@ -75,10 +75,12 @@ class ActorConfig(Settings):
     Attributes:
         cpus: Logical CPUs and threads.
         gpus: GPUs; fractions let actors share one. 0 runs on the CPU.
+        per_node: At most so many actors of this pool on one node; where it is not given, Ray chooses their nodes.
     """
 
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0.0)
+    per_node: int | None = Field(default=None, ge=1)
 
     @field_validator("gpus")
     @classmethod
@@ -179,20 +181,27 @@ class SweepConfig(Settings):
     """The search space of a sweep.
 
     Attributes:
-        space: Grids. Each maps configuration keys to one value or a list of values; a grid stands for all
-            combinations of its lists, and the sweep for all its grids one after the other.
+        space: Grids. Each maps configuration keys to one value, a list of values, or a distribution such as
+            {uniform: [0.1, 1.0]}; a grid stands for all combinations of its lists, each drawn `draws` times where it
+            has distributions, and the sweep for all its grids one after the other.
+        draws: How often distributions are drawn from; which values come is a function of `seed`.
         scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
         metric: What the scheduler compares.
         grace_samples: Samples per question that every trial gets before "asha" may stop it.
+        reduction_factor: "asha" lets one of so many trials go on at every rung.
+        brackets: Brackets of "asha", which differ in how long their trials are left alone; trials are dealt to them.
         max_concurrent_trials: Trials that feed the actors at the same time.
     """
 
     space: tuple[dict[str, Any], ...] = ()
+    draws: int = Field(default=1, ge=1)
     scheduler: Literal["none", "asha"] = "none"
     metric: Literal[
         "coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"
     ] = "coverage"
     grace_samples: int = Field(default=4, ge=1)
+    reduction_factor: float = Field(default=2.0, gt=1.0)
+    brackets: int = Field(default=1, ge=1)
     max_concurrent_trials: int = Field(default=2, ge=1)
 
 

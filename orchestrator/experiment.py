@@ -17,6 +17,7 @@ from orchestrator.config import save_config
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressDisplay, create_board
+from orchestrator.run_directory import check_run_file, write_run_file
 from orchestrator.setting import Setting
 from orchestrator.tracking.places import check_tracking, tracking_uri
 
@@ -38,6 +39,7 @@ class Experiment:
         settings: The sampled settings, greedy not among them.
         out: The run directory.
         searches: The beam searches that go with a setting, by its name.
+        command: "run" or "sweep".
     """
 
     name: str
@@ -45,6 +47,7 @@ class Experiment:
     settings: tuple[Setting, ...]
     out: Path
     searches: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
+    command: str = "run"
 
     def sampled_settings(self) -> tuple[Setting, ...]:
         """Greedy first, unless it is what was asked for, then the sampled settings."""
@@ -55,6 +58,10 @@ class Experiment:
     def all_settings(self) -> tuple[Setting, ...]:
         """The sampled settings, each followed by its beam searches."""
         return tuple(one for setting in self.sampled_settings() for one in (setting, *self.searches_of(setting)))
+
+    def with_searches(self) -> list[tuple[Setting, tuple[Setting, ...]]]:
+        """The sampled settings, each beside its beam searches."""
+        return [(setting, self.searches_of(setting)) for setting in self.sampled_settings()]
 
     def searches_of(self, setting: Setting) -> tuple[Setting, ...]:
         """Return the beam searches that go with a setting."""
@@ -136,10 +143,12 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     """
     started = time.monotonic()
     plan, out = experiment.plan, experiment.out
+    check_run_file(out)
     check_tracking(tracking_uri(plan.config.tracking, out))
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_config(plan.config, out / "config.yaml")
+        write_run_file(out, experiment.command, len(plan.problems), experiment.with_searches())
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     to_do, missing = show_plan(experiment, console, with_cost=False), experiment.missing()

@@ -11,7 +11,7 @@ from orchestrator.plan import Plan
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
 
-_NO_INFLUENCE = {"tracking", "cluster", "actors", "actor", "micro_batch", "store"}
+NO_INFLUENCE = {"tracking", "cluster", "actors", "actor", "micro_batch", "store"}
 
 
 def identity(experiment: "Experiment") -> str:
@@ -20,7 +20,7 @@ def identity(experiment: "Experiment") -> str:
     Where and on how many actors it runs is left out: a command that goes on elsewhere continues the same experiment.
     """
     plan = experiment.plan
-    content = plan.config.model_dump(mode="json", exclude=_NO_INFLUENCE | {"scorer"})
+    content = plan.config.model_dump(mode="json", exclude=NO_INFLUENCE | {"scorer"})
     content["checkpoint"] = plan.checkpoint.fingerprint
     content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
     content["settings"] = [setting.name for setting in experiment.all_settings()]

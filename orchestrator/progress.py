@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -63,9 +64,10 @@ class ProgressBoard:
 
 
 def create_board() -> ActorHandle[Any]:
-    """Start a board beside the driver; it costs no logical CPU."""
+    """Start a board beside the driver, so that no other node takes it along when it dies; it costs no logical CPU."""
     actor: Any = ray.remote(ProgressBoard)
-    handle: ActorHandle[Any] = actor.options(num_cpus=0).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    handle: ActorHandle[Any] = actor.options(num_cpus=0, scheduling_strategy=here).remote()
     return handle
 
 

@@ -1,11 +1,12 @@
 """From the store to what a person reads: curves, tables, pictures and a summary in the run directory."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from latent_core.selection.aggregations import AGGREGATIONS, available
@@ -16,6 +17,8 @@ from orchestrator.beam_curves import evaluate_search
 from orchestrator.comparisons import Comparison, compare, write_comparisons_csv
 from orchestrator.config import RunConfig, save_config
 from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
+from orchestrator.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
+from orchestrator.difficulty_plot import plot_difficulty_png
 from orchestrator.outcomes import join_outcomes
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
@@ -97,6 +100,15 @@ def evaluate(setting: Setting, task: Task, searches: Sequence[Setting] = ()) -> 
     return SettingResult(setting, rows, summary, pd.concat(questions, ignore_index=True), by_question)
 
 
+def evaluate_all(settings: Iterable[tuple[Setting, Sequence[Setting]]], task: Task) -> list[SettingResult]:
+    """Evaluate all settings, each given with its beam searches, of which the store has a sample of every question."""
+    return [
+        evaluate(setting, task, searches)
+        for setting, searches in settings
+        if sampled_so_far(setting, len(task.problems)) > 0
+    ]
+
+
 def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
     """Count what became of each question's samples."""
     by_question = records.groupby("question_id", sort=False)
@@ -137,23 +149,48 @@ def all_comparisons(results: Sequence[SettingResult]) -> list[Comparison]:
     return found
 
 
+def all_difficulties(results: Sequence[SettingResult]) -> list[DifficultyRow]:
+    """Average setting by setting over the questions of each bin of difficulty, greedy decoding among the values."""
+    greedy = next((result.by_question[1] for result in results if result.setting.name == GREEDY), {})
+    rows = []
+    for result in results:
+        if result.setting.name != GREEDY:
+            values = {**result.by_question, 1: {**greedy, **result.by_question.get(1, {})}}
+            correct = result.questions["correct"].to_numpy(dtype=np.int64)
+            rows += difficulty_rows(values, correct, result.summary["samples"], trial=result.setting.name)
+    return rows
+
+
 def write_files(
     out: Path, config: RunConfig, rows: Sequence[CurveRow], results: Sequence[SettingResult], summary: dict[str, Any]
 ) -> list[Path]:
     """Write everything that a run directory holds; returns the files."""
-    title = f"{config.checkpoint} on {summary['task']}"
     save_config(config, out / "config.yaml")
+    drawn = write_drawings(out, f"{config.checkpoint} on {summary['task']}", rows, results)
+    write_summary(out, summary)
+    return [out / "config.yaml", *drawn, out / "summary.json"]
+
+
+def write_drawings(out: Path, title: str, rows: Sequence[CurveRow], results: Sequence[SettingResult]) -> list[Path]:
+    """Write every table and picture that is made from the store alone; returns the files.
+
+    The same store gives the same tables, byte by byte.
+    """
     write_curves_csv(rows, out / "curves.csv")
     plot_curves_png(rows, out / "curves.png", title)
     plot_curves_html(rows, out / "curves.html", title)
     pd.concat([result.questions for result in results]).to_csv(out / "questions.csv", index=False)
-    write_summary(out, summary)
-    names = ["config.yaml", "curves.csv", "curves.png", "curves.html", "questions.csv", "summary.json"]
-    # Comparisons of an earlier state of the run must not outlive it.
-    (out / "comparisons.csv").unlink(missing_ok=True)
+    names = ["curves.csv", "curves.png", "curves.html", "questions.csv"]
+    # What an earlier state of the run had must not outlive it.
+    for name in ("comparisons.csv", "difficulty.csv", "difficulty.png"):
+        (out / name).unlink(missing_ok=True)
     if comparisons := all_comparisons(results):
         write_comparisons_csv(comparisons, out / "comparisons.csv")
         names.append("comparisons.csv")
+    if difficulties := all_difficulties(results):
+        write_difficulty_csv(difficulties, out / "difficulty.csv")
+        plot_difficulty_png(difficulties, out / "difficulty.png", title)
+        names += ["difficulty.csv", "difficulty.png"]
     return [out / name for name in names]
 
 

@@ -7,6 +7,7 @@ what is there needs one listing and no reading. A shard is written under a tempo
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ class ShardFolder:
             present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
         return present
 
+    def last_written(self) -> datetime | None:
+        """Return when the youngest of the shards was written; None where there is none."""
+        times = [info.mtime for info, _ in self._infos() if info.mtime is not None]
+        return max(times, default=None)
+
     def write(self, shard: Shard, table: pa.Table) -> None:
         """Write a shard; writing the same shard again replaces it with the same content."""
         sink = pa.BufferOutputStream()
@@ -113,12 +119,15 @@ class ShardFolder:
         return in_order
 
     def _files(self) -> Iterator[tuple[Shard, str]]:
+        return ((shard, info.base_name) for info, shard in self._infos())
+
+    def _infos(self) -> Iterator[tuple[fs.FileInfo, Shard]]:
         filesystem, _ = self._filesystem()
         selector = fs.FileSelector(self.directory, allow_not_found=True)
         for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.base_name):
             parsed = Shard.parse(info.base_name)
             if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
-                yield parsed[0], info.base_name
+                yield info, parsed[0]
 
     def _write_then_rename(self, path: str, content: bytes | pa.Buffer) -> None:
         filesystem, _ = self._filesystem()

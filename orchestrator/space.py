@@ -1,12 +1,14 @@
-"""The search space of a sweep: grids over configuration keys, expanded into named settings."""
+"""The search space of a sweep: grids and distributions over configuration keys, expanded into named settings."""
 
 import itertools
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from orchestrator.config import RunConfig, parse_config
+from orchestrator.distributions import draw, is_distribution
 from orchestrator.overrides import with_overrides
 
 _PLAIN_KEYS = ("latent_steps", "answer_tokens", "seed")
@@ -26,9 +28,8 @@ def expand_space(config: RunConfig) -> dict[str, RunConfig]:
     raw = config.model_dump(mode="json")
     trials: dict[str, RunConfig] = {}
     for number, grid in enumerate(config.sweep.space):
-        values = [value if isinstance(value, list) else [value] for value in _checked(number, grid).values()]
-        for combination in itertools.product(*values):
-            choice = dict(zip(grid, combination, strict=True))
+        where = f"sweep.space[{number}]"
+        for choice in _choices(where, _checked(number, grid), config):
             try:
                 trial = parse_config(with_overrides(raw, _kind_first(choice)))
             except UserError as error:
@@ -36,6 +37,17 @@ def expand_space(config: RunConfig) -> dict[str, RunConfig]:
                 raise UserError(f"sweep.space[{number}]: {error}{hint * ('valid tuple' in str(error))}") from None
             trials.setdefault(_name(trial, choice), trial)
     return trials
+
+
+def _choices(where: str, grid: Mapping[str, Any], config: RunConfig) -> Iterator[dict[str, Any]]:
+    """Return what a grid stands for: combinations of its lists, with values drawn from its distributions."""
+    values = [value if isinstance(value, list) else [value] for value in grid.values()]
+    rng = random.Random(f"{config.seed} {where}")
+    for combination in itertools.product(*values):
+        choice = dict(zip(grid, combination, strict=True))
+        drawn = {key: value for key, value in choice.items() if is_distribution(value)}
+        for _ in range(config.sweep.draws if drawn else 1):
+            yield {**choice, **{key: draw(f"{where}: {key}", value, rng) for key, value in drawn.items()}}
 
 
 def _checked(number: int, grid: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from orchestrator.space import expand_space
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.trial import run_trial
 
+_MAX_TRIAL_FAILURES = 3
 _TRIAL_CPUS = 0.01
 """A trial only waits for the shared actors; Tune refuses 0."""
 
@@ -41,7 +42,7 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
     if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:
         raise UserError(f"sweep.grace_samples: {config.sweep.grace_samples} is more than the largest budget, {most}")
     _check_metric(config, settings)
-    return Experiment(name, plan, settings, out, searches)
+    return Experiment(name, plan, settings, out, searches, command="sweep")
 
 
 def _check_metric(config: RunConfig, settings: Sequence[Setting]) -> None:
@@ -100,6 +101,8 @@ def _fit(session: Session, settings: Sequence[Setting], config: SweepConfig, out
             name="tune",
             storage_path=str(out.absolute()),
             verbose=0,
+            # A trial whose process or node dies begins again, and finds what it has sampled.
+            failure_config=tune.FailureConfig(max_failures=_MAX_TRIAL_FAILURES),
             callbacks=[MlflowCallback(session.tracker)],
         ),
     )
@@ -112,7 +115,13 @@ def _scheduler(config: SweepConfig, settings: Sequence[Setting]) -> TrialSchedul
     if config.scheduler == "none":
         return FIFOScheduler()
     most = max(setting.samples for setting in settings)
-    return ASHAScheduler(time_attr="n", grace_period=config.grace_samples, max_t=most, reduction_factor=2)
+    return ASHAScheduler(
+        time_attr="n",
+        grace_period=config.grace_samples,
+        max_t=most,
+        reduction_factor=config.reduction_factor,
+        brackets=config.brackets,
+    )
 
 
 class MlflowCallback(LoggerCallback):

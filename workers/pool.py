@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 NAMESPACE = "latentswarm"
 _LOAD_TIMEOUT_S = 1.0
@@ -58,15 +59,23 @@ class ActorPool:
         return self._actors[min(order, key=lambda index: loads.get(index, 1 << 30))]
 
 
-def create_pool(prefix: str, spec: ActorSpec, size: int) -> list[str]:
+def create_pool(prefix: str, spec: ActorSpec, size: int, nodes: Sequence[str] = ()) -> list[str]:
     """Start the actors of a pool; returns their names at once, while they are still loading.
 
     The actors live as long as the caller's process. A worker process or node that dies is replaced, and calls that
     were lost with it are repeated.
+
+    Args:
+        prefix: What their names begin with.
+        spec: What each of them is.
+        size: Their number.
+        nodes: The node of each of them; where it is not given, Ray chooses. An actor whose node has died starts again
+            wherever there is room.
     """
     names = [f"{prefix}-{index}" for index in range(size)]
     actor: Any = ray.remote(concurrency_groups={_CONTROL: 1})  # type: ignore[call-overload]
-    for name in names:
+    for index, name in enumerate(names):
+        where = NodeAffinitySchedulingStrategy(nodes[index], soft=True) if nodes else "DEFAULT"
         _handles[name] = (
             # `load` must be answered while other calls run or wait, hence a group of its own.
             actor(spec.worker)
@@ -78,6 +87,7 @@ def create_pool(prefix: str, spec: ActorSpec, size: int) -> list[str]:
                 max_restarts=-1,
                 max_task_retries=-1,
                 max_concurrency=_CALLS_PER_ACTOR,
+                scheduling_strategy=where,
             )
             .remote(*spec.arguments)
         )

@@ -90,6 +90,12 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
     "reasoner as scorer": (["run", "config.yaml", "scorer.checkpoint=plain"], "which is no known LatentRM"),
     "beam search without scorer": (["run", "config.yaml", "search.kind=beam"], "set scorer.checkpoint"),
     "no beams": (["run", "config.yaml", "search.beams=0"], "search.beams.0: "),
+    "nothing to resume": (["sweep", "config.yaml", "--resume", "nowhere"], "--resume nowhere: no config.yaml there"),
+    "two run directories": (["run", "config.yaml", "--resume", ".", "--out", "x"], "--resume and --out: give one"),
+    "server that is away": (
+        ["run", "config.yaml", "tracking.uri=http://127.0.0.1:9"],
+        "tracking.uri http://127.0.0.1:9: no MLflow server answers there",
+    ),
     "metric without scorer": (
         ["sweep", "config.yaml", "sweep.metric=best_of_n"],
         "sweep.metric: best_of_n needs scores",

@@ -13,9 +13,10 @@ MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name"
 SCORER: dict[str, Any] = {"checkpoint": "rm", "actors": 2, "actor": {"cpus": 2, "gpus": 0.5}}
 
 
-def check(monkeypatch: pytest.MonkeyPatch, has: dict[str, float], **changes: Any) -> str | None:
-    """Return the refusal of a cluster, or None."""
-    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: has)
+def check(monkeypatch: pytest.MonkeyPatch, *has: dict[str, float], **changes: Any) -> str | None:
+    """Return the refusal of a cluster whose nodes have these resources, or None."""
+    nodes = [{"NodeID": str(number), "Alive": True, "Resources": resources} for number, resources in enumerate(has)]
+    monkeypatch.setattr(cluster.ray, "nodes", lambda: nodes)
     try:
         check_resources(parse_config({**MINIMAL, **changes}))
     except UserError as error:
@@ -48,3 +49,35 @@ def test_scorers_need_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_scorer_actors_without_a_scorer_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = {key: value for key, value in SCORER.items() if key != "checkpoint"}
     assert check(monkeypatch, {"CPU": 2}, scorer=scorer) is None
+
+
+def test_an_actor_has_to_fit_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough GPUs in all would let the actor wait for ever for two that are side by side."""
+    nodes = ({"CPU": 4}, {"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1})
+    message = check(monkeypatch, *nodes, actors=1, actor={"gpus": 2})
+    assert message == (
+        "actors: 1 reasoners x (1 CPUs, 2 GPUs): no node has 1 CPUs and 2 GPUs for one of them; the nodes are "
+        "1 x (4 CPUs, 0 GPUs), 2 x (8 CPUs, 1 GPUs); ask for smaller actors, or add larger nodes"
+    )
+    message = check(monkeypatch, *nodes, scorer={**SCORER, "actors": 3, "actor": {"cpus": 2, "gpus": 0.6}})
+    assert message is not None
+    assert message.startswith(
+        "scorer.actors: 3 scorers x (2 CPUs, 0.6 GPUs): the nodes have room for 2 of 3, although the total would do"
+    )
+
+
+def test_a_limit_per_node_needs_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = {"actors": 3, "actor": {"per_node": 1}}
+    assert check(monkeypatch, {"CPU": 8}, {"CPU": 8}, {"CPU": 8}, **limited) is None
+    message = check(monkeypatch, {"CPU": 8}, {"CPU": 8}, **limited)
+    assert message is not None
+    assert "3 reasoners x (1 CPUs, 0 GPUs, at most 1 on a node): the nodes have room for 2 of 3" in message
+
+
+def test_pools_have_to_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    half_more = {"cpus": 1, "gpus": 0.6}
+    scorer = {**SCORER, "actors": 1, "actor": half_more}
+    assert check(monkeypatch, {"CPU": 8, "GPU": 1}, {"CPU": 1, "GPU": 1}, actor=half_more, scorer=scorer) is None
+    message = check(monkeypatch, {"CPU": 8, "GPU": 1}, {"CPU": 0, "GPU": 1}, actor=half_more, scorer=scorer)
+    assert message is not None
+    assert "each pool fits by itself, but not together" in message

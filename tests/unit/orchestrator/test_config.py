@@ -90,6 +90,7 @@ def test_defaults() -> None:
         ({"actors": 0}, "actors: input should be greater than or equal to 1 (got 0)"),
         ({"latent_steps": 0}, "latent_steps: input should be greater than or equal to 1 (got 0)"),
         ({"actor": {"gpus": 1.5}}, "actor.gpus: above 1, GPUs of an actor must be a whole number (got 1.5)"),
+        ({"actor": {"per_node": 0}}, "actor.per_node: input should be greater than or equal to 1 (got 0)"),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'bfloat16' or 'float16' (got 'int8')"),
         (
             {"store": {"latents": "float64"}},

@@ -147,3 +147,22 @@ def test_a_value_that_is_itself_a_list() -> None:
     assert [trial.sampler.to_config()["scope"] for trial in trials.values()] == [["prompt", "latent"]] * 2
     with pytest.raises(UserError, match=r"and \[\[a, b\]\] for one value that is a list"):
         expand_space(with_space({**grid, "sampler.scope": ["prompt", "latent"]}))
+
+
+def test_distributions_are_drawn_from_for_every_combination() -> None:
+    grid = {"sampler.kind": "gaussian", "sampler.sigma": {"loguniform": [0.1, 1.0]}, "seed": [1, 2]}
+    trials = list(expand_space(with_space(grid, seed=5)).values())
+    assert len(trials) == 2
+    space = with_space(grid).sweep.model_copy(update={"draws": 4})
+    config = with_space(grid).model_copy(update={"sweep": space})
+    several = list(expand_space(config).values())
+    assert [trial.seed for trial in several] == [1] * 4 + [2] * 4
+    sigmas = [trial.sampler.to_config()["sigma"] for trial in several]
+    assert len(set(sigmas)) == 8
+    assert all(0.1 <= sigma <= 1.0 for sigma in sigmas)
+    # The same sweep again is the same trials, so that it finds what it has sampled.
+    assert list(expand_space(config)) == list(expand_space(config))
+    other = config.model_copy(update={"seed": 6})
+    assert list(expand_space(other)) != list(expand_space(config))
+    with pytest.raises(UserError, match=r"sweep\.space\[0\]: sampler\.sigma: uniform takes \[low, high\]"):
+        expand_space(with_space({"sampler.kind": "gaussian", "sampler.sigma": {"uniform": [2, 1]}}))

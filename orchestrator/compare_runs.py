@@ -1,0 +1,152 @@
+"""Several runs beside each other: one table of curves, one picture, and a headline table."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from orchestrator.curve_layout import COVERAGE, aggregations, heading
+from orchestrator.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.plots import plot_curves_png
+from orchestrator.plots_html import plot_curves_html
+
+_MAJORITY_VOTE = "majority_vote"
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """A run that is compared with others.
+
+    Attributes:
+        name: What it is called.
+        checkpoint: What it calls its checkpoint.
+        checkpoint_fingerprint: Which one that is.
+        task: Name of its task.
+        asked: Which questions it asked: fingerprint of the task, and how many of them.
+        rows: Its curves.
+    """
+
+    name: str
+    checkpoint: str
+    checkpoint_fingerprint: str
+    task: str
+    asked: tuple[str, int]
+    rows: Sequence[CurveRow]
+
+
+def title_of(runs: Sequence[ReportedRun]) -> str:
+    """Return the heading of a comparison, which says whether it compares what can be compared."""
+    same_model = len({run.checkpoint_fingerprint for run in runs}) == 1
+    same_questions = len({run.asked for run in runs}) == 1
+    model = runs[0].checkpoint if same_model else "different checkpoints"
+    questions = runs[0].task if same_questions else "different questions"
+    *names, last = _few([run.name for run in runs])
+    return f"{', '.join(names)} and {last}: {model} on {questions}"
+
+
+def named_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, CurveRow]]:
+    """Return all rows with the name of their run.
+
+    A trial is called "RUN: TRIAL" where another run has one of that name, and everywhere if the runs differ in their
+    checkpoint or their questions: then the same setting is another curve.
+    """
+    differ = len({(run.checkpoint_fingerprint, run.asked) for run in runs}) > 1
+    owners: dict[str, set[str]] = {}
+    for run in runs:
+        for row in run.rows:
+            owners.setdefault(row.trial, set()).add(run.name)
+    return [
+        (
+            run.name,
+            replace(row, trial=f"{run.name}: {row.trial}" if differ or len(owners[row.trial]) > 1 else row.trial),
+        )
+        for run in runs
+        for row in run.rows
+    ]
+
+
+def figure_rows(runs: Sequence[ReportedRun]) -> list[CurveRow]:
+    """Return the rows that the picture of a comparison shows.
+
+    Greedy decoding and guesses that all runs share stay the lines that they are in every picture. Where they differ,
+    each run's own becomes a trial: greedy decoding as a point at N = 1, which is what it is.
+    """
+    named = named_rows(runs)
+    rows: list[CurveRow] = []
+    for run, row in named:
+        if row.aggregation not in (GREEDY, RANDOM_GUESS):
+            # Colours go by sampler: curves of different runs must not share one.
+            sampler = f"{run}: {row.sampler}" if row.trial.startswith(f"{run}: ") else row.sampler
+            rows.append(replace(row, sampler=sampler))
+    shown = [name for name in (COVERAGE, _MAJORITY_VOTE) if name in {row.aggregation for row in rows}] or [COVERAGE]
+    for baseline, places in ((GREEDY, shown), (RANDOM_GUESS, [COVERAGE])):
+        own = [row for _, row in named if row.aggregation == baseline]
+        by_budget: dict[int, set[tuple[float, float, float]]] = {}
+        for row in own:
+            by_budget.setdefault(row.n, set()).add((row.value, row.lo, row.hi))
+        if all(len(values) == 1 for values in by_budget.values()):
+            rows += {row.n: replace(row, trial=baseline) for row in own}.values()
+        else:
+            rows += [replace(row, sampler=row.trial, aggregation=place) for place in places for row in own]
+    return rows
+
+
+def headline_table(runs: Sequence[ReportedRun]) -> str:
+    """Return a Markdown table: of every aggregation, each run's best trial at the largest budget that all of them have.
+
+    Where a single run has an aggregation, that is its own largest budget.
+    """
+    lines = ["| | N | run | trial | % correct [95 % interval] | FLOPs per question |", "|---|---|---|---|---|---|"]
+    everything = [row for run in runs for row in run.rows]
+    for name in (GREEDY, *aggregations(everything)):
+        best = {run.name: found for run in runs if (found := _best_by_budget(run.rows, name))}
+        common = set.intersection(*(set(found) for found in best.values())) if best else set()
+        if common:
+            n = max(common)
+            lines += [_line(name, run, found[n]) for run, found in best.items()]
+        elif best:
+            lines.append(f"| {heading(name)} | - | {', '.join(best)} | | no budget in common | |")
+    return "\n".join(lines)
+
+
+def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
+    """Write the comparison of runs into a directory that exists; returns the files."""
+    title, rows = title_of(runs), figure_rows(runs)
+    plot_curves_png(rows, out / "curves.png", title)
+    plot_curves_html(rows, out / "curves.html", title)
+    with (out / "curves.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ("run", *COLUMNS), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"run": run, **asdict(row)} for run, row in named_rows(runs))
+    (out / "comparison.md").write_text(f"# {title}\n\n{headline_table(runs)}\n\n{_caveat(runs)}\n", encoding="utf-8")
+    return [out / name for name in ("curves.png", "curves.html", "curves.csv", "comparison.md")]
+
+
+def _best_by_budget(rows: Sequence[CurveRow], aggregation: str) -> Mapping[int, CurveRow]:
+    best: dict[int, CurveRow] = {}
+    for row in rows:
+        known = not math.isnan(row.value) and row.aggregation == aggregation
+        if known and (row.n not in best or row.value > best[row.n].value):
+            best[row.n] = row
+    return best
+
+
+def _line(aggregation: str, run: str, row: CurveRow) -> str:
+    value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
+    questions = row.trajectories / row.n
+    flops = "-" if math.isnan(row.flops) else f"{row.flops / questions:.3g}"
+    return f"| {heading(aggregation)} | {row.n} | {run} | {row.trial} | {value} [{low}, {high}] | {flops} |"
+
+
+def _caveat(runs: Sequence[ReportedRun]) -> str:
+    chosen = (
+        "A line is the best of its run's trials, chosen on the same questions, which flatters a run of many trials."
+    )
+    if len({run.asked for run in runs}) == 1:
+        return f"{chosen} All runs ask the same questions: intervals that overlap can hide a clear difference."
+    return f"{chosen} The runs ask different questions: what differs may be the questions."
+
+
+def _few(names: Sequence[str], most: int = 3) -> Sequence[str]:
+    return names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]

@@ -1,0 +1,76 @@
+"""Accuracy by difficulty as a picture: a panel per aggregation, the bins side by side."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orchestrator.curve_layout import GREEDY_COLOUR, Y_LABEL, heading
+from orchestrator.curves import GREEDY
+from orchestrator.difficulty import BINS, NOTE, DifficultyRow, best_trial
+
+_DPI = 160
+_PANEL_INCHES = (5.2, 3.9)
+_PANELS_PER_ROW = 3
+_CAPTION_LETTERS_PER_INCH = 15
+# Points of one bin stand beside each other.
+_SHIFT = 0.18
+_FEWEST, _MOST = "#56b4e9", "#0072b2"
+
+
+def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -> None:
+    """Draw, for the best trial of every aggregation, its smallest and its largest budget in every bin.
+
+    Greedy decoding on the same questions stands beside them. Bins are told apart by position, not by colour; the
+    number of questions in a bin stands below its name.
+
+    Args:
+        rows: Rows of `difficulty.csv`, at least one.
+        path: The PNG file to write.
+        title: Heading of the picture.
+    """
+    names = [name for name in dict.fromkeys(row.aggregation for row in rows) if name != GREEDY]
+    down = math.ceil(len(names) / _PANELS_PER_ROW)
+    across = math.ceil(len(names) / down)
+    width, height = _PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down
+    # A figure of its own, without pyplot: no global state, and no display is ever looked for.
+    figure = Figure(figsize=(width, height + 1.0), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for number, (axis, name) in enumerate(zip(axes, names, strict=False)):
+        trial = best_trial(rows, name)
+        _draw_panel(axis, [row for row in rows if row.trial == trial], name, str(trial))
+        axis.set_ylabel(Y_LABEL if number % across == 0 else "")
+    for axis in axes[len(names) :]:
+        axis.remove()
+    figure.suptitle(f"{title}: by difficulty")
+    figure.supxlabel(textwrap.fill(NOTE, int(_CAPTION_LETTERS_PER_INCH * width)), fontsize="small", color="#555555")
+    figure.savefig(path, format="png")
+
+
+def _draw_panel(axis: Axes, rows: Sequence[DifficultyRow], aggregation: str, trial: str) -> None:
+    own = [row for row in rows if row.aggregation == aggregation]
+    fewest, most = min(row.n for row in own), max(row.n for row in own)
+    _draw_points(axis, [row for row in rows if row.aggregation == GREEDY], -_SHIFT, GREEDY_COLOUR, "x", "greedy")
+    if fewest < most:
+        _draw_points(axis, [row for row in own if row.n == fewest], 0.0, _FEWEST, "o", f"N = {fewest}")
+    _draw_points(axis, [row for row in own if row.n == most], _SHIFT, _MOST, "s", f"N = {most}")
+    counts = {row.difficulty: row.questions for row in own}
+    axis.set_xticks(range(len(BINS)), [f"{name}\n{counts.get(name, 0):,}" for name in BINS], fontsize="small")
+    axis.set(title=f"{heading(aggregation)}\n{trial}", ylim=(-4, 104), xlim=(-0.5, len(BINS) - 0.5))
+    axis.set_xlabel("share of samples that is right, and number of questions", fontsize="small")
+    axis.grid(axis="y", color="#dddddd", lw=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize="small", loc="upper left")
+
+
+def _draw_points(axis: Axes, rows: Sequence[DifficultyRow], shift: float, colour: str, marker: str, label: str) -> None:
+    if not rows:
+        return
+    places = [BINS.index(row.difficulty) + shift for row in rows]
+    below = [100 * max(0.0, row.value - row.lo) for row in rows]
+    above = [100 * max(0.0, row.hi - row.value) for row in rows]
+    values = [100 * row.value for row in rows]
+    axis.errorbar(places, values, yerr=[below, above], fmt=marker, color=colour, ms=5, lw=1.2, capsize=2, label=label)

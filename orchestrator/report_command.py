@@ -1,0 +1,114 @@
+"""`latentswarm report`: draw the tables and pictures of runs anew from the store, and compare several runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from latent_core.errors import UserError
+from latent_core.tasks.base import Task
+from orchestrator.compare_runs import ReportedRun, headline_table, title_of, write_comparison
+from orchestrator.config import RunConfig, parse_config
+from orchestrator.printing import print_places, print_results
+from orchestrator.report import all_rows, evaluate_all, write_drawings
+from orchestrator.stored_run import StoredRun, open_run
+
+
+def report_runs(directories: Sequence[Path], out: Path | None, default_out: Path, remarks: Console) -> None:
+    """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
+
+    Args:
+        directories: The run directories.
+        out: Where the comparison goes, if that was said.
+        default_out: Where it goes otherwise.
+        remarks: Where failures are told; the results go to standard output.
+
+    Raises:
+        UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
+    """
+    names = run_names(directories)
+    target = _comparison_directory(directories, out, default_out)
+    runs = [open_run(directory) for directory in directories]
+    output = Console()
+    reported = [_report_one(run, name, output, remarks) for run, name in zip(runs, names, strict=True)]
+    if target is None:
+        return
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {target}: cannot be written: {error}") from error
+    write_comparison(reported, target)
+    output.print(f"{title_of(reported)}\n", soft_wrap=True, highlight=False, markup=False)
+    output.print(headline_table(reported), soft_wrap=True, highlight=False, markup=False)
+    output.print()
+    print_places(
+        [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output
+    )
+
+
+def run_names(directories: Sequence[Path]) -> list[str]:
+    """Return what runs are called beside each other: the names of their directories, or their paths where those clash.
+
+    Raises:
+        UserError: If a directory is named twice.
+    """
+    places = [directory.resolve() for directory in directories]
+    twice = next((directories[i] for i, place in enumerate(places) if place in places[:i]), None)
+    if twice is not None:
+        raise UserError(f"{twice}: named twice; a run can be compared with other runs only")
+    names = [place.name for place in places]
+    return names if len(set(names)) == len(names) else [str(directory) for directory in directories]
+
+
+def _comparison_directory(directories: Sequence[Path], out: Path | None, default: Path) -> Path | None:
+    if len(directories) == 1:
+        if out is not None:
+            raise UserError(f"--out {out}: for the comparison of several runs; that of one run stays in its directory")
+        return None
+    target = out or default
+    if (target / "config.yaml").exists():
+        raise UserError(f"--out {target}: a run directory, whose files the comparison would replace; name another one")
+    return target
+
+
+def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) -> ReportedRun:
+    config = _config(run)
+    task = _task(run, config)
+    try:
+        results = evaluate_all(run.settings, task)
+    except OSError as error:
+        raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
+    if not results:
+        why = run.lost_store() or "`latentswarm status` says what the store has"
+        raise UserError(f"{run.out}: there is no setting yet of which every question has a sample; {why}")
+    rows = all_rows(results, task, config.budgets)
+    title = f"{config.checkpoint} on {task.name}"
+    try:
+        files = write_drawings(run.out, title, rows, results)
+    except OSError as error:
+        raise UserError(f"{run.out}: cannot be written: {error}") from error
+    output.print(f"{name}: {title}, {len(task.problems):,} questions\n", soft_wrap=True, highlight=False, markup=False)
+    print_results(rows, results, output, remarks)
+    print_places([("written", ", ".join(str(file) for file in files))], output)
+    output.print()
+    spec = run.settings[0][0].store.spec
+    return ReportedRun(name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), rows)
+
+
+def _config(run: StoredRun) -> RunConfig:
+    try:
+        return parse_config(run.config)
+    except UserError as error:
+        raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
+
+
+def _task(run: StoredRun, config: RunConfig) -> Task:
+    """Load the questions; the store knows answers by their number, so they must be those of the run."""
+    whole = config.task.load()
+    sampled = run.settings[0][0].store.spec.task
+    if whole.fingerprint != sampled:
+        raise UserError(
+            f"{run.out}: the questions of task {whole.name} are no longer those of the run (fingerprint "
+            f"{whole.fingerprint}, then {sampled}); give the task its former data, or run it anew"
+        )
+    return whole.head(config.task.limit)

@@ -1,0 +1,134 @@
+"""The file that says what a run directory belongs to: which command wrote it, and which settings it samples.
+
+With it, and with the store, `status` and `report` need neither the checkpoint nor the LatentRM.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import latent_core
+from latent_core.errors import UserError
+from orchestrator.setting import Setting
+from orchestrator.setting_record import plain_setting, setting_from_plain
+
+RUN_FILE = "run.json"
+FORMAT = 1
+WithSearches: TypeAlias = tuple[Setting, tuple[Setting, ...]]
+"""A sampled setting and the beam searches that go with it."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` holds.
+
+    Attributes:
+        command: "run" or "sweep".
+        latentswarm: Version that wrote it.
+        started: When the command began that last worked here.
+        questions: Number of questions.
+        settings: The sampled settings in the order of the report, greedy decoding among them.
+    """
+
+    command: str
+    latentswarm: str
+    started: datetime
+    questions: int
+    settings: tuple[WithSearches, ...]
+
+
+def write_run_file(out: Path, command: str, questions: int, settings: Sequence[WithSearches]) -> Path:
+    """Write `run.json` at the start of an experiment, in place of that of an earlier command.
+
+    Args:
+        out: The run directory; it exists.
+        command: "run" or "sweep".
+        questions: Number of questions.
+        settings: The sampled settings, greedy decoding among them, each with its beam searches.
+
+    Returns:
+        The file.
+    """
+    content = {
+        "format": FORMAT,
+        "command": command,
+        "latentswarm": latent_core.__version__,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "questions": questions,
+        "settings": [
+            {**plain_setting(setting), "searches": [plain_setting(search) for search in searches]}
+            for setting, searches in settings
+        ],
+    }
+    file = out / RUN_FILE
+    # Somebody may ask for the status at this very moment: the file is whole as soon as it has its name.
+    unfinished = out / f".{RUN_FILE}.{os.getpid()}"
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(file)
+    return file
+
+
+def check_run_file(out: Path) -> None:
+    """Refuse a run directory that a newer version has written. One without the file is an older one, and fine.
+
+    Raises:
+        UserError: If it is newer, or the file cannot be used.
+    """
+    _content(out)
+
+
+def read_run_file(out: Path, store: str) -> RunRecord | None:
+    """Read `run.json`; None for a run directory that is older than this file.
+
+    Args:
+        out: The run directory.
+        store: Where the store is; its folders are named by the file, its place by the configuration.
+
+    Raises:
+        UserError: If a newer version has written it, or it cannot be used.
+    """
+    content = _content(out)
+    if content is None:
+        return None
+    try:
+        return RunRecord(
+            command=str(content["command"]),
+            latentswarm=str(content["latentswarm"]),
+            started=datetime.fromisoformat(content["started"]),
+            questions=int(content["questions"]),
+            settings=tuple(_with_searches(raw, store) for raw in content["settings"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unusable(out, f"{type(error).__name__}: {error}") from error
+
+
+def _with_searches(raw: Mapping[str, Any], store: str) -> WithSearches:
+    return setting_from_plain(raw, store), tuple(setting_from_plain(one, store) for one in raw["searches"])
+
+
+def _content(out: Path) -> dict[str, Any] | None:
+    file = out / RUN_FILE
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _unusable(out, str(error)) from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int):
+        raise _unusable(out, "it does not say which format it has")
+    if version > FORMAT:
+        raise UserError(
+            f"{file}: format {version}, written by latentswarm {content.get('latentswarm', 'of unknown version')}; "
+            f"this is {latent_core.__version__}, which reads up to format {FORMAT}: update latentswarm"
+        )
+    return dict(content)
+
+
+def _unusable(out: Path, why: str) -> UserError:
+    reason = " ".join(why.split())
+    return UserError(f"{out / RUN_FILE}: cannot be used ({reason}); the same run or sweep writes it anew")

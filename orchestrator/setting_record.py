@@ -1,0 +1,84 @@
+"""A sampler setting as plain data, so that what has been planned can be found again without the models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from latent_core.selection.calibration import VoteCalibration
+from orchestrator.setting import Scored, Setting
+from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+
+
+def plain_setting(setting: Setting) -> dict[str, Any]:
+    """Return a setting as JSON can hold it; the place of the store is left out, since stores are moved and copied."""
+    scored = setting.scored
+    return {
+        "name": setting.name,
+        "sampler": setting.sampler,
+        "samples": setting.samples,
+        "budgets": list(setting.budgets),
+        "trajectories": setting.store.spec.content,
+        "latents": setting.store.latents,
+        "scored": None
+        if scored is None
+        else {
+            "scores": scored.store.spec.content,
+            "calibration": _plain_calibration(scored.calibration),
+            "answer_calibration": _plain_calibration(scored.answer_calibration),
+        },
+        "scorer": setting.scorer,
+    }
+
+
+def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
+    """Return the setting that `plain_setting` has described.
+
+    Args:
+        raw: What it returned.
+        store: Where the store is.
+
+    Raises:
+        ValueError: If the store of that time named its folders otherwise.
+        KeyError: If something is missing.
+        TypeError: If something is not what it should be.
+    """
+    content = _without_version(raw["trajectories"])
+    beam = content.pop("beam", None)
+    spec = TrajectorySpec(**content, beam=BeamShape(**beam) if beam else None)
+    _check_version(raw["trajectories"], spec.content)
+    trajectories = SettingStore(store, spec, raw["latents"])
+    return Setting(
+        name=raw["name"],
+        sampler=raw["sampler"],
+        samples=int(raw["samples"]),
+        budgets=tuple(int(n) for n in raw["budgets"]),
+        store=trajectories,
+        scored=None if raw["scored"] is None else _scored(raw["scored"], trajectories),
+        scorer=raw["scorer"],
+    )
+
+
+def _scored(raw: Mapping[str, Any], trajectories: SettingStore) -> Scored:
+    spec = ScoreSpec(**_without_version(raw["scores"]))
+    _check_version(raw["scores"], spec.content)
+    calibrations = [_calibration(raw[name]) for name in ("calibration", "answer_calibration")]
+    return Scored(ScoreStore(trajectories, spec), *calibrations)
+
+
+def _without_version(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != "version"}
+
+
+def _check_version(recorded: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    # The version is part of what names a folder: under another one nothing would be found, and all seem to be missing.
+    if recorded["version"] != own["version"]:
+        raise ValueError(
+            f"its store has version {recorded['version']}, this latentswarm reads version {own['version']}"
+        )
+
+
+def _plain_calibration(calibration: VoteCalibration | None) -> dict[str, Any] | None:
+    return None if calibration is None else calibration.model_dump(mode="json")
+
+
+def _calibration(raw: Mapping[str, Any] | None) -> VoteCalibration | None:
+    return None if raw is None else VoteCalibration.model_validate(raw)

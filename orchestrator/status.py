@@ -1,0 +1,149 @@
+"""`latentswarm status`: how far a run is, read from its directory and its store. Starts nothing, imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from latent_core.errors import UserError
+from orchestrator.results import sampled_so_far
+from orchestrator.setting import Setting
+from orchestrator.stored_run import StoredRun, open_run, read_summary
+from orchestrator.tune_state import trial_states
+
+FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
+
+
+@dataclass(frozen=True)
+class SettingStatus:
+    """What the store has of one setting or of one beam search.
+
+    Attributes:
+        trial: Its name.
+        ready: Samples that every question has, scored where the setting is scored.
+        samples: Samples per question that are wanted.
+        stored: Trajectories in the store.
+        wanted: Trajectories that are wanted.
+        scored: Trajectories with a score; None where nothing scores them, or where scores come with the trajectories.
+        done: Trajectories of which nothing is missing: stored, and scored where that is wanted.
+        failed: Stored trajectories that failed.
+        unparsable: Stored trajectories whose answer could not be read.
+        last_written: When its last shard was written.
+        tune: What Ray Tune says of it, where Ray Tune ran it.
+    """
+
+    trial: str
+    ready: int
+    samples: int
+    stored: int
+    wanted: int
+    scored: int | None
+    done: int
+    failed: int
+    unparsable: int
+    last_written: datetime | None
+    tune: str | None
+
+    @property
+    def share(self) -> float:
+        """How much of what is wanted is done, as a fraction of 1."""
+        return self.done / self.wanted
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        out: The run directory.
+        command: "run" or "sweep".
+        checkpoint: What was named as the checkpoint.
+        questions: Number of questions.
+        state: "finished": nothing is missing and the results are written; "ended_early": the results of the last
+            command are written, and trajectories were left out for good, as a scheduler does; else "unfinished".
+        settings: Its settings, each followed by its beam searches.
+        remark: What makes these numbers doubtful, if anything does.
+    """
+
+    out: Path
+    command: str
+    checkpoint: str
+    questions: int
+    state: str
+    settings: tuple[SettingStatus, ...]
+    remark: str | None
+
+    @property
+    def done(self) -> int:
+        """Trajectories of which nothing is missing."""
+        return sum(one.done for one in self.settings)
+
+    @property
+    def wanted(self) -> int:
+        """Trajectories that are wanted."""
+        return sum(one.wanted for one in self.settings)
+
+    @property
+    def last_written(self) -> datetime | None:
+        """When the last shard was written."""
+        return max((one.last_written for one in self.settings if one.last_written), default=None)
+
+
+def run_status(out: Path) -> RunStatus:
+    """Look at a run directory and its store.
+
+    Raises:
+        UserError: If it is no run directory, or one of a newer version, or its store cannot be read.
+    """
+    run = open_run(out)
+    tune = trial_states(out / "tune")
+    try:
+        settings = tuple(_setting_status(one, run.questions, tune) for one in run.all_settings())
+    except OSError as error:
+        raise UserError(f"store.path {run.config['store']['path']}: cannot be read: {error}") from error
+    return RunStatus(
+        out,
+        run.command,
+        str(run.config.get("checkpoint")),
+        run.questions,
+        _state(run, missing=sum(one.wanted - one.done for one in settings)),
+        settings,
+        run.lost_store(),
+    )
+
+
+def _setting_status(setting: Setting, questions: int, tune: Mapping[str, str]) -> SettingStatus:
+    stored = setting.store.covered(questions, setting.samples)
+    done, scored = stored, None
+    written = [setting.store.last_written()]
+    if setting.scored is not None:
+        scores = setting.scored.store
+        with_score = scores.covered(questions, setting.samples)
+        done, scored = stored & with_score, int(with_score.sum())
+        written.append(scores.last_written())
+    records = setting.store.read(questions, setting.samples, ["answer", "error"])
+    failed = records["error"].notna()
+    return SettingStatus(
+        trial=setting.name,
+        ready=sampled_so_far(setting, questions),
+        samples=setting.samples,
+        stored=int(stored.sum()),
+        wanted=stored.size,
+        scored=scored,
+        done=int(done.sum()),
+        failed=int(failed.sum()),
+        unparsable=int((records["answer"].isna() & ~failed).sum()),
+        last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
+        tune=tune.get(setting.name),
+    )
+
+
+def _state(run: StoredRun, missing: int) -> str:
+    if read_summary(run.out) is None:
+        return UNFINISHED
+    if not missing:
+        return FINISHED
+    # A command writes the configuration when it starts and the summary when it ends: one that has been started again,
+    # or that is still at work, has a summary older than its configuration.
+    ended = (run.out / "summary.json").stat().st_mtime_ns >= (run.out / "config.yaml").stat().st_mtime_ns
+    return ENDED_EARLY if ended else UNFINISHED

@@ -1,0 +1,108 @@
+"""How far a run is, in words for people and as JSON for programs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, SettingStatus
+
+_WIDTH_WITHOUT_TERMINAL = 120
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60))
+_STATES = {FINISHED: "finished", ENDED_EARLY: "ended; what is missing was left out, as a scheduler does"}
+
+
+def print_status(status: RunStatus, output: Console) -> None:
+    """Print a run's state, and a line per setting and beam search."""
+    if not output.is_terminal:
+        output.width = max(output.width, _WIDTH_WITHOUT_TERMINAL)
+    now = datetime.now(UTC)
+    for line in _lines(status, now):
+        output.print(line, soft_wrap=True, highlight=False, markup=False)
+    output.print()
+    output.print(_table(status, now))
+
+
+def status_json(status: RunStatus) -> str:
+    """Return the same as one JSON object: counts, times in UTC, ages in seconds, and shares as fractions of 1."""
+    now = datetime.now(UTC)
+    content = {
+        "out": str(status.out),
+        "command": status.command,
+        "checkpoint": status.checkpoint,
+        "questions": status.questions,
+        "state": status.state,
+        "done": status.done,
+        "wanted": status.wanted,
+        "share": status.done / status.wanted,
+        **_times(status.last_written, now),
+        "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.settings],
+        "remark": status.remark,
+    }
+    return json.dumps(content, indent=2)
+
+
+def age_in_words(seconds: float) -> str:
+    """Return an age such as "12 s ago", "3 min ago" or "2 days ago"."""
+    for unit, length in _UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    # Clocks of a file server and of this machine may differ by a little.
+    return f"{max(0, int(seconds))} s ago"
+
+
+def _times(written: datetime | None, now: datetime) -> dict[str, Any]:
+    if written is None:
+        return {"last_written": None, "seconds_since": None}
+    age = (now - written).total_seconds()
+    return {"last_written": written.isoformat(timespec="seconds"), "seconds_since": round(age, 1)}
+
+
+def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
+    yield f"{status.command:<10} {status.out}  ({status.checkpoint}, {status.questions:,} questions)"
+    yield f"{'state':<10} {_STATES.get(status.state, 'unfinished: running, or interrupted')}"
+    yield f"{'done':<10} {status.done:,} of {status.wanted:,} trajectories ({_percent(status.done, status.wanted)} %)"
+    yield f"{'last shard':<10} {_age(status.last_written, now)}"
+    if status.remark is not None:
+        yield f"{'but':<10} {status.remark}"
+
+
+def _table(status: RunStatus, now: datetime) -> Table:
+    # "samples" are those that every question has: what curves can be made of.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    scored = any(one.scored is not None for one in status.settings)
+    tuned = any(one.tune is not None for one in status.settings)
+    table.add_column("trial", overflow="fold", min_width=16)
+    headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "last shard"]
+    for heading in (*headings, *(["Tune"] * tuned)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in status.settings:
+        cells = [f"{one.ready}/{one.samples}", f"{one.wanted:,}", f"{one.stored:,}"]
+        cells += ["-" if one.scored is None else f"{one.scored:,}"] if scored else []
+        cells += [_percent(one.done, one.wanted), f"{one.failed:,}", f"{one.unparsable:,}"]
+        cells += [_age(one.last_written, now), *([_tune(one, status.state)] if tuned else [])]
+        table.add_row(Text(one.trial), *cells)
+    return table
+
+
+def _percent(done: int, wanted: int) -> str:
+    # Rounding must not call complete what is not.
+    return f"{1000 * done // wanted / 10:.1f}"
+
+
+def _tune(one: SettingStatus, state: str) -> str:
+    """Tune ends trials that it stops as it ends those that have finished; once it is over, the store tells which."""
+    if one.tune != "terminated" or state == UNFINISHED:
+        return one.tune or "-"
+    return "finished" if one.done == one.wanted else "stopped early"
+
+
+def _age(written: datetime | None, now: datetime) -> str:
+    return "-" if written is None else age_in_words((now - written).total_seconds())

@@ -1,0 +1,173 @@
+"""`ray job submit` on a cluster of its own: the job's log and exit status, and stopping it and starting it again."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import Command, WriteConfig, environment, shard_files
+
+ROOT = Path(__file__).parents[2]
+QUESTIONS, SAMPLES = 8, 16
+SETTINGS: dict[str, Any] = {
+    "checkpoint": "bundled:coconut-tiny",
+    "task": {"name": "word_problems", "limit": QUESTIONS},
+    "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
+    "budgets": [1, 4, SAMPLES],
+    "answer_tokens": 8,
+}
+PATIENCE_S = 240
+Ray = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def ray_command() -> Iterator[Ray]:
+    """`ray ...` for a head that was started with `ray start --head`, with token authentication, and nobody else's."""
+    # Sockets lie below the folder, and their paths may have 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="ls-", dir="/tmp"))
+    ray = str(Path(sys.executable).with_name("ray"))
+    ports = free_ports(4)
+    variables = environment() | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports[1]}",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+    options = [f"--{name}={port}" for name, port in zip(names, ports, strict=True)]
+    start = ["start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}", "--disable-usage-stats", *options]
+    log = folder / "head.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(
+            [ray, *start], env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ray, *arguments],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    try:
+        request = urllib.request.Request(
+            f"{variables['RAY_API_SERVER_ADDRESS']}/api/version",
+            headers={"Authorization": f"Bearer {variables['RAY_AUTH_TOKEN']}"},
+        )
+        wait_for(lambda: answers(request) or head.poll() is not None, "the head answers")
+        assert head.poll() is None, log.read_text()
+        yield run
+    finally:
+        end(head, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def answers(request: urllib.request.Request) -> bool:
+    try:
+        with urllib.request.urlopen(request, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.1)
+
+
+def end(head: subprocess.Popen[bytes], folder: Path) -> None:
+    """End the head and what it has started; other clusters on this machine are none of this test's business."""
+    head.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        head.wait(timeout=5)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    # Workers are process groups of their own; all of them are told where the session is.
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/" in (process / "cmdline").read_text() + (process / "environ").read_text():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def submission(config: Path, out: Path, *overrides: str) -> list[str]:
+    runtime = ["--runtime-env", "runtime_env.yaml", "--working-dir", "."]
+    entrypoint = ["python", "-m", "orchestrator", "run", str(config), "--out", str(out), *overrides]
+    return [*runtime, "--", *entrypoint]
+
+
+def test_a_wrong_configuration_is_one_clear_line_in_the_log(
+    ray_command: Ray, config_file: WriteConfig, tmp_path: Path
+) -> None:
+    job = submission(config_file(SETTINGS), tmp_path / "results", "actor.per_nod=1")
+    result = ray_command("job", "submit", *job)
+    assert result.returncode != 0
+    assert "latentswarm: unknown key 'actor.per_nod': did you mean 'per_node'?" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_job_that_was_stopped_goes_on_with_the_same_command(
+    ray_command: Ray, latentswarm: Command, config_file: WriteConfig, tmp_path: Path
+) -> None:
+    file = config_file(SETTINGS)
+    # One row per shard: slow enough to be stopped in the middle, and cut unlike the run that it is compared with.
+    store = tmp_path / "store"
+    overrides = [f"store.path={store}", "store.samples_per_shard=1", "micro_batch=1"]
+    job = submission(file, tmp_path / "results" / "job", *overrides)
+    submitted = ray_command("job", "submit", "--no-wait", "--submission-id", "stopped", *job)
+    assert submitted.returncode == 0, submitted.stderr
+    wait_for(lambda: bool(shard_files(store)), "sampling is under way")
+    stopped = ray_command("job", "stop", "stopped")
+    assert stopped.returncode == 0, stopped.stderr
+    left = shard_files(store)
+    everything = QUESTIONS * (1 + SAMPLES)
+    assert 0 < len(left) < everything
+    assert "STOPPED" in ray_command("job", "status", "stopped").stdout.upper()
+
+    again = ray_command("job", "submit", *job)
+    assert again.returncode == 0, again.stdout
+    assert "trajectories" in again.stdout
+    now = shard_files(store)
+    assert len(now) == everything
+    assert {name: now[name] for name in left} == left
+
+    undisturbed = latentswarm("run", str(file), "--out", "undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    curves = [tmp_path / name / "curves.csv" for name in ("results/job", "undisturbed")]
+    assert curves[0].read_bytes() == curves[1].read_bytes()
+
+
+def test_the_runtime_environment_leaves_tracking_to_its_user() -> None:
+    """An example that is not commented out would send everybody's records to a server that does not exist."""
+    content = yaml.safe_load((ROOT / "runtime_env.yaml").read_text())
+    assert set(content) == {"env_vars", "excludes"}
+    assert content["env_vars"] == {"OMP_WAIT_POLICY": "PASSIVE"}
+    assert "MLFLOW_TRACKING_URI" in (ROOT / "runtime_env.yaml").read_text()

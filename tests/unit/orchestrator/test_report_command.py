@@ -1,0 +1,249 @@
+"""`latentswarm report`: tables and pictures once more, from the store alone, and several runs beside each other."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+from orchestrator.cli import main
+from orchestrator.config import parse_config, save_config
+from orchestrator.curves import read_curves_csv
+from orchestrator.experiment import Experiment
+from orchestrator.records import trajectory_table
+from orchestrator.report import all_rows, evaluate_all, write_files
+from orchestrator.run import plan_run
+from orchestrator.run_directory import write_run_file
+from orchestrator.setting import Setting
+from orchestrator.shards import Shard
+from orchestrator.sweep import plan_sweep
+
+Right = Callable[[int, int], bool]
+
+
+@pytest.fixture
+def here(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where two checkpoints and two tasks are; `report` writes `runs/report` here."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    shutil.copytree(tiny_checkpoint, tmp_path / "other-model")
+    card = json.loads((tmp_path / "other-model" / "config.json").read_text())
+    (tmp_path / "other-model" / "config.json").write_text(json.dumps({**card, "note": "another fingerprint"}))
+    write_questions(tmp_path / "questions.json", 4)
+    write_questions(tmp_path / "fewer.json", 3)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_questions(path: Path, count: int) -> None:
+    path.write_text(json.dumps([{"question": f"ann has {n} pens ?", "answer": n} for n in range(count)]))
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    return {
+        "checkpoint": "model",
+        "task": {"path": "questions.json"},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        "budgets": [1, 2, 4],
+        "store": {"path": "runs/store"},
+        **changes,
+    }
+
+
+def some(question: int, number: int) -> bool:
+    """Question 0 is never answered, question 1 by one sample of four, 2 by two, 3 by three."""
+    return number < question
+
+
+def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, right: Right) -> None:
+    rows = []
+    for index, problem in enumerate(problems):
+        for number in range(samples):
+            answer = problem.answer if right(index, number) else "99"
+            correct = right(index, number)
+            rows.append(Trajectory(problem.question_id, number, "", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1))
+    setting.store.prepare()
+    setting.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
+
+
+def run(name: str, right: Right = some, recorded: bool = True, **changes: Any) -> Experiment:
+    """A run whose trajectories are in the store, and whose directory is as its command leaves it."""
+    experiment = plan_run(name, parse_config(content(**changes)), Path("runs") / name)
+    greedy, setting = experiment.sampled_settings()
+    problems = experiment.plan.problems
+    sample(greedy, problems, 1, lambda question, _: question == 1)
+    sample(setting, problems, setting.samples, right)
+    experiment.out.mkdir(parents=True)
+    if recorded:
+        record(experiment)
+    settings = [(greedy, ()), (setting, ())]
+    results = evaluate_all(settings, experiment.plan.task)
+    rows = all_rows(results, experiment.plan.task, experiment.plan.config.budgets)
+    write_files(experiment.out, experiment.plan.config, rows, results, {"task": experiment.plan.task.name})
+    return experiment
+
+
+def record(experiment: Experiment, command: str = "run") -> None:
+    settings = [(one, experiment.searches_of(one)) for one in experiment.sampled_settings()]
+    write_run_file(experiment.out, command, len(experiment.plan.problems), settings)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_drawn_anew_everything_is_what_the_run_wrote(
+    here: Path, recorded: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("mine", recorded=recorded).out
+    before = contents(out)
+    assert {"curves.csv", "curves.png", "curves.html", "questions.csv", "difficulty.csv", "difficulty.png"} < set(
+        before
+    )
+    for name in before.keys() - {"config.yaml", "summary.json", "run.json"}:
+        (out / name).unlink()
+    assert main(["report", str(out)]) == 0
+    assert contents(out) == before
+    captured = capsys.readouterr()
+    assert captured.out.startswith("mine: model on questions, 4 questions\n")
+    assert "coverage (pass@N), % [95 % interval]" in captured.out
+    assert "runs/mine/difficulty.png" in captured.out
+    assert captured.err == ""
+    assert not (here / "runs" / "report").exists()
+    assert not ray.is_initialized()
+
+
+def test_the_checkpoint_may_be_gone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded, older = run("mine").out, run("older", recorded=False).out
+    before = contents(recorded)
+    shutil.rmtree(here / "model")
+    assert main(["report", str(recorded)]) == 0
+    assert contents(recorded) == before
+    capsys.readouterr()
+    # Without `run.json` nothing but the checkpoint itself says which trajectories were its own.
+    assert main(["report", str(older)]) == 2
+    assert "runs/older/config.yaml: checkpoint model: no such directory" in capsys.readouterr().err
+
+
+def test_what_is_there_of_an_interrupted_sweep(here: Path) -> None:
+    space = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]}
+    config = parse_config(content(sweep=space))
+    experiment = plan_sweep("mine", config, Path("runs/mine"))
+    for setting, samples in zip(experiment.sampled_settings(), (1, 4, 2, 0), strict=True):
+        if samples:
+            sample(setting, experiment.plan.problems, samples, some)
+    experiment.out.mkdir(parents=True)
+    save_config(config, experiment.out / "config.yaml")
+    record(experiment, "sweep")
+    assert main(["report", "runs/mine"]) == 0
+    rows = read_curves_csv(experiment.out / "curves.csv")
+    assert {row.trial for row in rows} == {"greedy", "gaussian sigma=0.1", "gaussian sigma=0.2"}
+    # A report of a run that is still at work must not make it look finished.
+    assert not (experiment.out / "summary.json").exists()
+
+
+def test_by_difficulty(here: Path) -> None:
+    out = run("mine").out
+    with (out / "difficulty.csv").open(newline="") as stream:
+        found = {(row["aggregation"], row["n"], row["difficulty"]): row for row in csv.DictReader(stream)}
+    values = {key[2]: float(row["value"]) for key, row in found.items() if key[:2] == ("coverage", "2")}
+    assert values == pytest.approx({"never": 0, "(0, 0.25]": 1 / 2, "(0.25, 0.5]": 5 / 6, "(0.5, 0.75]": 1})
+    assert {row["questions"] for row in found.values()} == {"1"}
+    # Greedy decoding is right on question 1, which one sample of four answers.
+    assert {key[2]: float(row["value"]) for key, row in found.items() if key[0] == "greedy"} == {
+        "never": 0,
+        "(0, 0.25]": 1,
+        "(0.25, 0.5]": 0,
+        "(0.5, 0.75]": 0,
+    }
+
+
+def compared(out: Path = Path("runs/report")) -> list[dict[str, str]]:
+    with (out / "curves.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_runs_of_one_model_on_the_same_questions(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("a")
+    run("b", lambda question, number: question > 0, sampler={"kind": "gaussian", "sigma": 0.8}, budgets=[1, 4, 8])
+    assert main(["report", "runs/a", "runs/b"]) == 0
+    assert {file.name for file in Path("runs/report").iterdir()} == {
+        "curves.csv",
+        "curves.png",
+        "curves.html",
+        "comparison.md",
+    }
+    rows = compared()
+    # What has a name of its own keeps it.
+    assert {(row["run"], row["trial"]) for row in rows} == {
+        ("a", "a: greedy"),
+        ("b", "b: greedy"),
+        ("a", "gaussian sigma=0.4"),
+        ("b", "gaussian sigma=0.8"),
+    }
+    for name in ("a", "b"):
+        own = read_curves_csv(Path("runs") / name / "curves.csv")
+        assert [float(row["value"]) for row in rows if row["run"] == name] == [row.value for row in own]
+    text = Path("runs/report/comparison.md").read_text()
+    assert text.startswith("# a and b: model on questions\n")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    # 4 is the largest budget that both have. Three of four questions are covered in both.
+    assert [line[:5] for line in lines if line[0].startswith("coverage")] == [
+        ["coverage (pass@N)", "4", "a", "gaussian sigma=0.4", "75.0 [25.0, 100.0]"],
+        ["coverage (pass@N)", "4", "b", "gaussian sigma=0.8", "75.0 [25.0, 100.0]"],
+    ]
+    assert [line[5] for line in lines if line[0].startswith("coverage")] == ["9", "9"]
+    assert "All runs ask the same questions" in text
+    assert "a and b: model on questions" in capsys.readouterr().out
+
+
+def test_runs_that_differ_say_so(here: Path) -> None:
+    run("a")
+    run("b", checkpoint="other-model", task={"path": "fewer.json"})
+    assert main(["report", "runs/a", "runs/b", "--out", "both"]) == 0
+    text = Path("both/comparison.md").read_text()
+    assert text.startswith("# a and b: different checkpoints on different questions\n")
+    assert "what differs may be the questions" in text
+    assert {row["trial"] for row in compared(Path("both"))} == {
+        f"{name}: {trial}" for name in ("a", "b") for trial in ("greedy", "gaussian sigma=0.4")
+    }
+    # Two greedy accuracies cannot be one line: each is a point of its own.
+    page = Path("both/curves.html").read_text()
+    assert '"name":"a: greedy"' in page
+    assert '"name":"b: gaussian sigma=0.4"' in page
+
+
+def test_other_questions_under_the_same_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run("mine").out
+    write_questions(here / "questions.json", 7)
+    assert main(["report", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "the questions of task questions are no longer those of the run" in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_input_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("a")
+    run("b", sampler={"kind": "gaussian", "sigma": 0.8})
+    empty = plan_run("empty", parse_config(content(seed=5)), Path("runs/empty"))
+    empty.out.mkdir()
+    save_config(empty.plan.config, empty.out / "config.yaml")
+    record(empty)
+    for arguments, message in (
+        (["runs/a", "runs/c"], "runs/c: no such directory"),
+        (["runs/a", "runs/../runs/a"], "runs/../runs/a: named twice"),
+        (["runs/a", "--out", "x"], "--out x: for the comparison of several runs"),
+        (["runs/a", "runs/b", "--out", "runs/a"], "--out runs/a: a run directory"),
+        (["runs/empty"], "there is no setting yet of which every question has a sample"),
+    ):
+        assert main(["report", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+    assert not Path("x").exists()

@@ -1,0 +1,123 @@
+"""`run.json`: what it holds, and what is said of one that is damaged or too new."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import latent_core
+from latent_core.errors import UserError
+from latent_core.selection.calibration import VoteCalibration
+from orchestrator.run_directory import RUN_FILE, check_run_file, read_run_file, write_run_file
+from orchestrator.setting import Scored, Setting
+from orchestrator.setting_record import plain_setting, setting_from_plain
+from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+
+SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 6, 8, 3, "float32")
+STORE = "/somewhere/store"
+
+
+@pytest.fixture
+def setting() -> Setting:
+    """A scored setting."""
+    store = SettingStore(STORE, SPEC, "float16")
+    scores = ScoreStore(store, ScoreSpec("rm", "bfloat16", True, "float16"))
+    scored = Scored(scores, VoteCalibration(temperature=0.5), VoteCalibration(weighting="sigmoid"))
+    return Setting("gaussian sigma=0.4", "gaussian", 64, (1, 4, 64), store, scored)
+
+
+@pytest.fixture
+def search() -> Setting:
+    """A beam search beside it."""
+    store = SettingStore(STORE, replace(SPEC, beam=BeamShape(4, 16, "rm", "float32")))
+    return Setting("gaussian sigma=0.4 beam 4x16", "gaussian", 4, (64,), store, scorer="/models/rm")
+
+
+def same(one: Setting, other: Setting) -> bool:
+    """Whether two settings are one: stores are compared by what they hold and where."""
+    plain = plain_setting(one) == plain_setting(other) and one.store.directory == other.store.directory
+    if one.scored is None or other.scored is None:
+        return plain and one.scored is other.scored
+    return plain and one.scored.store.directory == other.scored.store.directory
+
+
+def test_settings_come_back_as_they_were(tmp_path: Path, setting: Setting, search: Setting) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    greedy = Setting("greedy", "none", 1, (1,), SettingStore(STORE, replace(SPEC, sampler={"kind": "none"})))
+    file = write_run_file(tmp_path, "sweep", 300, [(greedy, ()), (setting, (search,))])
+    assert [one.name for one in tmp_path.iterdir()] == [file.name] == [RUN_FILE]
+    record = read_run_file(tmp_path, STORE)
+    assert record is not None
+    assert (record.command, record.questions, record.latentswarm) == ("sweep", 300, latent_core.__version__)
+    assert before <= record.started <= datetime.now(UTC)
+    [(first, none), (second, (third,))] = record.settings
+    assert none == ()
+    assert all(same(*pair) for pair in ((first, greedy), (second, setting), (third, search)))
+    assert second.scored is not None
+    assert second.scored.calibration == VoteCalibration(temperature=0.5)
+    assert third.store.spec == search.store.spec
+
+
+def test_a_store_may_have_moved(setting: Setting) -> None:
+    moved = setting_from_plain(json.loads(json.dumps(plain_setting(setting))), "/elsewhere")
+    assert moved.store.directory == f"/elsewhere/{setting.store.spec.key}"
+    assert moved.scored is not None
+    assert moved.scored.store.directory.startswith(moved.store.directory)
+
+
+def test_the_file_says_what_programs_look_for(tmp_path: Path, setting: Setting) -> None:
+    write_run_file(tmp_path, "run", 3, [(setting, ())])
+    write_run_file(tmp_path, "run", 5, [(setting, ())])
+    content = json.loads((tmp_path / RUN_FILE).read_text())
+    assert (content["format"], content["command"], content["questions"]) == (1, "run", 5)
+    assert datetime.fromisoformat(content["started"]).tzinfo is not None
+
+
+def test_older_directories_have_no_such_file(tmp_path: Path) -> None:
+    check_run_file(tmp_path)
+    assert read_run_file(tmp_path, STORE) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 2, "latentswarm": "9.1"}', "format 2, written by latentswarm 9.1; this is "),
+        ('{"format": 7}', "written by latentswarm of unknown version"),
+        ("{", "run.json: cannot be used (Expecting property name"),
+        ("[]", "does not say which format it has"),
+        ("{}", "does not say which format it has"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / RUN_FILE).write_text(text)
+    with pytest.raises(UserError) as caught:
+        check_run_file(tmp_path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def damaged(content: dict[str, Any], how: str) -> None:
+    if how == "lacks a key":
+        del content["settings"][0]["samples"]
+    elif how == "another store":
+        content["settings"][0]["trajectories"]["version"] = 99
+    elif how == "not a date":
+        content["started"] = "yesterday"
+    elif how == "unknown part":
+        content["settings"][0]["trajectories"]["colour"] = "red"
+    else:
+        content["settings"][0]["scored"]["calibration"]["temperature"] = -1
+
+
+@pytest.mark.parametrize("how", ["lacks a key", "another store", "not a date", "unknown part", "wrong calibration"])
+def test_damage_inside_is_one_line_too(tmp_path: Path, setting: Setting, how: str) -> None:
+    file = write_run_file(tmp_path, "run", 3, [(setting, ())])
+    content = json.loads(file.read_text())
+    damaged(content, how)
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="cannot be used") as caught:
+        read_run_file(tmp_path, STORE)
+    assert "\n" not in str(caught.value)

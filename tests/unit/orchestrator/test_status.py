@@ -1,0 +1,303 @@
+"""`latentswarm status`: how far a run is, from its directory and its store alone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+from orchestrator.cli import main
+from orchestrator.config import parse_config, save_config
+from orchestrator.experiment import Experiment
+from orchestrator.records import trajectory_table
+from orchestrator.run import plan_run
+from orchestrator.run_directory import write_run_file
+from orchestrator.score_records import SCORE_SCHEMA
+from orchestrator.setting import Scored, Setting
+from orchestrator.shards import Shard
+from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
+from orchestrator.status_text import age_in_words
+from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.sweep import plan_sweep
+
+QUESTIONS = 3
+PROBLEMS = tuple(Problem(f"q{index}", "?", str(index)) for index in range(QUESTIONS))
+SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A run directory of four samples for each of three questions; nothing sampled yet."""
+    directory = tmp_path / "runs" / "mine"
+    directory.mkdir(parents=True)
+    (directory / "config.yaml").write_text(f"checkpoint: some/model\nstore: {{path: {tmp_path}/store}}\n")
+    (tmp_path / "store").mkdir()
+    write_run_file(directory, "run", QUESTIONS, [(greedy(tmp_path), ()), (gaussian(tmp_path), (beam(tmp_path),))])
+    return directory
+
+
+def greedy(tmp_path: Path) -> Setting:
+    store = SettingStore(str(tmp_path / "store"), replace(SPEC, sampler={"kind": "none"}))
+    return Setting("greedy", "none", 1, (1,), store)
+
+
+def gaussian(tmp_path: Path) -> Setting:
+    store = SettingStore(str(tmp_path / "store"), SPEC)
+    scores = ScoreStore(store, ScoreSpec("rm", "float32", False, "none"))
+    return Setting("gaussian sigma=0.4", "gaussian", 4, (1, 2, 4), store, Scored(scores))
+
+
+def beam(tmp_path: Path) -> Setting:
+    store = SettingStore(str(tmp_path / "store"), replace(SPEC, beam=BeamShape(2, 2, "rm", "float32")))
+    return Setting("gaussian sigma=0.4 beam 2x2", "gaussian", 2, (4,), store, scorer="/models/rm")
+
+
+def sample(setting: Setting, shard: Shard, answer: Callable[[int, int], str | None] = lambda q, i: str(q)) -> None:
+    """Store a shard; the answer "error" stands for a failure."""
+    rows = []
+    for index in range(shard.first_question, shard.end_question):
+        problem = PROBLEMS[index]
+        for number in range(shard.first_sample, shard.end_sample):
+            given = answer(index, number)
+            if given == "error":
+                rows.append(Trajectory.failed(problem, number, "RuntimeError: x"))
+            else:
+                correct = problem.is_correct(given)
+                row = Trajectory(problem.question_id, number, "", given, correct, 2, 3, (), None, 10.0, 5.0, 0.5)
+                rows.append(row)
+    setting.store.prepare()
+    setting.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
+
+
+def score(setting: Setting, shard: Shard) -> None:
+    assert setting.scored is not None
+    rows: list[dict[str, Any]] = [
+        {"question_id": f"q{index}", "question_index": index, "sample_index": number, "score": 1.0}
+        for index in range(shard.first_question, shard.end_question)
+        for number in range(shard.first_sample, shard.end_sample)
+    ]
+    setting.scored.store.prepare()
+    setting.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+
+
+def sample_all(tmp_path: Path) -> None:
+    for setting in (greedy(tmp_path), gaussian(tmp_path), beam(tmp_path)):
+        sample(setting, Shard(0, QUESTIONS, 0, setting.samples))
+    score(gaussian(tmp_path), Shard(0, QUESTIONS, 0, 4))
+
+
+def test_nothing_yet(out: Path) -> None:
+    status = run_status(out)
+    assert (status.command, status.checkpoint, status.questions) == ("run", "some/model", QUESTIONS)
+    assert (status.state, status.done, status.wanted, status.last_written) == (UNFINISHED, 0, 3 + 12 + 6, None)
+    assert [one.trial for one in status.settings] == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 2x2"]
+    assert status.remark is None
+
+
+def test_half_way(out: Path, tmp_path: Path) -> None:
+    sample(greedy(tmp_path), Shard(0, QUESTIONS, 0, 1))
+    setting = gaussian(tmp_path)
+    sample(setting, Shard(0, QUESTIONS, 0, 2), lambda q, i: ("0", None, "error")[q])
+    sample(setting, Shard(0, 1, 2, 4))
+    score(setting, Shard(0, QUESTIONS, 0, 1))
+    [shard] = (tmp_path / "store").glob(f"{setting.store.spec.key}/q0000000-0000001_*.parquet")
+    os.utime(shard, (2_000_000_000, 2_000_000_000))
+    status = run_status(out)
+    first, second, third = status.settings
+    assert (first.ready, first.samples, first.stored, first.scored, first.share) == (1, 1, 3, None, 1.0)
+    # One sample of every question is sampled and scored; what the third question answered twice has failed.
+    assert (second.ready, second.samples, second.stored, second.wanted) == (1, 4, 8, 12)
+    assert (second.scored, second.done, second.share) == (3, 3, 0.25)
+    assert (second.failed, second.unparsable) == (2, 2)
+    assert (third.stored, third.last_written) == (0, None)
+    assert (status.done, status.state) == (6, UNFINISHED)
+    assert status.last_written is not None
+    assert status.last_written.timestamp() == 2_000_000_000
+
+
+def test_a_run_is_finished_when_nothing_is_missing_and_its_results_are_there(out: Path, tmp_path: Path) -> None:
+    sample_all(tmp_path)
+    assert run_status(out).state == UNFINISHED
+    (out / "summary.json").write_text('{"trials"')
+    assert run_status(out).state == UNFINISHED
+    (out / "summary.json").write_text('{"trials": []}')
+    assert run_status(out).state == FINISHED
+
+
+def test_a_scheduler_leaves_trajectories_out_and_a_later_command_takes_them_up(out: Path, tmp_path: Path) -> None:
+    sample(gaussian(tmp_path), Shard(0, QUESTIONS, 0, 2))
+    (out / "summary.json").write_text('{"trials": []}')
+    os.utime(out / "config.yaml", (1000, 1000))
+    assert run_status(out).state == ENDED_EARLY
+    # The same command with a larger budget has been started since.
+    os.utime(out / "config.yaml")
+    os.utime(out / "summary.json", (1000, 1000))
+    assert run_status(out).state == UNFINISHED
+
+
+def tune_state(out: Path, status: str, name: str = "experiment_state-2026-01-02.json") -> None:
+    (out / "tune").mkdir(exist_ok=True)
+    trial = json.dumps({"config": {"setting": "gaussian sigma=0.4"}, "status": status})
+    (out / "tune" / name).write_text(json.dumps({"trial_data": [[trial, "{}"]]}))
+
+
+def test_what_tune_says(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tune_state(out, "RUNNING", "experiment_state-2026-01-01.json")
+    tune_state(out, "TERMINATED")
+    assert [one.tune for one in run_status(out).settings] == [None, "terminated", None]
+    sample(gaussian(tmp_path), Shard(0, QUESTIONS, 0, 2))
+    assert main(["status", str(out)]) == 0
+    assert "terminated" in capsys.readouterr().out
+    # Only once the command is over does a trial without all of its samples have been stopped.
+    (out / "summary.json").write_text('{"trials": []}')
+    os.utime(out / "config.yaml", (1000, 1000))
+    assert main(["status", str(out)]) == 0
+    assert "stopped early" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"trial_data": [["{}"]]}', '{"trial_data": 3}', "[]"])
+def test_what_tune_keeps_for_itself_may_change(out: Path, content: str) -> None:
+    (out / "tune").mkdir()
+    (out / "tune" / "experiment_state-1.json").write_text(content)
+    assert {one.tune for one in run_status(out).settings} == {None}
+
+
+def test_the_table(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample_all(tmp_path)
+    assert main(["status", str(out)]) == 0
+    output = capsys.readouterr().out
+    assert "21 of 21 trajectories (100.0 %)" in output
+    assert "unfinished: running, or interrupted" in output
+    [line] = [line for line in output.splitlines() if line.startswith("gaussian sigma=0.4  ")]
+    assert line.split()[2:8] == ["4/4", "12", "12", "12", "100.0", "0"]
+    assert max(len(line) for line in output.splitlines()) <= 120
+    assert not ray.is_initialized()
+
+
+def test_for_programs(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample(greedy(tmp_path), Shard(0, QUESTIONS, 0, 1))
+    assert main(["status", str(out), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["state"], content["done"], content["wanted"], content["command"]) == ("unfinished", 3, 21, "run")
+    first, second, _ = content["trials"]
+    assert (first["trial"], first["share"], first["ready"], first["scored"]) == ("greedy", 1.0, 1, None)
+    assert 0 <= first["seconds_since"] < 600
+    assert (second["last_written"], second["seconds_since"], second["scored"]) == (None, None, 0)
+
+
+def test_a_store_that_is_not_there_is_said(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample_all(tmp_path)
+    shutil.move(tmp_path / "store", tmp_path / "elsewhere")
+    assert main(["status", str(out)]) == 0
+    assert "is not there as seen from" in capsys.readouterr().out
+
+
+def test_a_store_that_cannot_be_read_is_one_line(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(greedy(tmp_path).store.directory) / Shard(0, QUESTIONS, 0, 1).file_name()).mkdir(parents=True)
+    assert main(["status", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert f"store.path {tmp_path}/store: cannot be read" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 s ago"),
+        (59, "59 s ago"),
+        (60, "1 min ago"),
+        (7200, "2 h ago"),
+        (86400, "1 day ago"),
+        (2e5, "2 days ago"),
+    ],
+)
+def test_ages(seconds: float, words: str) -> None:
+    assert age_in_words(seconds) == words
+
+
+def test_wrong_directories(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "new").mkdir()
+    (tmp_path / "runs" / "new" / "config.yaml").write_text("store: {path: x}\n")
+    (tmp_path / "runs" / "new" / "run.json").write_text('{"format": 2, "latentswarm": "9.0"}')
+    (tmp_path / "runs" / "labels").mkdir()
+    (tmp_path / "runs" / "labels" / "config.yaml").write_text("candidates: 4\n")
+    for path, message in (
+        ("runs/mne", f"no such directory; did you mean {tmp_path}/runs/mine?"),
+        ("nowhere/at/all", "no such directory"),
+        ("runs/mine/config.yaml", "a file; name its run directory"),
+        ("runs", "has no config.yaml; is it a run directory"),
+        ("runs/new", "format 2, written by latentswarm 9.0"),
+        ("runs/labels", "config.yaml: has no store.path"),
+    ):
+        assert main(["status", str(tmp_path / path)]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_it_imports_no_torch(out: Path) -> None:
+    code = (
+        "import sys; from orchestrator.cli import main; "
+        f"main(['status', {str(out)!r}]); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    """The configuration of a run that can be planned, for directories without `run.json`."""
+    data = tmp_path / "questions.json"
+    data.write_text(json.dumps([{"question": f"ann has {number} pens ?", "answer": number} for number in range(3)]))
+    return {
+        "checkpoint": str(tiny_checkpoint),
+        "task": {"path": str(data)},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        "budgets": [1, 4],
+        "store": {"path": str(tmp_path / "store")},
+        "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]},
+    }
+
+
+def test_older_directories_are_planned_again(content: dict[str, Any], tmp_path: Path) -> None:
+    config, out = parse_config(content), tmp_path / "old"
+    out.mkdir()
+    save_config(config, out / "config.yaml")
+    run, sweep = plan_run("old", config, out), plan_sweep("old", config, out)
+
+    def trials() -> list[str]:
+        return [one.trial for one in run_status(out).settings]
+
+    def names(experiment: Experiment) -> list[str]:
+        return [one.name for one in experiment.all_settings()]
+
+    sample(run.all_settings()[1], Shard(0, QUESTIONS, 0, 4))
+    # A configuration with a search space can be given to both commands; what they leave behind tells which it was.
+    assert trials() == names(run) == ["greedy", "gaussian sigma=0.4"]
+    assert [one.stored for one in run_status(out).settings] == [0, 12]
+    (out / "tune").mkdir()
+    assert trials() == names(sweep) == ["greedy", "gaussian sigma=0.1", "gaussian sigma=0.2"]
+    (out / "summary.json").write_text(json.dumps({"trials": [{"trial": "greedy"}, {"trial": "gaussian sigma=0.4"}]}))
+    assert trials() == names(run)
+    (out / "summary.json").write_text(json.dumps({"trials": [{"trial": "greedy"}, {"trial": "gaussian sigma=0.1"}]}))
+    assert trials() == names(sweep)
+
+
+def test_an_older_directory_without_its_checkpoint_says_so(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old").mkdir()
+    save_config(parse_config({**content, "checkpoint": "./gone"}), tmp_path / "old" / "config.yaml")
+    assert main(["status", str(tmp_path / "old")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"latentswarm: {tmp_path}/old/config.yaml: checkpoint ./gone: no such directory")
+    assert error.count("\n") == 1

@@ -43,11 +43,6 @@ class Tracker:
         self._sender = Sender(uri, experiment, self.journal, say)
         self._children: list[str] = [run for run in self.journal.runs() if run != _PARENT]
 
-    @property
-    def resumed(self) -> bool:
-        """Whether an earlier command has tracked the same experiment."""
-        return self.journal.resumed
-
     def start_parent(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> None:
         """Open the run that stands for the whole sweep; later runs become its children."""
         self._start(_PARENT, name, params, tags or {}, None)

@@ -12,7 +12,7 @@ from orchestrator.headline import headline
 from orchestrator.identity import identity, run_tags
 from orchestrator.plan import Plan
 from orchestrator.printing import print_places, print_results
-from orchestrator.report import all_rows, evaluate_all, write_files, write_summary
+from orchestrator.report import all_rows, evaluate_all, write_files
 from orchestrator.tracking import Tracker, tracking_uri
 
 
@@ -76,7 +76,6 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         },
     }
     files = write_files(experiment.out, plan.config, rows, results, summary)
-    write_summary(experiment.out, summary)
     tracker.log_files(files)
     tracker.log_table(experiment.out / "questions.csv")
     tracker.end()

@@ -13,7 +13,7 @@ from latent_core.models.backbones import Backbone, find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import LatentFormat
-from latent_core.models.skeleton import check_model, skeleton
+from latent_core.models.skeleton import check_model
 from latent_core.models.weights import tensor_shapes
 from latent_core.samplers.base import Projection, Site
 
@@ -91,8 +91,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
     Raises:
         UserError: If it could not be run.
     """
-    check_model(checkpoint)
-    model = skeleton(checkpoint)
+    model = check_model(checkpoint)
     config: Any = checkpoint.config
     backbone = find_backbone(checkpoint.source, model.base_model)
     feedback = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, tensor_shapes(checkpoint.directory))

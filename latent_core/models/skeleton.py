@@ -16,8 +16,11 @@ from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weights import check_feedback, tensor_shapes
 
 
-def check_model(checkpoint: Checkpoint) -> None:
+def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
     """Refuse a checkpoint that would fail, or compute something else than its authors did, once its weights are loaded.
+
+    Returns:
+        Its `skeleton`, which the check had to build.
 
     Raises:
         UserError: If a tensor is missing or has another shape than the configuration says, if the feedback head does
@@ -30,6 +33,7 @@ def check_model(checkpoint: Checkpoint) -> None:
     shapes = tensor_shapes(checkpoint.directory)
     _check_tensors(checkpoint.source, model, shapes)
     check_feedback(checkpoint.source, checkpoint.format.feedback, checkpoint.hidden_size, shapes)
+    return model
 
 
 def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:

@@ -146,10 +146,13 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     Raises:
         UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
     """
+    from latent_core.models.backbones import check_sampler, find_backbone
     from latent_core.models.skeleton import check_model
 
     checkpoint = Checkpoint.open(config.checkpoint)
-    check_model(checkpoint)
+    backbone = find_backbone(config.checkpoint, check_model(checkpoint).base_model)
+    for one in (config, *variations):
+        check_sampler(config.checkpoint, backbone, one.sampler)
     scorer = plan_scorer(config, checkpoint)
     whole = config.task.load()
     task = whole.head(config.task.limit)

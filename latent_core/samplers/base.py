@@ -140,6 +140,11 @@ class Sampler(Settings):
         """Whether all samples of a question are the same."""
         return False
 
+    @property
+    def module_sites(self) -> frozenset[Site]:
+        """Sites that it acts on in some phase."""
+        return frozenset()
+
     def projections(self, phase: Phase) -> frozenset[Projection]:
         """Return the projections whose weights it perturbs in a phase, for what that costs."""
         return frozenset()

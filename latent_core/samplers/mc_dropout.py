@@ -52,6 +52,11 @@ class MonteCarloDropout(Sampler):
         """True where nothing is ever dropped."""
         return self.p == 0.0
 
+    @property
+    def module_sites(self) -> frozenset[Site]:
+        """Where masks are applied."""
+        return frozenset(self.sites) if self.p > 0.0 else frozenset()
+
     def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
         """Return the masks of this pass where its phase is in scope."""
         if phase not in self.scope or self.p == 0.0:

@@ -7,7 +7,7 @@ from torch import nn
 
 from latent_core.errors import UserError
 from latent_core.registry import Registry
-from latent_core.samplers.base import Projection, Site
+from latent_core.samplers.base import Phase, Projection, Sampler, Site
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,30 @@ def register_backbone(backbone: Backbone) -> Backbone:
 
 
 def find_backbone(source: str, base: nn.Module) -> Backbone:
-    """Return the family that a base model belongs to.
+    """Return the family that a base model belongs to; one without sites and projections if it belongs to none.
 
     Raises:
-        UserError: If it belongs to none.
+        UserError: If the base model has no list of blocks at all.
     """
     for name in BACKBONES:
         if BACKBONES[name].fits(base):
             return BACKBONES[name]
-    raise UserError(
-        f"checkpoint {source}: the blocks of {type(base).__name__} are laid out like those of no known backbone "
-        f"({', '.join(BACKBONES)}); describe them in a new file in latent_core/models/backbones"
-    )
+    layers = next((path for path, module in base.named_modules() if isinstance(module, nn.ModuleList)), None)
+    if layers is None:
+        raise UserError(f"checkpoint {source}: {type(base).__name__} has no list of blocks")
+    return Backbone(name="unlisted", layers=layers, sites={})
+
+
+def check_sampler(source: str, backbone: Backbone, sampler: Sampler) -> None:
+    """Refuse a sampler that acts where nobody knows what to act on.
+
+    Raises:
+        UserError: If a site or a projection that it needs is not known in this family.
+    """
+    wanted = {*sampler.module_sites, *(one for phase in Phase for one in sampler.projections(phase))}
+    unknown = sorted(wanted - {Site.EMBEDDING, Site.ATTENTION_WEIGHTS, *backbone.sites, *backbone.projections})
+    if unknown:
+        raise UserError(
+            f"sampler {sampler.describe()!r}: {source} has blocks of a layout in which {', '.join(unknown)} is "
+            "not known; describe the layout in a new file in latent_core/models/backbones, or use another sampler"
+        )

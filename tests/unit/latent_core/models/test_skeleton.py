@@ -9,10 +9,14 @@ from checkpoints import projector_tensors, save_checkpoint_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from latent_core.engine.sampling import sample_trajectories
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
+from latent_core.models.backbones import check_sampler, find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.skeleton import check_model, cost_model, skeleton
+from latent_core.samplers import parse_sampler
+from latent_core.tasks.base import Problem
 
 Change = Callable[[dict[str, Tensor]], None]
 
@@ -75,10 +79,25 @@ def test_weights_that_are_not_those_of_the_configuration(tmp_path: Path, change:
         LatentReasoner.from_pretrained(str(directory))
 
 
-def test_blocks_that_nobody_knows(tmp_path: Path) -> None:
+def test_blocks_of_an_unlisted_layout(tmp_path: Path) -> None:
+    """Noise on latents needs to know nothing of them; dropout and perturbed weights do."""
     directory = save_checkpoint_of(tmp_path / "one", "gpt_neox", {})
-    with pytest.raises(UserError, match="laid out like those of no known backbone"):
-        check_model(Checkpoint.open(str(directory)))
+    backbone = find_backbone("it", check_model(Checkpoint.open(str(directory))).base_model)
+    for config in ({"kind": "gaussian", "sigma": 0.5}, {"kind": "mc_dropout", "p": 0.1, "sites": ["embedding"]}):
+        sampler = parse_sampler(config)
+        check_sampler("it", backbone, sampler)
+        reasoner = LatentReasoner.from_pretrained(str(directory))
+        problem = Problem("q", "ann has 3 pens ?", "3")
+        rows = sample_trajectories(reasoner, sampler, [problem], range(4), latent_steps=2, answer_tokens=3, seed=0)
+        assert rows[0].latents is not None
+        assert rows[1].latents is not None
+        assert not (rows[0].latents == rows[1].latents).all()
+    for config, unknown in (
+        ({"kind": "mc_dropout", "p": 0.1}, "feed_forward"),
+        ({"kind": "singular_value", "alpha": 0.1}, "attention_value"),
+    ):
+        with pytest.raises(UserError, match=f"layout in which {unknown} is not known"):
+            check_sampler("it", backbone, parse_sampler(config))
 
 
 def test_costs_are_those_of_the_loaded_model(tmp_path: Path) -> None:

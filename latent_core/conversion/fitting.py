@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, apply_renamings
 
 from latent_core.conversion.base import some
 from latent_core.errors import UserError
@@ -28,12 +30,14 @@ def fit(
         others: How the names of tensors begin that belong to something else; they are kept as they are.
 
     Raises:
-        UserError: If a tensor is missing, has another shape, or is left over; or if no known backbone is like the
-            model, whose tensors might then have other names in files than in memory.
+        UserError: If a tensor is missing, has another shape, or is left over; or if the model has no list of blocks.
     """
     find_backbone(name, model.base_model)
     left = {key: tensor for key, tensor in tensors.items() if not _BUFFERS.search(key)}
     fitted = {key: left.pop(key) for key in sorted(left) if others and key.startswith(others)}
+    # Some architectures have other names in files than in memory; the library knows which, and reads either.
+    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    left = {apply_renamings(key, renamings): tensor for key, tensor in left.items()}
     missing = []
     prefix = f"{model.base_model_prefix}."
     for key, wanted in model.state_dict().items():

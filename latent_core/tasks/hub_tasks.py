@@ -66,18 +66,3 @@ _HUB_TASKS = (
 
 for _task in _HUB_TASKS:
     TASKS.register(_task.name, _task)
-
-
-def prosqa(split: str) -> Task:
-    """Say where the graph problems of the COCONUT paper (Hao et al. 2024, arXiv 2412.06769) are.
-
-    Raises:
-        UserError: Always: its authors keep it as files in their repository, and not on the hub.
-    """
-    raise UserError(
-        "task prosqa: it is no data set of the hub but files of github.com/facebookresearch/coconut; download "
-        "data/prosqa_test.json from there and set task.path to it, with task.grader=text"
-    )
-
-
-TASKS.register("prosqa", prosqa)

@@ -68,9 +68,4 @@ def test_splits(mirror: Path) -> None:
 
 def test_every_benchmark_is_registered_under_its_id() -> None:
     assert {task.name: task.hub for task in hub_tasks._HUB_TASKS} == {name: row[0] for name, row in ON_THE_HUB.items()}
-    assert set(ON_THE_HUB) | {"prosqa"} <= set(TASKS)
-
-
-def test_prosqa_says_where_it_is() -> None:
-    with pytest.raises(UserError, match=r"coconut; download data/prosqa_test\.json .* with task\.grader=text"):
-        load_task(name="prosqa")
+    assert set(ON_THE_HUB) <= set(TASKS)

@@ -12,13 +12,15 @@ import yaml
 from rich.console import Console
 
 from latent_core.errors import UserError
+from orchestrator.actor_meter import ActorMeter
 from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
 from orchestrator.annotate_stage import Annotate
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.labels import LabelManifest, ReasonerIdentity
 from orchestrator.pipeline import work_item
 from orchestrator.plan import Plan, make_plan
-from orchestrator.progress import ProgressDisplay, create_board
+from orchestrator.progress import create_board
+from orchestrator.progress_display import ProgressDisplay
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import LabelSpec, LabelStore
 
@@ -80,10 +82,11 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
                 Annotate(reasoners, store),
                 batch_size=None,
                 batch_format="pyarrow",
-                compute=ray.data.TaskPoolStrategy(size=len(reasoners) + _CALLS_WAITING),
+                compute=ray.data.TaskPoolStrategy(size=min(len(reasoners) + _CALLS_WAITING, len(items))),
                 num_cpus=_ANNOTATE_CPUS,
             )
-            with ProgressDisplay(board, sum(shard.rows for shard in shards), console):
+            to_do = sum(shard.rows for shard in shards)
+            with ActorMeter({"reasoners": reasoners}) as meter, ProgressDisplay(board, to_do, console, meter):
                 ray.get(board.begin.remote("annotation"))
                 for batch in labelled.iter_batches(batch_size=None, batch_format="pyarrow"):
                     receipts: Any = batch

@@ -139,15 +139,20 @@ def _run(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from orchestrator.config import load_config
     from orchestrator.experiment import carry_out, show_plan
-    from orchestrator.sweep import plan_sweep, tune_sampler
+    from orchestrator.study import members_of, run_study
+    from orchestrator.sweep import plan_sweep, sample_with_tune
 
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
+    members = members_of(config)
+    if members[0].name:
+        run_study(config, members, out, dry_run=options.dry_run, console=make_console())
+        return
     experiment = plan_sweep(out.name, config, out)
     if options.dry_run:
         show_plan(experiment, make_console())
     else:
-        carry_out(experiment, tune_sampler(config.sweep, out), make_console())
+        carry_out(experiment, sample_with_tune, make_console())
 
 
 def _annotate(options: argparse.Namespace) -> None:
@@ -173,12 +178,15 @@ def _status(options: argparse.Namespace) -> None:
 
     from orchestrator.status import run_status
     from orchestrator.status_text import print_status, status_json
+    from orchestrator.study_directory import study_directories
 
-    status = run_status(options.directory)
+    found = [run_status(directory) for directory in study_directories(options.directory)]
     if options.json:
-        sys.stdout.write(status_json(status) + "\n")
+        texts = [status_json(status) for status in found]
+        sys.stdout.write((texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]") + "\n")
     else:
-        print_status(status, Console())
+        for status in found:
+            print_status(status, Console())
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -10,9 +10,11 @@ from rich.console import Console
 from orchestrator.experiment import Experiment
 from orchestrator.headline import headline
 from orchestrator.identity import identity, run_tags
+from orchestrator.pareto import judge, print_objectives
 from orchestrator.plan import Plan
 from orchestrator.printing import print_places, print_results
 from orchestrator.report import all_rows, evaluate_all, write_files
+from orchestrator.setting import Setting
 from orchestrator.tracking import Tracker, tracking_uri
 
 
@@ -31,15 +33,21 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
     tags = run_tags(plan)
-    if len(experiment.settings) > 1:
+    if experiment.open_ended or len(experiment.settings) > 1:
         tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"}, tags)
         for setting in experiment.sampled_settings():
-            sampler = {"sampler": setting.store.spec.sampler}
-            tracker.start_child(setting.name, sampler, {**tags, "sampler": setting.sampler})
+            track_setting(tracker, plan, setting)
     else:
         setting = experiment.sampled_settings()[-1]
         tracker.start_child(setting.name, params, {**tags, "sampler": setting.sampler})
     return tracker
+
+
+def track_setting(tracker: Tracker, plan: Plan, setting: Setting) -> None:
+    """Open the MLflow run of a setting of a sweep."""
+    spec = setting.store.spec
+    params = {"sampler": spec.sampler, "latent_steps": spec.latent_steps, "budgets": list(setting.budgets)}
+    tracker.start_child(setting.name, params, {**run_tags(plan), "sampler": setting.sampler})
 
 
 def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: float, console: Console) -> None:
@@ -57,6 +65,13 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
     tracker.describe(headline(rows))
+    judged = judge(rows, experiment.objectives) if experiment.objectives else []
+    for one in judged:
+        points = [
+            (f"objective.{objective.key}", value, 0)
+            for objective, value in zip(experiment.objectives, one.values, strict=True)
+        ]
+        tracker.log(one.trial, points)
     # The link needs the ids that MLflow gives its runs.
     tracker.flush()
     summary = {
@@ -68,6 +83,8 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         "seed": plan.config.seed,
         "scorer": _scorer(plan),
         "trials": [result.summary for result in results],
+        "objectives": [objective.text for objective in experiment.objectives],
+        "best": [one.trial for one in judged if one.best],
         "trajectories_sampled_by_this_command": missing - experiment.missing(),
         "seconds": round(seconds, 3),
         "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
@@ -75,7 +92,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
             name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
         },
     }
-    files = write_files(experiment.out, plan.config, rows, results, summary)
+    files = write_files(experiment.out, plan.config, rows, results, summary, experiment.objectives)
     tracker.log_files(files)
     tracker.log_table(experiment.out / "questions.csv")
     tracker.end()
@@ -90,6 +107,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         )
     output = Console()
     print_results(rows, results, output, console)
+    print_objectives(judged, experiment.objectives, output)
     print_places(list(_places(experiment.out, tracker)), output)
 
 

@@ -14,6 +14,7 @@ from latent_core.settings import Settings, explain_validation_error
 from latent_core.tasks.base import Task
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.rows import Columns
+from orchestrator.objectives import Objective, parse_objective
 from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -178,31 +179,62 @@ class SearchConfig(Settings):
 
 
 class SweepConfig(Settings):
-    """The search space of a sweep.
+    """The search space of a sweep, and how it is searched.
 
     Attributes:
         space: Grids. Each maps configuration keys to one value, a list of values, or a distribution such as
-            {uniform: [0.1, 1.0]}; a grid stands for all combinations of its lists, each drawn `draws` times where it
-            has distributions, and the sweep for all its grids one after the other.
+            {uniform: [0.1, 1.0]}. Searched as a "grid", it stands for all combinations of its lists, each drawn `draws`
+            times where it has distributions, and the sweep for all its grids one after the other. Checkpoints, tasks
+            and LatentRMs among its keys make several sweeps of one.
         draws: How often distributions are drawn from; which values come is a function of `seed`.
+        search_alg: "grid", or "optuna" for trials that are chosen by what earlier ones came to.
+        trials: Number of trials of "optuna".
         scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
-        metric: What the scheduler compares.
+        objective: What makes a trial good, as `orchestrator.objectives` reads it; several for a Pareto front.
         grace_samples: Samples per question that every trial gets before "asha" may stop it.
         reduction_factor: "asha" lets one of so many trials go on at every rung.
         brackets: Brackets of "asha", which differ in how long their trials are left alone; trials are dealt to them.
-        max_concurrent_trials: Trials that feed the actors at the same time.
+        max_concurrent_trials: Trials that feed the actors at the same time; as many as keep them busy where it is not
+            given.
     """
 
     space: tuple[dict[str, Any], ...] = ()
     draws: int = Field(default=1, ge=1)
+    search_alg: Literal["grid", "optuna"] = "grid"
+    trials: int = Field(default=20, ge=1)
     scheduler: Literal["none", "asha"] = "none"
-    metric: Literal[
-        "coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"
-    ] = "coverage"
+    objective: tuple[str, ...] = Field(default=("coverage",), min_length=1)
     grace_samples: int = Field(default=4, ge=1)
     reduction_factor: float = Field(default=2.0, gt=1.0)
     brackets: int = Field(default=1, ge=1)
-    max_concurrent_trials: int = Field(default=2, ge=1)
+    max_concurrent_trials: int | None = Field(default=None, ge=1)
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("objective")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse_objective(text)
+        if len(set(value)) != len(value):
+            raise ValueError("an objective is named twice")
+        return value
+
+    @model_validator(mode="after")
+    def _asha_compares_one_number(self) -> "SweepConfig":
+        if self.scheduler == "asha" and len(self.objective) > 1:
+            raise ValueError("scheduler asha compares trials by one objective; name one, or set scheduler=none")
+        if self.scheduler == "asha" and any(one.searched for one in self.objectives):
+            raise ValueError("scheduler asha needs an objective that is known before a trial ends, not a beam search")
+        return self
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives, read."""
+        return tuple(parse_objective(text) for text in self.objective)
 
 
 class RunConfig(Settings):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_core.errors import UserError
+from orchestrator.actor_meter import ActorMeter
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.config import save_config
+from orchestrator.curves import GREEDY
+from orchestrator.identity import identity
+from orchestrator.objectives import Objective
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
-from orchestrator.progress import ProgressDisplay, create_board
-from orchestrator.run_directory import check_run_file, write_run_file
-from orchestrator.setting import Setting
+from orchestrator.progress import create_board
+from orchestrator.progress_display import ProgressDisplay
+from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
+from orchestrator.setting import Setting, WithSearches
 from orchestrator.tracking.places import check_tracking, tracking_uri
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ class Experiment:
         out: The run directory.
         searches: The beam searches that go with a setting, by its name.
         command: "run" or "sweep".
+        objectives: What the trials of a sweep are compared by.
+        trials: Number of settings in the end, where a searcher chooses them while it runs; None where all are known.
     """
 
     name: str
@@ -48,6 +55,18 @@ class Experiment:
     out: Path
     searches: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
     command: str = "run"
+    objectives: tuple[Objective, ...] = ()
+    trials: int | None = None
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether further settings are chosen while it runs."""
+        return self.trials is not None
+
+    @property
+    def unplanned(self) -> int:
+        """Number of settings that are still to be chosen."""
+        return 0 if self.trials is None else max(0, self.trials - len(self.settings))
 
     def sampled_settings(self) -> tuple[Setting, ...]:
         """Greedy first, unless it is what was asked for, then the sampled settings."""
@@ -72,19 +91,54 @@ class Experiment:
         return sum(shard.rows for setting in self.all_settings() for shard in self.plan.missing(setting))
 
 
-@dataclass(frozen=True)
 class Session:
-    """What a sampling function needs: the pipeline, where progress goes, the tracker, and the beam searches."""
+    """A running experiment: what a sampling function needs, and what it has come to.
 
-    sampling: Sampling
-    board: ActorHandle[Any]
-    tracker: "Tracker"
-    searches: Mapping[str, tuple[Setting, ...]]
+    Attributes:
+        experiment: The experiment; it grows by `add`.
+        sampling: The pipeline.
+        board: Where progress goes.
+        tracker: Its open MLflow runs.
+        meter: Knows how busy the actors are.
+        resumed: Whether an earlier command has worked on the same experiment in the same run directory.
+        missing: Trajectories that the store lacked when their settings became known.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        sampling: Sampling,
+        board: ActorHandle[Any],
+        tracker: "Tracker",
+        meter: ActorMeter,
+        resumed: bool,
+    ) -> None:
+        """Begin with the settings that are known."""
+        self.experiment = experiment
+        self.sampling, self.board, self.tracker, self.meter = sampling, board, tracker, meter
+        self.resumed = resumed
+        self.missing = experiment.missing()
 
     def sample(self, setting: Setting) -> None:
         """Sample a setting and carry out its searches in this process, reporting to the board."""
-        for one in (setting, *self.searches.get(setting.name, ())):
+        for one in (setting, *self.experiment.searches_of(setting)):
             self.sampling.run(one, one.samples, self.board)
+
+    def add(self, setting: Setting, searches: tuple[Setting, ...]) -> None:
+        """Take a setting in that has been chosen while the experiment runs; one of a known name changes nothing."""
+        from orchestrator.conclusion import track_setting
+
+        before = self.experiment
+        if any(setting.name == known.name for known in before.sampled_settings()):
+            return
+        self.experiment = replace(
+            before, settings=(*before.settings, setting), searches={**before.searches, setting.name: searches}
+        )
+        self.missing += self.experiment.missing() - before.missing()
+        for one in (setting, *searches):
+            one.store.prepare()
+        write_run_directory(self.experiment)
+        track_setting(self.tracker, self.experiment.plan, setting)
 
 
 SampleSettings = Callable[[Session, Sequence[Setting]], None]
@@ -125,6 +179,9 @@ def show_plan(experiment: Experiment, console: Console, with_cost: bool = True) 
         table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
         total += missing + unscored
     console.print(table)
+    if experiment.unplanned:
+        console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
+        total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]
     return total
 
 
@@ -145,10 +202,11 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     plan, out = experiment.plan, experiment.out
     check_run_file(out)
     check_tracking(tracking_uri(plan.config.tracking, out))
+    resumed = belongs_to(experiment)
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_config(plan.config, out / "config.yaml")
-        write_run_file(out, experiment.command, len(plan.problems), experiment.with_searches())
+        write_run_directory(experiment)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     to_do, missing = show_plan(experiment, console, with_cost=False), experiment.missing()
@@ -158,7 +216,8 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     else:
         for setting in experiment.all_settings():
             setting.store.prepare()
-        tracker = _sample_missing(experiment, sample, to_do, console)
+        session = _sample_missing(experiment, sample, to_do, resumed, console)
+        experiment, tracker, missing = session.experiment, session.tracker, session.missing
     from orchestrator.conclusion import conclude
 
     try:
@@ -169,7 +228,31 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         raise
 
 
-def _sample_missing(experiment: Experiment, sample: SampleSettings, to_do: int, console: Console) -> "Tracker":
+def belongs_to(experiment: Experiment) -> bool:
+    """Whether the run directory holds what an earlier command has done of the same experiment."""
+    return _record(experiment) is not None
+
+
+def recorded_settings(experiment: Experiment) -> list[WithSearches]:
+    """Return the settings, greedy not among them, that an earlier command has chosen for the same experiment."""
+    record = _record(experiment)
+    return [one for one in record.settings if one[0].name != GREEDY] if record else []
+
+
+def _record(experiment: Experiment) -> RunRecord | None:
+    record = read_run_file(experiment.out, experiment.plan.config.store.path)
+    return record if record is not None and record.identity == identity(experiment) else None
+
+
+def write_run_directory(experiment: Experiment) -> None:
+    """Write down which settings the run directory is about."""
+    questions = len(experiment.plan.problems)
+    write_run_file(experiment.out, experiment.command, identity(experiment), questions, experiment.with_searches())
+
+
+def _sample_missing(
+    experiment: Experiment, sample: SampleSettings, to_do: int, resumed: bool, console: Console
+) -> Session:
     plan = experiment.plan
     connect(plan.config.cluster, cpus_needed(plan.config), console)
     check_resources(plan.config)
@@ -180,11 +263,16 @@ def _sample_missing(experiment: Experiment, sample: SampleSettings, to_do: int, 
             board = create_board()
             per_shard = plan.config.store.samples_per_shard
             sampling = Sampling(plan.problems, reasoners, plan.config.micro_batch, per_shard, scorers)
-            with ProgressDisplay(board, to_do, console):
+            objective = experiment.objectives[0] if experiment.objectives else None
+            with (
+                ActorMeter({"reasoners": reasoners, "scorers": scorers}) as meter,
+                ProgressDisplay(board, to_do, console, meter, objective),
+            ):
                 # Greedy comes first: its trajectories are on the way while the tracking database is being opened.
                 sampling.run(greedy, greedy.samples, board)
                 tracker = _start_tracking(experiment, console)
-                sample(Session(sampling, board, tracker, experiment.searches), others)
+                session = Session(experiment, sampling, board, tracker, meter, resumed)
+                sample(session, others)
     except BaseException as error:
         if tracker is not None:
             tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
@@ -192,7 +280,7 @@ def _sample_missing(experiment: Experiment, sample: SampleSettings, to_do: int, 
         raise
     finally:
         ray.shutdown()
-    return tracker
+    return session
 
 
 def _start_tracking(experiment: Experiment, console: Console) -> "Tracker":

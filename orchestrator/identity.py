@@ -4,14 +4,19 @@ import hashlib
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
 
-NO_INFLUENCE = {"tracking", "cluster", "actors", "actor", "micro_batch", "store"}
+NO_INFLUENCE: Mapping[str, Any] = {
+    **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
+    "sweep": {"max_concurrent_trials"},
+}
+"""What pydantic leaves out of a configuration so that only what curves depend on is left."""
 
 
 def identity(experiment: "Experiment") -> str:
@@ -20,10 +25,11 @@ def identity(experiment: "Experiment") -> str:
     Where and on how many actors it runs is left out: a command that goes on elsewhere continues the same experiment.
     """
     plan = experiment.plan
-    content = plan.config.model_dump(mode="json", exclude=NO_INFLUENCE | {"scorer"})
+    content = plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
     content["checkpoint"] = plan.checkpoint.fingerprint
     content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
-    content["settings"] = [setting.name for setting in experiment.all_settings()]
+    # What a searcher has chosen so far does not make it another experiment.
+    content["settings"] = [] if experiment.open_ended else [setting.name for setting in experiment.all_settings()]
     if plan.scorer is not None:
         calibrations = [plan.scorer.calibration, plan.scorer.answer_calibration]
         content["scorer"] = [

@@ -62,13 +62,13 @@ class Sampling:
             # What is in the store already needs no reasoner: it is scored first.
             if to_score and setting.scored is not None:
                 setting.scored.store.prepare()
-                self._consume(self._score(setting, self._read(setting, to_score)), board)
+                self._consume(self._score(setting, self._read(setting, to_score), to_score), board)
             if to_sample:
                 setting.store.prepare()
                 fresh = self._generate(setting, to_sample)
                 if setting.scored is not None:
                     setting.scored.store.prepare()
-                    fresh = self._score(setting, fresh)
+                    fresh = self._score(setting, fresh, to_sample)
                 self._consume(fresh, board)
         finally:
             board.end.remote(setting.name)
@@ -91,7 +91,7 @@ class Sampling:
                 stage,
                 batch_size=None,
                 batch_format="pyarrow",
-                compute=ray.data.TaskPoolStrategy(size=len(self.reasoners) + _CALLS_WAITING),
+                compute=_calls_at_once(self.reasoners, shards),
                 num_cpus=_GENERATE_CPUS,
             )
             .map_batches(
@@ -107,13 +107,13 @@ class Sampling:
             Load(setting.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
         )
 
-    def _score(self, setting: Setting, trajectories: ray.data.Dataset) -> ray.data.Dataset:
+    def _score(self, setting: Setting, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
         assert setting.scored is not None
         return trajectories.map_batches(
             ScoreTrajectories(self.scorers, setting.scored, setting.store.latents, self.problems),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=len(self.scorers) + _CALLS_WAITING),
+            compute=_calls_at_once(self.scorers, shards),
             num_cpus=_SCORE_CPUS,
         )
 
@@ -127,6 +127,10 @@ class Sampling:
             table: Any = batch
             for one in table.to_pylist():
                 board.advance.remote(**one)
+
+
+def _calls_at_once(actors: Sequence[str], shards: Sequence[Shard]) -> ray.data.TaskPoolStrategy:
+    return ray.data.TaskPoolStrategy(size=min(len(actors) + _CALLS_WAITING, len(shards)))
 
 
 def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from orchestrator.config import RunConfig, save_config
 from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
 from orchestrator.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
 from orchestrator.difficulty_plot import plot_difficulty_png
+from orchestrator.objectives import Objective
 from orchestrator.outcomes import join_outcomes
+from orchestrator.pareto import judge, write_objectives_csv
+from orchestrator.pareto_plot import plot_pareto_png
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
 from orchestrator.results import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
@@ -162,16 +165,27 @@ def all_difficulties(results: Sequence[SettingResult]) -> list[DifficultyRow]:
 
 
 def write_files(
-    out: Path, config: RunConfig, rows: Sequence[CurveRow], results: Sequence[SettingResult], summary: dict[str, Any]
+    out: Path,
+    config: RunConfig,
+    rows: Sequence[CurveRow],
+    results: Sequence[SettingResult],
+    summary: dict[str, Any],
+    objectives: Sequence[Objective] = (),
 ) -> list[Path]:
     """Write everything that a run directory holds; returns the files."""
     save_config(config, out / "config.yaml")
-    drawn = write_drawings(out, f"{config.checkpoint} on {summary['task']}", rows, results)
+    drawn = write_drawings(out, f"{config.checkpoint} on {summary['task']}", rows, results, objectives)
     write_summary(out, summary)
     return [out / "config.yaml", *drawn, out / "summary.json"]
 
 
-def write_drawings(out: Path, title: str, rows: Sequence[CurveRow], results: Sequence[SettingResult]) -> list[Path]:
+def write_drawings(
+    out: Path,
+    title: str,
+    rows: Sequence[CurveRow],
+    results: Sequence[SettingResult],
+    objectives: Sequence[Objective] = (),
+) -> list[Path]:
     """Write every table and picture that is made from the store alone; returns the files.
 
     The same store gives the same tables, byte by byte.
@@ -182,7 +196,7 @@ def write_drawings(out: Path, title: str, rows: Sequence[CurveRow], results: Seq
     pd.concat([result.questions for result in results]).to_csv(out / "questions.csv", index=False)
     names = ["curves.csv", "curves.png", "curves.html", "questions.csv"]
     # What an earlier state of the run had must not outlive it.
-    for name in ("comparisons.csv", "difficulty.csv", "difficulty.png"):
+    for name in ("comparisons.csv", "difficulty.csv", "difficulty.png", "objectives.csv", "pareto.png"):
         (out / name).unlink(missing_ok=True)
     if comparisons := all_comparisons(results):
         write_comparisons_csv(comparisons, out / "comparisons.csv")
@@ -191,6 +205,12 @@ def write_drawings(out: Path, title: str, rows: Sequence[CurveRow], results: Seq
         write_difficulty_csv(difficulties, out / "difficulty.csv")
         plot_difficulty_png(difficulties, out / "difficulty.png", title)
         names += ["difficulty.csv", "difficulty.png"]
+    if objectives and (judged := judge(rows, objectives)):
+        write_objectives_csv(judged, objectives, out / "objectives.csv")
+        names.append("objectives.csv")
+        if len(objectives) == 2:
+            plot_pareto_png(judged, objectives, out / "pareto.png", title)
+            names.append("pareto.png")
     return [out / name for name in names]
 
 

@@ -12,9 +12,12 @@ from orchestrator.config import RunConfig, parse_config
 from orchestrator.printing import print_places, print_results
 from orchestrator.report import all_rows, evaluate_all, write_drawings
 from orchestrator.stored_run import StoredRun, open_run
+from orchestrator.study_directory import study_directories
 
 
-def report_runs(directories: Sequence[Path], out: Path | None, default_out: Path, remarks: Console) -> None:
+def report_runs(
+    directories: Sequence[Path], out: Path | None, default_out: Path, remarks: Console, *, tables: bool = True
+) -> None:
     """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
 
     Args:
@@ -22,15 +25,23 @@ def report_runs(directories: Sequence[Path], out: Path | None, default_out: Path
         out: Where the comparison goes, if that was said.
         default_out: Where it goes otherwise.
         remarks: Where failures are told; the results go to standard output.
+        tables: Whether to print what single runs have come to.
 
     Raises:
         UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
     """
+    target: Path | None
+    if len(directories) == 1 and len(of_study := study_directories(directories[0])) > 1:
+        # The comparison of a study's sweeps is its own result.
+        target, directories = out or directories[0], of_study
+    else:
+        directories = [one for directory in directories for one in study_directories(directory)]
+        target = _comparison_directory(directories, out, default_out)
     names = run_names(directories)
-    target = _comparison_directory(directories, out, default_out)
     runs = [open_run(directory) for directory in directories]
     output = Console()
-    reported = [_report_one(run, name, output, remarks) for run, name in zip(runs, names, strict=True)]
+    own = output if tables else Console(quiet=True)
+    reported = [_report_one(run, name, own, remarks) for run, name in zip(runs, names, strict=True)]
     if target is None:
         return
     try:
@@ -84,7 +95,8 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
     rows = all_rows(results, task, config.budgets)
     title = f"{config.checkpoint} on {task.name}"
     try:
-        files = write_drawings(run.out, title, rows, results)
+        objectives = config.sweep.objectives if run.command == "sweep" else ()
+        files = write_drawings(run.out, title, rows, results, objectives)
     except OSError as error:
         raise UserError(f"{run.out}: cannot be written: {error}") from error
     output.print(f"{name}: {title}, {len(task.problems):,} questions\n", soft_wrap=True, highlight=False, markup=False)

@@ -5,21 +5,19 @@ With it, and with the store, `status` and `report` need neither the checkpoint n
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import latent_core
 from latent_core.errors import UserError
-from orchestrator.setting import Setting
-from orchestrator.setting_record import plain_setting, setting_from_plain
+from orchestrator.setting import WithSearches
+from orchestrator.setting_record import plain_with_searches, with_searches_from_plain
 
 RUN_FILE = "run.json"
 FORMAT = 1
-WithSearches: TypeAlias = tuple[Setting, tuple[Setting, ...]]
-"""A sampled setting and the beam searches that go with it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class RunRecord:
         command: "run" or "sweep".
         latentswarm: Version that wrote it.
         started: When the command began that last worked here.
+        identity: What its curves depend on, as a hash; None in a file of an earlier version.
         questions: Number of questions.
         settings: The sampled settings in the order of the report, greedy decoding among them.
     """
@@ -37,16 +36,18 @@ class RunRecord:
     command: str
     latentswarm: str
     started: datetime
+    identity: str | None
     questions: int
     settings: tuple[WithSearches, ...]
 
 
-def write_run_file(out: Path, command: str, questions: int, settings: Sequence[WithSearches]) -> Path:
+def write_run_file(out: Path, command: str, identity: str, questions: int, settings: Sequence[WithSearches]) -> Path:
     """Write `run.json` at the start of an experiment, in place of that of an earlier command.
 
     Args:
         out: The run directory; it exists.
         command: "run" or "sweep".
+        identity: What its curves depend on, as a hash.
         questions: Number of questions.
         settings: The sampled settings, greedy decoding among them, each with its beam searches.
 
@@ -58,11 +59,9 @@ def write_run_file(out: Path, command: str, questions: int, settings: Sequence[W
         "command": command,
         "latentswarm": latent_core.__version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "identity": identity,
         "questions": questions,
-        "settings": [
-            {**plain_setting(setting), "searches": [plain_setting(search) for search in searches]}
-            for setting, searches in settings
-        ],
+        "settings": [plain_with_searches(setting, searches) for setting, searches in settings],
     }
     file = out / RUN_FILE
     # Somebody may ask for the status at this very moment: the file is whole as soon as it has its name.
@@ -99,15 +98,12 @@ def read_run_file(out: Path, store: str) -> RunRecord | None:
             command=str(content["command"]),
             latentswarm=str(content["latentswarm"]),
             started=datetime.fromisoformat(content["started"]),
+            identity=content.get("identity"),
             questions=int(content["questions"]),
-            settings=tuple(_with_searches(raw, store) for raw in content["settings"]),
+            settings=tuple(with_searches_from_plain(raw, store) for raw in content["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(out, f"{type(error).__name__}: {error}") from error
-
-
-def _with_searches(raw: Mapping[str, Any], store: str) -> WithSearches:
-    return setting_from_plain(raw, store), tuple(setting_from_plain(one, store) for one in raw["searches"])
 
 
 def _content(out: Path) -> dict[str, Any] | None:

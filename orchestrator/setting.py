@@ -1,6 +1,7 @@
 """A sampler setting of a run, as the processes that work on it need to know it."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.shards import Shard, missing_shards
@@ -50,3 +51,7 @@ class Setting:
             return []
         sampled, scored = self.store.covered(questions, samples), self.scored.store.covered(questions, samples)
         return missing_shards(scored | ~sampled, questions_per_shard, samples_per_shard)
+
+
+WithSearches: TypeAlias = tuple[Setting, tuple[Setting, ...]]
+"""A sampled setting and the beam searches that go with it."""

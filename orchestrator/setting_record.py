@@ -1,10 +1,10 @@
 """A sampler setting as plain data, so that what has been planned can be found again without the models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_core.selection.calibration import VoteCalibration
-from orchestrator.setting import Scored, Setting
+from orchestrator.setting import Scored, Setting, WithSearches
 from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 
 
@@ -55,6 +55,26 @@ def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
         scored=None if raw["scored"] is None else _scored(raw["scored"], trajectories),
         scorer=raw["scorer"],
     )
+
+
+def plain_with_searches(setting: Setting, searches: Sequence[Setting]) -> dict[str, Any]:
+    """Return a setting and its beam searches as JSON can hold them."""
+    return {**plain_setting(setting), "searches": [plain_setting(search) for search in searches]}
+
+
+def with_searches_from_plain(raw: Mapping[str, Any], store: str) -> WithSearches:
+    """Return what `plain_with_searches` has described.
+
+    Args:
+        raw: What it returned.
+        store: Where the store is.
+
+    Raises:
+        ValueError: If the store of that time named its folders otherwise.
+        KeyError: If something is missing.
+        TypeError: If something is not what it should be.
+    """
+    return setting_from_plain(raw, store), tuple(setting_from_plain(one, store) for one in raw["searches"])
 
 
 def _scored(raw: Mapping[str, Any], trajectories: SettingStore) -> Scored:

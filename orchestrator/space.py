@@ -8,11 +8,19 @@ from typing import Any
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from orchestrator.config import RunConfig, parse_config
-from orchestrator.distributions import draw, is_distribution
+from orchestrator.distributions import bounds, draw, is_distribution
 from orchestrator.overrides import with_overrides
 
-_PLAIN_KEYS = ("latent_steps", "answer_tokens", "seed")
-"""What may vary beside the sampler: anything else would change the model or the questions themselves."""
+_PLAIN_KEYS = (
+    "latent_steps",
+    "answer_tokens",
+    "seed",
+    "budgets",
+    "search.kind",
+    "search.beams",
+    "search.candidates",
+)
+"""What may vary within a sweep beside the sampler; checkpoints, tasks and LatentRMs make several sweeps of one."""
 
 
 def expand_space(config: RunConfig) -> dict[str, RunConfig]:
@@ -21,45 +29,96 @@ def expand_space(config: RunConfig) -> dict[str, RunConfig]:
     Raises:
         UserError: If the space is empty, a key cannot be varied, or a combination is not a valid configuration.
     """
+    check_space(config)
+    trials: dict[str, RunConfig] = {}
+    for number, grid in enumerate(config.sweep.space):
+        for choice in _choices(number, grid, config):
+            name, trial = trial_of(config, number, choice)
+            trials.setdefault(name, trial)
+    return trials
+
+
+def corners(config: RunConfig) -> dict[str, RunConfig]:
+    """Return trials at the edges of the space: all combinations of its lists and of the ends of its distributions.
+
+    What holds for all of them, such as that rollouts fit into the model's context, holds for whatever lies between.
+
+    Raises:
+        UserError: As `expand_space`.
+    """
+    check_space(config)
+    trials: dict[str, RunConfig] = {}
+    for number, grid in enumerate(config.sweep.space):
+        where = f"sweep.space[{number}]"
+        ends = {
+            key: list(bounds(f"{where}: {key}", value)) if is_distribution(value) else listed(value)
+            for key, value in grid.items()
+        }
+        for combination in itertools.product(*ends.values()):
+            name, trial = trial_of(config, number, dict(zip(grid, combination, strict=True)))
+            trials.setdefault(name, trial)
+    return trials
+
+
+def trial_of(config: RunConfig, number: int, choice: Mapping[str, Any]) -> tuple[str, RunConfig]:
+    """Return name and configuration of the trial that a choice from a grid stands for.
+
+    Args:
+        config: The sweep's configuration.
+        number: Which grid it is from, for error messages.
+        choice: A value for each of the grid's keys.
+
+    Raises:
+        UserError: If the choice is not a valid configuration.
+    """
+    try:
+        trial = parse_config(with_overrides(config.model_dump(mode="json"), _kind_first(choice)))
+    except UserError as error:
+        hint = "; a list stands for several values, and [[a, b]] for one value that is a list"
+        raise UserError(f"sweep.space[{number}]: {error}{hint * ('valid tuple' in str(error))}") from None
+    return _name(trial, choice), trial
+
+
+def check_space(config: RunConfig) -> None:
+    """Refuse a space that is empty or names a key that cannot be varied.
+
+    Raises:
+        UserError: The message names the key and the nearest one that can.
+    """
     if not config.sweep.space:
         raise UserError(
             "sweep.space: empty; give at least one grid, such as {sampler.kind: gaussian, sampler.sigma: [0.4, 0.8]}"
         )
-    raw = config.model_dump(mode="json")
-    trials: dict[str, RunConfig] = {}
     for number, grid in enumerate(config.sweep.space):
-        where = f"sweep.space[{number}]"
-        for choice in _choices(where, _checked(number, grid), config):
-            try:
-                trial = parse_config(with_overrides(raw, _kind_first(choice)))
-            except UserError as error:
-                hint = "; a list stands for several values, and [[a, b]] for one value that is a list"
-                raise UserError(f"sweep.space[{number}]: {error}{hint * ('valid tuple' in str(error))}") from None
-            trials.setdefault(_name(trial, choice), trial)
-    return trials
+        for key, value in grid.items():
+            if key == "aggregation":
+                raise UserError(
+                    f"sweep.space[{number}]: every aggregation is computed of every trial, from the same samples; "
+                    "say in sweep.objective by which of them trials are compared"
+                )
+            if not key.startswith("sampler.") and key not in _PLAIN_KEYS:
+                hint = nearest_hint(key, [*_PLAIN_KEYS, "sampler.kind", "checkpoint", "task.name", "task.path"])
+                raise UserError(
+                    f"sweep.space[{number}]: {key!r} cannot be varied in a sweep: {hint} (or any sampler setting)"
+                )
+            if value == []:
+                raise UserError(f"sweep.space[{number}]: {key!r} has no values")
 
 
-def _choices(where: str, grid: Mapping[str, Any], config: RunConfig) -> Iterator[dict[str, Any]]:
+def listed(value: Any) -> list[Any]:
+    """Return the values of a key of a grid that is no distribution."""
+    return value if isinstance(value, list) else [value]
+
+
+def _choices(number: int, grid: Mapping[str, Any], config: RunConfig) -> Iterator[dict[str, Any]]:
     """Return what a grid stands for: combinations of its lists, with values drawn from its distributions."""
-    values = [value if isinstance(value, list) else [value] for value in grid.values()]
+    where = f"sweep.space[{number}]"
     rng = random.Random(f"{config.seed} {where}")
-    for combination in itertools.product(*values):
+    for combination in itertools.product(*map(listed, grid.values())):
         choice = dict(zip(grid, combination, strict=True))
         drawn = {key: value for key, value in choice.items() if is_distribution(value)}
         for _ in range(config.sweep.draws if drawn else 1):
             yield {**choice, **{key: draw(f"{where}: {key}", value, rng) for key, value in drawn.items()}}
-
-
-def _checked(number: int, grid: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key, value in grid.items():
-        if not key.startswith("sampler.") and key not in _PLAIN_KEYS:
-            hint = nearest_hint(key, [*_PLAIN_KEYS, "sampler.kind"])
-            raise UserError(
-                f"sweep.space[{number}]: {key!r} cannot be varied in a sweep: {hint} (or any sampler setting)"
-            )
-        if value == []:
-            raise UserError(f"sweep.space[{number}]: {key!r} has no values")
-    return grid
 
 
 def _kind_first(choice: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -68,5 +127,9 @@ def _kind_first(choice: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _name(trial: RunConfig, choice: Mapping[str, Any]) -> str:
-    others = [f"{key}={choice[key]}" for key in _PLAIN_KEYS if key in choice]
+    others = [f"{key}={_spelled(choice[key])}" for key in _PLAIN_KEYS if key in choice]
     return " ".join([trial.sampler.describe(), *others])
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

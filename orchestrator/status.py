@@ -9,7 +9,7 @@ from latent_core.errors import UserError
 from orchestrator.results import sampled_so_far
 from orchestrator.setting import Setting
 from orchestrator.stored_run import StoredRun, open_run, read_summary
-from orchestrator.tune_state import trial_states
+from orchestrator.tuning.state import trial_states
 
 FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
 from orchestrator.overrides import read_yaml
-from orchestrator.run_directory import WithSearches, check_run_file, read_run_file
-from orchestrator.setting import Setting
+from orchestrator.run_directory import check_run_file, read_run_file
+from orchestrator.setting import Setting, WithSearches
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig

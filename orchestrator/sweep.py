@@ -1,25 +1,32 @@
 """`latentswarm sweep`: Ray Tune over many sampler settings that share the same actors."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.logger import LoggerCallback
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from latent_core.errors import UserError
-from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.config import RunConfig, SweepConfig
-from orchestrator.experiment import Experiment, SampleSettings, Session
-from orchestrator.plan import make_plan
-from orchestrator.setting import Setting
-from orchestrator.space import expand_space
-from orchestrator.tracking.tracker import Tracker
-from orchestrator.trial import run_trial
+from orchestrator.config import RunConfig
+from orchestrator.experiment import Experiment, Session, recorded_settings
+from orchestrator.objective_check import check_objectives
+from orchestrator.plan import Plan, make_plan
+from orchestrator.results import sampled_so_far
+from orchestrator.setting import Setting, WithSearches
+from orchestrator.space import corners, expand_space, trial_of
+from orchestrator.tuning.callback import ReportCallback
+from orchestrator.tuning.capacity import Capacity
+from orchestrator.tuning.optuna_trials import OptunaTrials, check_optuna
+from orchestrator.tuning.scheduler import make_scheduler
+from orchestrator.tuning.searcher import SettingSearcher
+from orchestrator.tuning.sources import ListedTrials, TrialSource
+from orchestrator.tuning.state import can_resume, trial_states
+from orchestrator.tuning.trial import run_trial
 
+_TUNE_FOLDER = "tune"
 _MAX_TRIAL_FAILURES = 3
 _TRIAL_CPUS = 0.01
 """A trial only waits for the shared actors; Tune refuses 0."""
@@ -31,116 +38,126 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
     Raises:
         UserError: If any trial cannot be run.
     """
-    trials = expand_space(config)
+    searched = config.sweep.search_alg == "optuna"
+    if searched:
+        check_optuna()
+    trials = corners(config) if searched else expand_space(config)
     plan = make_plan(config, list(trials.values()))
-    settings = tuple(plan.setting(trial_name, trial.sampler, trial) for trial_name, trial in trials.items())
-    searches = {
-        setting.name: plan.searches(setting, trial.sampler, trial)
-        for setting, trial in zip(settings, trials.values(), strict=True)
-    }
-    most = max(setting.samples for setting in settings)
+    planned = [_planned(plan, trial_name, trial) for trial_name, trial in trials.items()]
+    most = max(setting.samples for setting, _ in planned)
     if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:
         raise UserError(f"sweep.grace_samples: {config.sweep.grace_samples} is more than the largest budget, {most}")
-    _check_metric(config, settings)
-    return Experiment(name, plan, settings, out, searches, command="sweep")
+    check_objectives(config, planned)
+    experiment = Experiment(name, plan, (), out, command="sweep", objectives=config.sweep.objectives)
+    if searched:
+        experiment = replace(experiment, trials=config.sweep.trials)
+        # What an earlier command was told to try belongs to the sweep, whatever is tried next.
+        planned = recorded_settings(experiment)
+    return replace(
+        experiment,
+        settings=tuple(setting for setting, _ in planned),
+        searches={setting.name: searches for setting, searches in planned},
+    )
 
 
-def _check_metric(config: RunConfig, settings: Sequence[Setting]) -> None:
-    """Refuse a metric that some trial will not report, which would end the sweep in the middle."""
-    metric = config.sweep.metric
-    scorer = AGGREGATIONS[metric].scorer
-    for setting in settings if scorer is not None else ():
-        if setting.scored is None:
-            raise UserError(
-                f"sweep.metric: {metric} needs scores, which the trial {setting.name!r} will not have; set "
-                "scorer.checkpoint, leave deterministic samplers out, or compare by coverage or majority_vote"
-            )
-        if scorer == "answer" and not setting.scored.store.spec.score_answer:
-            raise UserError(
-                f"sweep.metric: {metric} needs scores of written answers, which {config.scorer.checkpoint} does not "
-                "give here; compare by best_of_n or weighted_vote"
-            )
+def _planned(plan: Plan, name: str, trial: RunConfig) -> WithSearches:
+    setting = plan.setting(name, trial.sampler, trial)
+    return setting, plan.searches(setting, trial.sampler, trial)
 
 
-def tune_sampler(config: SweepConfig, out: Path) -> SampleSettings:
-    """Return the function that samples settings as Tune trials."""
+def sample_with_tune(session: Session, settings: Sequence[Setting]) -> None:
+    """Sample settings as Tune trials, and those that a searcher chooses meanwhile.
 
-    def sample(session: Session, settings: Sequence[Setting]) -> None:
-        # A space of nothing but greedy decoding leaves no trial: that one is sampled for every sweep.
-        if settings:
-            _fit(session, settings, config, out)
+    Raises:
+        RuntimeError: If a trial has failed again and again.
+    """
+    # A space of nothing but greedy decoding leaves no trial: that one is sampled for every sweep.
+    if settings or session.experiment.unplanned:
+        _fit(session, settings)
 
-    return sample
 
-
-def _fit(session: Session, settings: Sequence[Setting], config: SweepConfig, out: Path) -> None:
+def _fit(session: Session, settings: Sequence[Setting]) -> None:
+    experiment = session.experiment
+    config = experiment.plan.config
     # Tune would answer an interrupt by returning as if it had finished; the caller has to know.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     # The display of this project shows progress; Tune's own would print over it.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    objective = experiment.objectives[0]
     trainable = tune.with_parameters(
         run_trial,
-        settings={setting.name: setting for setting in settings},
-        searches=dict(session.searches),
+        # Absolute: a trial has a working directory of its own.
+        store=experiment.plan.greedy().store.root,
         sampling=session.sampling,
         board=session.board,
-        report_early=config.scheduler != "none",
+        objectives=experiment.objectives,
+        report_early=config.sweep.scheduler != "none",
     )
-    tuner = tune.Tuner(
+    most = max([config.budgets[-1], *(setting.samples for setting in settings)])
+    capacity = Capacity(session.meter.state, config.actors)
+    fixed = config.sweep.max_concurrent_trials
+    # `tune.run` and not `Tuner`: a restored `Tuner` would bring back the callbacks, searchers and schedulers of the
+    # process that was killed, where these belong to this one.
+    finished = tune.run(
         tune.with_resources(trainable, {"cpu": _TRIAL_CPUS}),
-        param_space={"setting": tune.grid_search([setting.name for setting in settings])},
-        tune_config=tune.TuneConfig(
-            metric=config.metric,
-            mode="max",
-            scheduler=_scheduler(config, settings),
-            max_concurrent_trials=config.max_concurrent_trials,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(out.absolute()),
-            verbose=0,
-            # A trial whose process or node dies begins again, and finds what it has sampled.
-            failure_config=tune.FailureConfig(max_failures=_MAX_TRIAL_FAILURES),
-            callbacks=[MlflowCallback(session.tracker)],
-        ),
+        name=_TUNE_FOLDER,
+        storage_path=str(experiment.out.absolute()),
+        num_samples=experiment.trials or len(settings),
+        search_alg=SettingSearcher(_source(session, settings), capacity.limit if fixed is None else lambda: fixed),
+        scheduler=make_scheduler(config.sweep, most, _history(session, f"live/objective.{objective.key}")),
+        callbacks=[ReportCallback(session.tracker, session.board, objective.key)],
+        resume_config=_resume_config(session),
+        verbose=0,
+        # A trial whose process or node dies begins again, and finds what it has sampled.
+        max_failures=_MAX_TRIAL_FAILURES,
+        raise_on_failed_trial=False,
+        reuse_actors=True,
+        trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
     )
-    errors = tuner.fit().errors
-    if errors:
-        raise RuntimeError(f"{len(errors)} of {len(settings)} trials failed; the first error follows") from errors[0]
+    failed = [trial for trial in finished.trials if trial.status == Trial.ERROR]
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} of {len(finished.trials)} trials failed; the first error follows"
+        ) from failed[0].get_error()
 
 
-def _scheduler(config: SweepConfig, settings: Sequence[Setting]) -> TrialScheduler:
-    if config.scheduler == "none":
-        return FIFOScheduler()
-    most = max(setting.samples for setting in settings)
-    return ASHAScheduler(
-        time_attr="n",
-        grace_period=config.grace_samples,
-        max_t=most,
-        reduction_factor=config.reduction_factor,
-        brackets=config.brackets,
-    )
+def _source(session: Session, settings: Sequence[Setting]) -> TrialSource:
+    experiment = session.experiment
+    config = experiment.plan.config
+    if not experiment.open_ended:
+        return ListedTrials([(setting, experiment.searches_of(setting)) for setting in settings])
+
+    def plan(number: int, choice: Mapping[str, Any]) -> WithSearches:
+        planned = _planned(experiment.plan, *trial_of(config, number, choice))
+        session.add(*planned)
+        return planned
+
+    return OptunaTrials(config.sweep.space, experiment.objectives, config.seed, plan)
 
 
-class MlflowCallback(LoggerCallback):
-    """Passes what trials report on to MLflow, from the driver."""
+def _history(session: Session, metric: str) -> Any:
+    def history(setting: str) -> Iterable[tuple[int, float]]:
+        return session.tracker.history(setting, metric)
 
-    def __init__(self, tracker: Tracker) -> None:
-        """Write through the tracker of the sweep, whose child runs are open already."""
-        self._tracker = tracker
+    return history
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune saves its callbacks, and the tracker belongs to this process."""
-        return {}
 
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Log one report under `live/` with step = n."""
-        metrics = {name: float(value) for name, value in result["curves"].items()}
-        self._tracker.log_live(trial.config["setting"], result["n"], metrics)
+def _resume_config(session: Session) -> tune.ResumeConfig | None:
+    """Return how Tune goes on with what it has written down, or None where it has to begin anew.
 
-    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Close the run of a trial that failed; the others are closed with their final curves."""
-        if failed:
-            self._tracker.end("FAILED", child=trial.config["setting"])
+    A trial that has ended is not repeated, so that what it is said to have sampled must still be there.
+    """
+    experiment = session.experiment
+    folder = experiment.out / _TUNE_FOLDER
+    if not session.resumed or not can_resume(folder):
+        return None
+    questions = len(experiment.plan.problems)
+    known = {setting.name: setting for setting in experiment.settings}
+    for name, state in trial_states(folder).items():
+        reached = session.tracker.last_step(name, "live/coverage")
+        if name not in known or (state == "terminated" and sampled_so_far(known[name], questions) < max(1, reached)):
+            return None
+    # Declared as text, compared with members of an enumeration.
+    again: Any = tune.ResumeConfig.ResumeType.RESUME
+    leave: Any = tune.ResumeConfig.ResumeType.SKIP
+    return tune.ResumeConfig(finished=leave, unfinished=again, errored=again)

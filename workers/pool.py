@@ -8,7 +8,10 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from workers.resident import Activity
+
 NAMESPACE = "latentswarm"
+_LEAST_WANTED = 1 << 30
 _LOAD_TIMEOUT_S = 1.0
 _CONTROL = "control"
 _CALLS_PER_ACTOR = 8
@@ -48,15 +51,12 @@ class ActorPool:
         order = [(preferred + offset) % len(self._actors) for offset in range(len(self._actors))]
         if len(order) == 1:
             return self._actors[0]
-        asked = {_ask_load(self._actors[index]): index for index in order}
-        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_LOAD_TIMEOUT_S)
-        loads: dict[int, int] = {}
-        for reference in answered:
-            try:
-                loads[asked[reference]] = ray.get(reference)
-            except ray.exceptions.RayActorError:
-                continue
-        return self._actors[min(order, key=lambda index: loads.get(index, 1 << 30))]
+        loads = dict(zip(order, _answers([self._actors[index].load for index in order]), strict=True))
+        return self._actors[min(order, key=lambda index: _LEAST_WANTED if loads[index] is None else loads[index])]
+
+    def activity(self) -> list[Activity | None]:
+        """Return how busy each actor is; None for one that does not answer because it is starting or restarting."""
+        return _answers([actor.activity for actor in self._actors])
 
 
 def create_pool(prefix: str, spec: ActorSpec, size: int, nodes: Sequence[str] = ()) -> list[str]:
@@ -98,9 +98,17 @@ _handles: dict[str, ActorHandle[Any]] = {}
 """Owning handles: an actor that nobody holds is ended by Ray."""
 
 
-def _ask_load(actor: ActorHandle[Any]) -> ray.ObjectRef[int]:
-    reference: ray.ObjectRef[int] = actor.load.options(concurrency_group=_CONTROL).remote()
-    return reference
+def _answers(methods: Sequence[Any]) -> list[Any]:
+    """Call a method of each of some actors, apart from what they compute; None where one does not answer in time."""
+    asked = [method.options(concurrency_group=_CONTROL).remote() for method in methods]
+    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_LOAD_TIMEOUT_S)
+    found: dict[ray.ObjectRef[Any], Any] = {}
+    for reference in answered:
+        try:
+            found[reference] = ray.get(reference)
+        except ray.exceptions.RayActorError:
+            continue
+    return [found.get(reference) for reference in asked]
 
 
 def stop_pool(names: Sequence[str]) -> None:

@@ -4,8 +4,6 @@ Every process that looks the actor up imports this module, so torch is imported 
 """
 
 import logging
-import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
+from workers.resident import ResidentWorker
 
 if TYPE_CHECKING:
     from latent_core.reward.model import LatentRewardModel
@@ -27,11 +26,8 @@ _QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
 logger = logging.getLogger(__name__)
 
 
-class ReasonerWorker:
-    """A resident reasoner.
-
-    Calls may arrive in several threads: they compute one at a time, and those that wait are counted by `load`.
-    """
+class ReasonerWorker(ResidentWorker):
+    """A resident reasoner."""
 
     def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
         """Load the checkpoint.
@@ -42,6 +38,7 @@ class ReasonerWorker:
             threads: CPU threads.
             device: "cpu", or "cuda" for the GPU that Ray makes visible to this actor.
         """
+        super().__init__()
         import torch
 
         from latent_core.models.reasoner import DTYPES, LatentReasoner
@@ -49,16 +46,6 @@ class ReasonerWorker:
         torch.set_num_threads(threads)
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
-        self._requests: set[int] = set()
-        self._computing = threading.Lock()
-
-    def load(self) -> int:
-        """Return the number of requests that are running or waiting here; also a sign of life."""
-        return len(self._requests)
-
-    def process_id(self) -> int:
-        """Return the operating system's id of the actor's process, to tell a restarted actor from its former self."""
-        return os.getpid()
 
     def sample(self, request: SampleRequest) -> list[Trajectory]:
         """Sample a shard."""
@@ -99,17 +86,12 @@ class ReasonerWorker:
         Only questions that fail alone become error rows, so one bad question neither stops a run nor takes its
         neighbours with it.
         """
-        token = object()
-        self._requests.add(id(token))
-        try:
-            with self._computing:
-                try:
-                    return compute(problems)
-                except _QUESTION_ERRORS as error:
-                    logger.warning("a batch of %d questions failed (%s); one by one", len(problems), error)
-                return [row for problem in problems for row in _alone(compute, problem, failed)]
-        finally:
-            self._requests.discard(id(token))
+        with self._turn():
+            try:
+                return compute(problems)
+            except _QUESTION_ERRORS as error:
+                logger.warning("a batch of %d questions failed (%s); one by one", len(problems), error)
+            return [row for problem in problems for row in _alone(compute, problem, failed)]
 
     def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> list[Trajectory]:
         from latent_core.engine.sampling import sample_trajectories

@@ -4,21 +4,17 @@ Every process that looks the actor up imports this module, so torch is imported 
 """
 
 import logging
-import os
-import threading
 from collections.abc import Sequence
 
 from latent_core.reward.records import QuestionToScore, Score
 from workers.requests import ScoreRequest
+from workers.resident import ResidentWorker
 
 logger = logging.getLogger(__name__)
 
 
-class ScorerWorker:
-    """A resident LatentRM.
-
-    Calls may arrive in several threads: they compute one at a time, and those that wait are counted by `load`.
-    """
+class ScorerWorker(ResidentWorker):
+    """A resident LatentRM."""
 
     def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
         """Load the LatentRM.
@@ -29,6 +25,7 @@ class ScorerWorker:
             threads: CPU threads.
             device: "cpu", or "cuda" for the GPU that Ray makes visible to this actor.
         """
+        super().__init__()
         import torch
 
         from latent_core.models.reasoner import DTYPES
@@ -38,16 +35,6 @@ class ScorerWorker:
         torch.set_num_threads(threads)
         self._checkpoint = RewardCheckpoint.open(checkpoint)
         self._model = LatentRewardModel.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
-        self._requests: set[int] = set()
-        self._computing = threading.Lock()
-
-    def load(self) -> int:
-        """Return the number of requests that are running or waiting here; also a sign of life."""
-        return len(self._requests)
-
-    def process_id(self) -> int:
-        """Return the operating system's id of the actor's process, to tell a restarted actor from its former self."""
-        return os.getpid()
 
     def score(self, request: ScoreRequest) -> list[Score]:
         """Score a shard: one result per trajectory, in the order of the request.
@@ -55,12 +42,8 @@ class ScorerWorker:
         A batch that fails is repeated question by question; trajectories of a question that fails alone have an error
         in place of a score, so one bad question neither stops a run nor takes its neighbours with it.
         """
-        self._requests.add(id(request))
-        try:
-            with self._computing:
-                return self._score_or_isolate(request)
-        finally:
-            self._requests.discard(id(request))
+        with self._turn():
+            return self._score_or_isolate(request)
 
     def _score_or_isolate(self, request: ScoreRequest) -> list[Score]:
         try:

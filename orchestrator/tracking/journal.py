@@ -101,6 +101,12 @@ class Journal:
         """Return the largest step of a metric, 0 where it has none."""
         return max((step for name, key, step in self._points if (name, key) == (run, metric)), default=0)
 
+    def history(self, run: str, metric: str) -> list[tuple[int, float]]:
+        """Return steps and values of a metric, by step."""
+        return sorted(
+            (step, value) for (name, key, step), value in self._points.items() if (name, key) == (run, metric)
+        )
+
     def is_open(self, run: str) -> bool:
         """Whether a run has been started and not ended since."""
         kinds = [one.kind for one in self._operations if one.run == run and one.kind in ("start", "resume", "end")]

@@ -119,6 +119,10 @@ class Tracker:
         """Return the largest step at which a metric has been logged, by earlier commands too; 0 where it has not."""
         return self.journal.last_step(child, metric)
 
+    def history(self, child: str, metric: str) -> list[tuple[int, float]]:
+        """Return steps and values of a metric that have been logged, by earlier commands too, by step."""
+        return self.journal.history(child, metric)
+
     def run_id(self, child: str | None = None) -> str | None:
         """Return MLflow's id of a run, the top run by default; None as long as MLflow does not have it."""
         writer = self._sender.writer

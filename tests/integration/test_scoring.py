@@ -380,7 +380,7 @@ def test_a_sweep_with_scorer_and_searches(
                 {"sampler.kind": "mc_dropout", "sampler.p": 0.1},
             ],
             "scheduler": "asha",
-            "metric": "best_of_n",
+            "objective": "best_of_n",
             "grace_samples": 4,
         },
     }

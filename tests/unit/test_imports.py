@@ -12,7 +12,7 @@ import pytest
         "orchestrator.stages",
         "orchestrator.search_stage",
         "orchestrator.annotate_stage",
-        "orchestrator.trial",
+        "orchestrator.tuning.trial",
         # Reading a record imports its module.
         "latent_core.trajectory",
         "latent_core.selection.beams",

@@ -97,8 +97,8 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
         "tracking.uri http://127.0.0.1:9: no MLflow server answers there",
     ),
     "metric without scorer": (
-        ["sweep", "config.yaml", "sweep.metric=best_of_n"],
-        "sweep.metric: best_of_n needs scores",
+        ["sweep", "config.yaml", "sweep.objective=best_of_n"],
+        "sweep.objective: best_of_n needs scores",
     ),
     "one candidate": (
         ["annotate", "annotate.yaml", "candidates=1"],

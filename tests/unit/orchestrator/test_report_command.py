@@ -90,7 +90,7 @@ def run(name: str, right: Right = some, recorded: bool = True, **changes: Any) -
 
 def record(experiment: Experiment, command: str = "run") -> None:
     settings = [(one, experiment.searches_of(one)) for one in experiment.sampled_settings()]
-    write_run_file(experiment.out, command, len(experiment.plan.problems), settings)
+    write_run_file(experiment.out, command, "who", len(experiment.plan.problems), settings)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

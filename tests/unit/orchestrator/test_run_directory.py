@@ -47,7 +47,7 @@ def same(one: Setting, other: Setting) -> bool:
 def test_settings_come_back_as_they_were(tmp_path: Path, setting: Setting, search: Setting) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     greedy = Setting("greedy", "none", 1, (1,), SettingStore(STORE, replace(SPEC, sampler={"kind": "none"})))
-    file = write_run_file(tmp_path, "sweep", 300, [(greedy, ()), (setting, (search,))])
+    file = write_run_file(tmp_path, "sweep", "who", 300, [(greedy, ()), (setting, (search,))])
     assert [one.name for one in tmp_path.iterdir()] == [file.name] == [RUN_FILE]
     record = read_run_file(tmp_path, STORE)
     assert record is not None
@@ -69,8 +69,8 @@ def test_a_store_may_have_moved(setting: Setting) -> None:
 
 
 def test_the_file_says_what_programs_look_for(tmp_path: Path, setting: Setting) -> None:
-    write_run_file(tmp_path, "run", 3, [(setting, ())])
-    write_run_file(tmp_path, "run", 5, [(setting, ())])
+    write_run_file(tmp_path, "run", "who", 3, [(setting, ())])
+    write_run_file(tmp_path, "run", "who", 5, [(setting, ())])
     content = json.loads((tmp_path / RUN_FILE).read_text())
     assert (content["format"], content["command"], content["questions"]) == (1, "run", 5)
     assert datetime.fromisoformat(content["started"]).tzinfo is not None
@@ -114,7 +114,7 @@ def damaged(content: dict[str, Any], how: str) -> None:
 
 @pytest.mark.parametrize("how", ["lacks a key", "another store", "not a date", "unknown part", "wrong calibration"])
 def test_damage_inside_is_one_line_too(tmp_path: Path, setting: Setting, how: str) -> None:
-    file = write_run_file(tmp_path, "run", 3, [(setting, ())])
+    file = write_run_file(tmp_path, "run", "who", 3, [(setting, ())])
     content = json.loads(file.read_text())
     damaged(content, how)
     file.write_text(json.dumps(content))

@@ -290,14 +290,14 @@ def test_a_metric_that_some_trial_cannot_have(
     content: dict[str, Any], tmp_path: Path, changes: dict[str, Any], metric: str, message: str
 ) -> None:
     sigmas = [0.4] if changes else [0.4, 0.0]
-    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": sigmas}], "metric": metric}
+    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": sigmas}], "objective": metric}
     found = refusal(lambda: plan_sweep("mine", config_of(content, sweep=sweep, **changes), tmp_path))
-    assert found.startswith("sweep.metric: ")
+    assert found.startswith("sweep.objective: ")
     assert message in found
 
 
 def test_a_metric_of_answers_that_are_not_scored(content: dict[str, Any], tmp_path: Path) -> None:
-    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": 0.4}], "metric": "best_of_n_answer"}
+    sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": 0.4}], "objective": "best_of_n_answer"}
     scorer = content["scorer"]
     blind = config_of(content, sweep=sweep, scorer={**scorer, "score_answer": False})
     assert "best_of_n_answer needs scores of written answers" in refusal(lambda: plan_sweep("mine", blind, tmp_path))

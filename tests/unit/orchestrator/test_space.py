@@ -120,7 +120,8 @@ def test_different_trials_have_different_names() -> None:
     ("grid", "message"),
     [
         ({"samplr.kind": ["none"]}, "'samplr.kind' cannot be varied in a sweep: did you mean 'sampler.kind'?"),
-        ({"checkpoint": ["a", "b"]}, "'checkpoint' cannot be varied in a sweep: known: "),
+        ({"dtype": ["float32", "bfloat16"]}, "'dtype' cannot be varied in a sweep: known: "),
+        ({"aggregation": ["best_of_n"]}, "every aggregation is computed of every trial"),
         ({"latent_step": [1]}, "'latent_step' cannot be varied in a sweep: did you mean 'latent_steps'?"),
         ({"sampler.kind": "gaussian", "sampler.sigma": []}, "'sampler.sigma' has no values"),
         ({"sampler.kind": "gaussian", "sampler.sigma": [0.4, -1]}, "sampler.sigma: input should be greater than or"),

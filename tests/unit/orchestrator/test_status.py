@@ -42,7 +42,9 @@ def out(tmp_path: Path) -> Path:
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(f"checkpoint: some/model\nstore: {{path: {tmp_path}/store}}\n")
     (tmp_path / "store").mkdir()
-    write_run_file(directory, "run", QUESTIONS, [(greedy(tmp_path), ()), (gaussian(tmp_path), (beam(tmp_path),))])
+    write_run_file(
+        directory, "run", "who", QUESTIONS, [(greedy(tmp_path), ()), (gaussian(tmp_path), (beam(tmp_path),))]
+    )
     return directory
 
 

@@ -21,3 +21,12 @@ def trial_states(directory: Path) -> dict[str, str]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
     return states
+
+
+def can_resume(directory: Path) -> bool:
+    """Whether Tune has written down enough to go on: the state of its trials, and that of its searcher.
+
+    It writes now and then; a command that was killed before the first time has left nothing.
+    """
+    patterns = ("experiment_state-*.json", "search_gen_state-*.json", "searcher-state-*.pkl")
+    return all(any(directory.glob(pattern)) for pattern in patterns)

@@ -1,0 +1,125 @@
+"""Sweeps whose space names checkpoints, tasks or LatentRMs: one sweep for each, and a comparison of all of them.
+
+Curves of different models or questions do not belong into one picture by default, and a scheduler must not stop the
+trials of a hard benchmark because those of an easy one are better: hence a run directory each.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from latent_core.errors import UserError
+from orchestrator.config import RunConfig, parse_config, save_config
+from orchestrator.distributions import is_distribution
+from orchestrator.overrides import with_overrides
+from orchestrator.space import listed
+from orchestrator.study_directory import write_study_file
+from orchestrator.tracking.places import tracking_uri
+
+_OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
+_OUTER_PREFIX = "task."
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the sweeps of a study.
+
+    Attributes:
+        name: The values that distinguish it, readable; empty where a sweep is not divided.
+        config: Its configuration, whose space names samplers only.
+    """
+
+    name: str
+    config: RunConfig
+
+    @property
+    def folder(self) -> str:
+        """Name of its run directory within that of the study."""
+        return re.sub(r"[^A-Za-z0-9._=-]+", "-", self.name).strip("-")
+
+
+def members_of(config: RunConfig) -> list[Member]:
+    """Divide a sweep by the checkpoints, tasks and LatentRMs of its space.
+
+    Raises:
+        UserError: If one of them is not a valid configuration.
+    """
+    raw = config.model_dump(mode="json")
+    found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    for number, grid in enumerate(config.sweep.space):
+        outer = {key: listed(value) for key, value in grid.items() if _is_outer(key)}
+        inner = {key: value for key, value in grid.items() if not _is_outer(key)}
+        for key, values in outer.items():
+            if not values or any(is_distribution(value) for value in values):
+                raise UserError(f"sweep.space[{number}]: {key!r} takes one value or a list of values")
+        for combination in itertools.product(*outer.values()):
+            choice = dict(zip(outer, combination, strict=True))
+            found.setdefault(_name(choice), (choice, []))[1].append(inner)
+    if set(found) <= {""}:
+        return [Member("", config)]
+    return [Member(name or "as configured", _config(raw, *parts)) for name, parts in found.items()]
+
+
+def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: bool, console: Console) -> None:
+    """Plan all sweeps, then carry them out one after the other, then compare them.
+
+    Raises:
+        UserError: If any of them cannot be run; nothing is started then.
+    """
+    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.sweep import plan_sweep, sample_with_tune
+
+    experiments = []
+    for member in members:
+        try:
+            tracking = {"uri": tracking_uri(config.tracking, out), "experiment": config.tracking.experiment}
+            own = parse_config({**member.config.model_dump(mode="json"), "tracking": tracking})
+            experiments.append(plan_sweep(f"{out.name}: {member.name}", own, out / member.folder))
+        except UserError as error:
+            raise UserError(f"{member.name}: {error}") from None
+    if not dry_run:
+        _write_study(config, members, out)
+    for number, (member, experiment) in enumerate(zip(members, experiments, strict=True), start=1):
+        console.print(f"\nsweep {number} of {len(members)}: {member.name}", markup=False, highlight=False)
+        if dry_run:
+            show_plan(experiment, console)
+        else:
+            carry_out(experiment, sample_with_tune, console)
+    if not dry_run:
+        from orchestrator.report_command import report_runs
+
+        report_runs([out], None, out, console, tables=False)
+
+
+def _write_study(config: RunConfig, members: list[Member], out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        save_config(config, out / "config.yaml")
+        write_study_file(out, {member.name: member.folder for member in members})
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error}") from error
+
+
+def _is_outer(key: str) -> bool:
+    return key in _OUTER_KEYS or key.startswith(_OUTER_PREFIX)
+
+
+def _config(raw: Mapping[str, Any], choice: Mapping[str, Any], space: list[dict[str, Any]]) -> RunConfig:
+    return parse_config(with_overrides(raw, [*choice.items(), ("sweep.space", space)]))
+
+
+def _name(choice: Mapping[str, Any]) -> str:
+    """Name a combination by its values alone, where they say enough: paths and bundled models by their last part."""
+    return " ".join(
+        _short(value) if key in ("checkpoint", "task.name", "task.path", "task.hub") else f"{key}={_short(value)}"
+        for key, value in choice.items()
+    )
+
+
+def _short(value: object) -> str:
+    return re.split(r"[/:]", str(value).rstrip("/"))[-1]

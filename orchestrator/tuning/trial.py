@@ -1,0 +1,58 @@
+"""What one Tune trial does. It runs in a process of its own, which starts the faster the less is imported: no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray import tune
+from ray.actor import ActorHandle
+
+from orchestrator.beam_curves import evaluate_search
+from orchestrator.objectives import Objective
+from orchestrator.pipeline import Sampling
+from orchestrator.results import curves_so_far
+from orchestrator.setting_record import with_searches_from_plain
+
+
+def run_trial(
+    config: Mapping[str, Any],
+    *,
+    store: str,
+    sampling: Sampling,
+    board: ActorHandle[Any],
+    objectives: Sequence[Objective],
+    report_early: bool,
+) -> None:
+    """Sample one setting and report its accuracies at n = 1, 2, 4, ... as Tune results.
+
+    Args:
+        config: What the searcher has chosen: `setting` names the setting, `planned` is the setting and its searches.
+        store: Where the store is.
+        sampling: The shared pipeline.
+        board: Where progress goes.
+        objectives: What trials are compared by.
+        report_early: Whether to sample budget by budget and report after each, so that a scheduler can stop the
+            trial. Otherwise everything is sampled at once, which reads each prompt fewer times, and the reports
+            follow; they are then estimated from all samples.
+    """
+    setting, searches = with_searches_from_plain(config["planned"], store)
+    waves = setting.budgets if report_early else setting.budgets[-1:]
+    reported = 0
+    for samples in waves:
+        sampling.run(setting, samples, board)
+        rows = curves_so_far(setting, sampling.problems, samples, [n for n in setting.budgets if n <= samples])
+        last = samples == waves[-1]
+        if last:
+            # Before the last report: a scheduler ends a trial that has reported its largest budget.
+            for search in searches:
+                sampling.run(search, search.samples, board)
+                found = evaluate_search(search, sampling.problems)
+                rows += found.rows(setting.name) if found else []
+        for n in [n for n in setting.budgets if reported < n <= samples]:
+            # The last report says what the trial has come to, with its searches, whatever their budgets are.
+            upto = None if last and n == samples else n
+            values = {one.key: one.value(rows, upto) for one in objectives}
+            curves = {row.aggregation: row.value for row in rows if row.n == n}
+            live = {**curves, **{f"objective.{key}": value for key, value in values.items()}}
+            # Flat names are what schedulers and searchers compare; the mapping is what the tracker logs.
+            tune.report({"n": n, "live": live, **values})
+        reported = samples

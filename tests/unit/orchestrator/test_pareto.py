@@ -1,0 +1,54 @@
+"""The trials of a sweep, judged by its objectives."""
+
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from orchestrator.curves import GREEDY, CurveRow
+from orchestrator.objectives import parse_objective
+from orchestrator.pareto import judge, print_objectives, write_objectives_csv
+
+
+def row(trial: str, value: float, flops: float, n: int = 4) -> CurveRow:
+    return CurveRow(trial, "gaussian", "coverage", n, value, value, value, n, flops * 1e12)
+
+
+ROWS = [
+    row(GREEDY, 1.0, 0.0),
+    row("cheap", 0.3, 1.0),
+    row("dear", 0.9, 9.0),
+    row("dearer and worse", 0.8, 10.0),
+    row("twin of cheap", 0.3, 1.0),
+    row("stopped", math.nan, 0.5),
+]
+BOTH = (parse_objective("coverage"), parse_objective("flops"))
+
+
+def test_the_front_of_two_objectives(tmp_path: Path) -> None:
+    judged = judge(ROWS, BOTH)
+    assert [one.trial for one in judged if one.best] == ["cheap", "dear", "twin of cheap"]
+    write_objectives_csv(judged, BOTH, tmp_path / "objectives.csv")
+    table = pd.read_csv(tmp_path / "objectives.csv")
+    assert list(table) == ["trial", "coverage", "flops", "pareto"]
+    assert table.loc[table["trial"] == "dear", "flops"].item() == 9.0
+    assert table["pareto"].sum() == 3
+
+
+def test_one_objective_has_one_best() -> None:
+    judged = judge(ROWS, BOTH[:1])
+    assert [one.trial for one in judged if one.best] == ["dear"]
+    text = io.StringIO()
+    print_objectives(judged, BOTH[:1], Console(file=text, width=80))
+    assert "best by objective" in text.getvalue()
+    assert "dear " in text.getvalue()
+    assert "cheap" not in text.getvalue()
+
+
+def test_the_front_is_printed_from_its_best_end() -> None:
+    text = io.StringIO()
+    print_objectives(judge(ROWS, BOTH), BOTH, Console(file=text, width=80))
+    assert text.getvalue().index("dear") < text.getvalue().index("cheap")
+    assert "worse" not in text.getvalue()

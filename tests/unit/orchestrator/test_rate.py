@@ -1,0 +1,38 @@
+"""The rate of the recent past."""
+
+import pytest
+
+from orchestrator.rate import RateMeter
+
+
+def test_the_rate_is_that_of_the_recent_past() -> None:
+    meter = RateMeter(window_s=10.0)
+    assert meter.rate() == 0.0
+    meter.add(0.0, 0)
+    assert meter.rate() == 0.0
+    for second in range(1, 101):
+        # Ten rows a second at first, later a hundred.
+        meter.add(float(second), second * 10 if second <= 50 else 500 + (second - 50) * 100)
+        if second == 50:
+            assert meter.rate() == pytest.approx(10.0)
+    assert meter.rate() == pytest.approx(100.0)
+
+
+def test_the_rate_falls_where_nothing_moves() -> None:
+    meter = RateMeter(window_s=10.0)
+    for second in range(30):
+        meter.add(float(second), 100)
+    assert meter.rate() == 0.0
+
+
+def test_idle_is_the_time_since_the_last_row() -> None:
+    meter = RateMeter()
+    assert meter.idle_for(5.0) == 0.0
+    meter.add(5.0, 0)
+    meter.add(50.0, 0)
+    assert meter.idle_for(60.0) == 55.0
+    meter.add(70.0, 3)
+    meter.add(80.0, 3)
+    assert meter.idle_for(90.0) == 20.0
+    meter.forgive(90.0)
+    assert meter.idle_for(95.0) == 5.0

@@ -25,7 +25,7 @@ _CPUS_FOR_STAGES = 1
 _SMALLEST_LOCAL_CLUSTER = 4
 _KEYS = {"reasoners": "actors", "scorers": "scorer.actors"}
 """Where the size of a pool is configured."""
-_LOCAL_ENVIRONMENT = {
+LOCAL_ENVIRONMENT = {
     # Waiting OpenMP threads must not spin on cores that other processes need.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Large tensors come from the heap instead of being mapped and unmapped at every operation.
@@ -63,7 +63,7 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
         except ConnectionError as error:
             raise UserError(f"cluster.address {address}: no Ray cluster answers there ({error})") from error
     else:
-        for name, value in _LOCAL_ENVIRONMENT.items():
+        for name, value in LOCAL_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # Logical CPUs only bound what is scheduled; too few of them and stages would wait for each other.
         logical = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, cpus)

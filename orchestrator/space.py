@@ -50,14 +50,20 @@ def corners(config: RunConfig) -> dict[str, RunConfig]:
     trials: dict[str, RunConfig] = {}
     for number, grid in enumerate(config.sweep.space):
         where = f"sweep.space[{number}]"
-        ends = {
-            key: list(bounds(f"{where}: {key}", value)) if is_distribution(value) else listed(value)
-            for key, value in grid.items()
-        }
+        ends = {key: _ends(f"{where}: {key}", value) for key, value in grid.items()}
         for combination in itertools.product(*ends.values()):
             name, trial = trial_of(config, number, dict(zip(grid, combination, strict=True)))
             trials.setdefault(name, trial)
     return trials
+
+
+def _ends(where: str, value: Any) -> list[Any]:
+    if is_distribution(value):
+        return list(bounds(where, value))
+    values = listed(value)
+    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+        return sorted({min(values), max(values)})
+    return values
 
 
 def trial_of(config: RunConfig, number: int, choice: Mapping[str, Any]) -> tuple[str, RunConfig]:

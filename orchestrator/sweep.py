@@ -119,6 +119,12 @@ def _fit(session: Session, settings: Sequence[Setting]) -> None:
         raise RuntimeError(
             f"{len(failed)} of {len(finished.trials)} trials failed; the first error follows"
         ) from failed[0].get_error()
+    # A command that was killed while Tune wrote its state down may have left a searcher that knows of a trial, and a
+    # list of trials that does not: nobody would run it.
+    run = {trial.config["setting"] for trial in finished.trials}
+    for setting in session.experiment.settings:
+        if setting.name not in run:
+            session.sample(setting)
 
 
 def _source(session: Session, settings: Sequence[Setting]) -> TrialSource:

@@ -100,7 +100,7 @@ _handles: dict[str, ActorHandle[Any]] = {}
 
 def _answers(methods: Sequence[Any]) -> list[Any]:
     """Call a method of each of some actors, apart from what they compute; None where one does not answer in time."""
-    asked = [method.options(concurrency_group=_CONTROL).remote() for method in methods]
+    asked = [method.options(concurrency_group=_CONTROL, max_task_retries=0).remote() for method in methods]
     answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_LOAD_TIMEOUT_S)
     found: dict[ray.ObjectRef[Any], Any] = {}
     for reference in answered:

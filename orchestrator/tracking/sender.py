@@ -30,6 +30,8 @@ class Sender:
         # MLflow's client would try for minutes by itself, and nobody could end it meanwhile.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        # The client would print two lines for every run that ends; the end of an experiment prints one link to all.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self._uri, self._experiment, self._journal, self._say = uri, experiment, journal, say
         self._changed = threading.Condition()
         self._closing = threading.Event()

@@ -7,7 +7,7 @@ import pytest
 
 from latent_core.errors import UserError
 from orchestrator.config import RunConfig, load_config, parse_config
-from orchestrator.space import expand_space
+from orchestrator.space import corners, expand_space
 
 ROOT = Path(__file__).parents[3]
 
@@ -167,3 +167,27 @@ def test_distributions_are_drawn_from_for_every_combination() -> None:
     assert list(expand_space(other)) != list(expand_space(config))
     with pytest.raises(UserError, match=r"sweep\.space\[0\]: sampler\.sigma: uniform takes \[low, high\]"):
         expand_space(with_space({"sampler.kind": "gaussian", "sampler.sigma": {"uniform": [2, 1]}}))
+
+
+def test_budgets_and_beam_shapes_vary_too() -> None:
+    grid = {"sampler.kind": "none", "budgets": [[1, 4], [1, 8]], "search.kind": "beam", "search.beams": [2, [2, 4]]}
+    trials = expand_space(with_space(grid))
+    assert list(trials) == [
+        "none budgets=1,4 search.kind=beam search.beams=2",
+        "none budgets=1,4 search.kind=beam search.beams=2,4",
+        "none budgets=1,8 search.kind=beam search.beams=2",
+        "none budgets=1,8 search.kind=beam search.beams=2,4",
+    ]
+    assert trials["none budgets=1,8 search.kind=beam search.beams=2,4"].budgets == (1, 8)
+    assert trials["none budgets=1,8 search.kind=beam search.beams=2,4"].search.beams == (2, 4)
+
+
+def test_corners_are_the_ends_of_numbers_and_all_of_what_has_no_ends() -> None:
+    grid = {
+        "sampler.kind": "mc_dropout",
+        "sampler.p": {"uniform": [0.1, 0.5]},
+        "sampler.mask": ["step", "trajectory"],
+        "latent_steps": [2, 6, 4],
+    }
+    found = {(one.sampler.p, one.sampler.mask, one.latent_steps) for one in corners(with_space(grid)).values()}  # type: ignore[attr-defined]
+    assert found == {(p, mask, steps) for p in (0.1, 0.5) for mask in ("step", "trajectory") for steps in (2, 6)}

@@ -1,0 +1,152 @@
+"""What the drill disturbs: a Ray cluster of several nodes, a tracking server and a sweep, and how each of them dies."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+from orchestrator.cluster import LOCAL_ENVIRONMENT
+
+_NODES, _CPUS_PER_NODE = 2, 4
+_PATIENCE_S = 90.0
+_TITLES = {"reasoner": "ray::ReasonerWorker", "scorer": "ray::ScorerWorker"}
+"""How Ray calls the processes of actors."""
+_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+class Stage:
+    """Cluster, tracking server and, while one is running, a sweep."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start cluster and server; what they write lies below a folder."""
+        os.environ.update(LOCAL_ENVIRONMENT)
+        self._folder = folder
+        self._port = free_port()
+        self.tracking_uri = f"http://127.0.0.1:{self._port}"
+        self.sweep: subprocess.Popen[bytes] | None = None
+        self._server = self._start_server()
+        self._cluster = self._start_cluster()
+        self.victims: dict[str, Callable[[random.Random], None]] = {
+            "driver": self._kill_driver,
+            "reasoner": lambda rng: self._kill_actor("reasoner", rng),
+            "scorer": lambda rng: self._kill_actor("scorer", rng),
+            "node": self._kill_node,
+            "tracking server": self._kill_server,
+            "cluster": self._kill_cluster,
+        }
+
+    def start_sweep(self, arguments: list[str], log: Path) -> None:
+        """Start `latentswarm sweep` on the cluster, tracked by the server."""
+        environment = {**os.environ, "RAY_ADDRESS": self._cluster.address, "MLFLOW_TRACKING_URI": self.tracking_uri}
+        with log.open("ab") as output:
+            self.sweep = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator", "sweep", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def has_actor(self, victim: str) -> bool:
+        """Whether there is an actor to be killed."""
+        return bool(self._actors(_TITLES[victim]))
+
+    def close(self) -> None:
+        """End everything."""
+        if self.sweep is not None:
+            _kill_group(self.sweep)
+        self._cluster.shutdown()
+        _kill_group(self._server)
+
+    def _kill_driver(self, rng: random.Random) -> None:
+        assert self.sweep is not None
+        _kill_group(self.sweep)
+
+    def _kill_actor(self, victim: str, rng: random.Random) -> None:
+        os.kill(rng.choice(self._actors(_TITLES[victim])), signal.SIGKILL)
+
+    def _actors(self, title: str) -> list[int]:
+        raylets = [_raylet(node) for node in self._cluster.list_all_nodes()]
+        return [process for process, parent, name in _processes() if parent in raylets and name.startswith(title)]
+
+    def _kill_node(self, rng: random.Random) -> None:
+        """A node is gone with all that runs on it, and another one joins in its place."""
+        self._cluster.remove_node(rng.choice(list(self._cluster.worker_nodes)), allow_graceful=False)
+        self._cluster.add_node(num_cpus=_CPUS_PER_NODE)
+
+    def _kill_server(self, rng: random.Random) -> None:
+        _kill_group(self._server)
+        time.sleep(rng.uniform(0.5, 5.0))
+        self._server = self._start_server()
+
+    def _kill_cluster(self, rng: random.Random) -> None:
+        self._cluster.shutdown()
+        self._cluster = self._start_cluster()
+
+    def _start_cluster(self) -> Cluster:
+        # A node that is gone is noticed after seconds, instead of the half minute that networks need.
+        notice = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        head: dict[str, Any] = {"num_cpus": 0, "include_dashboard": False, "_system_config": notice}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(_NODES):
+            cluster.add_node(num_cpus=_CPUS_PER_NODE)
+        return cluster
+
+    def _start_server(self) -> subprocess.Popen[bytes]:
+        arguments = ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db", "--port", str(self._port)]
+        artifacts = ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
+        program = str(Path(sys.executable).with_name("mlflow"))
+        server = subprocess.Popen([program, "server", *arguments, *artifacts], start_new_session=True, **_QUIET)  # type: ignore[call-overload]
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _answers(f"{self.tracking_uri}/health"):
+            if time.monotonic() > deadline or server.poll() is not None:
+                raise RuntimeError("the MLflow server does not start")
+            time.sleep(0.2)
+        return server
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    """Return id, parent and title of every process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name in parentheses may hold anything, spaces too.
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (folder / "cmdline").read_text().replace("\0", " ")
+            found.append((int(folder.name), parent, title))
+    return found

@@ -1,0 +1,51 @@
+"""Listed trials: in order, twins one after the other, and where a killed command has stopped."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.setting import Setting, WithSearches
+from orchestrator.setting_record import with_searches_from_plain
+from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.tuning.sources import Asked, ListedTrials
+
+SPEC = TrajectorySpec("model", "task", {"kind": "gaussian", "sigma": 0.4}, 4, 8, 0, "float32")
+
+
+def planned(name: str, sigma: float, budgets: tuple[int, ...] = (1, 4)) -> WithSearches:
+    spec = replace(SPEC, sampler={"kind": "gaussian", "sigma": sigma})
+    return Setting(name, "gaussian", budgets[-1], budgets, SettingStore("/store", spec)), ()
+
+
+LIST = [planned("a", 0.1), planned("twin of a", 0.1, (1, 8)), planned("b", 0.2)]
+
+
+def asked(source: ListedTrials, *busy: str) -> Asked:
+    found = source.ask(busy)
+    assert found is not None
+    return found
+
+
+def test_twins_wait_for_each_other() -> None:
+    source = ListedTrials(LIST)
+    first = asked(source)
+    assert first.id == "a"
+    assert asked(source, first.key).id == "b"
+    assert source.ask([first.key]) is None
+    assert asked(source).id == "twin of a"
+    assert source.ask([]) is None
+
+
+def test_a_trial_gets_all_it_has_to_know() -> None:
+    config = asked(ListedTrials(LIST)).config
+    setting, searches = with_searches_from_plain(config["planned"], "/store")
+    assert (config["setting"], setting.name, searches) == ("a", "a", ())
+    assert setting.store.spec == LIST[0][0].store.spec
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_another_process_goes_on(done: int) -> None:
+    source, again = ListedTrials(LIST), ListedTrials(LIST)
+    before = [asked(source).id for _ in range(done)]
+    again.restore(source.state())
+    assert before + [asked(again).id for _ in range(3 - done)] == ["a", "twin of a", "b"]

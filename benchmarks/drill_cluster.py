@@ -19,9 +19,8 @@ from orchestrator.cluster import LOCAL_ENVIRONMENT
 
 _NODES, _CPUS_PER_NODE = 2, 4
 _PATIENCE_S = 90.0
-_TITLES = {"reasoner": "ray::ReasonerWorker", "scorer": "ray::ScorerWorker"}
-"""How Ray calls the processes of actors."""
-_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+_CLASSES = {"reasoner": "ReasonerWorker", "scorer": "ScorerWorker"}
+"""What the title that Ray gives to the process of an actor contains."""
 
 
 class Stage:
@@ -29,6 +28,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         """Start cluster and server; what they write lies below a folder."""
+        self._environment = {name: os.environ.get(name) for name in LOCAL_ENVIRONMENT}
         os.environ.update(LOCAL_ENVIRONMENT)
         self._folder = folder
         self._port = free_port()
@@ -59,7 +59,7 @@ class Stage:
 
     def has_actor(self, victim: str) -> bool:
         """Whether there is an actor to be killed."""
-        return bool(self._actors(_TITLES[victim]))
+        return bool(self._actors(_CLASSES[victim]))
 
     def close(self) -> None:
         """End everything."""
@@ -67,21 +67,28 @@ class Stage:
             _kill_group(self.sweep)
         self._cluster.shutdown()
         _kill_group(self._server)
+        for name, value in self._environment.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
     def _kill_driver(self, rng: random.Random) -> None:
         assert self.sweep is not None
         _kill_group(self.sweep)
 
     def _kill_actor(self, victim: str, rng: random.Random) -> None:
-        os.kill(rng.choice(self._actors(_TITLES[victim])), signal.SIGKILL)
+        os.kill(rng.choice(self._actors(_CLASSES[victim])), signal.SIGKILL)
 
-    def _actors(self, title: str) -> list[int]:
+    def _actors(self, name: str) -> list[int]:
         raylets = [_raylet(node) for node in self._cluster.list_all_nodes()]
-        return [process for process, parent, name in _processes() if parent in raylets and name.startswith(title)]
+        return [process for process, parent, title in _processes() if parent in raylets and name in title]
 
     def _kill_node(self, rng: random.Random) -> None:
-        """A node is gone with all that runs on it, and another one joins in its place."""
-        self._cluster.remove_node(rng.choice(list(self._cluster.worker_nodes)), allow_graceful=False)
+        """A node is gone with all that runs on it, actors if there are any, and another one joins in its place."""
+        nodes = list(self._cluster.worker_nodes)
+        raylets = {parent for _, parent, title in _processes() if any(name in title for name in _CLASSES.values())}
+        nodes = [node for node in nodes if _raylet(node) in raylets] or nodes
+        self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
         self._cluster.add_node(num_cpus=_CPUS_PER_NODE)
 
     def _kill_server(self, rng: random.Random) -> None:
@@ -106,7 +113,15 @@ class Stage:
         arguments = ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db", "--port", str(self._port)]
         artifacts = ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
         program = str(Path(sys.executable).with_name("mlflow"))
-        server = subprocess.Popen([program, "server", *arguments, *artifacts], start_new_session=True, **_QUIET)  # type: ignore[call-overload]
+        # Its job runners, a process each, have nothing to do here.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        server = subprocess.Popen(
+            [program, "server", *arguments, *artifacts],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + _PATIENCE_S
         while not _answers(f"{self.tracking_uri}/health"):
             if time.monotonic() > deadline or server.poll() is not None:

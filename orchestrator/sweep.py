@@ -1,5 +1,6 @@
 """`latentswarm sweep`: Ray Tune over many sampler settings that share the same actors."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -83,6 +84,8 @@ def _fit(session: Session, settings: Sequence[Setting]) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     # The display of this project shows progress; Tune's own would print over it.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # It would print a page for every trial that dies with its node and is run again; what fails for good is raised.
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     objective = experiment.objectives[0]
     trainable = tune.with_parameters(
         run_trial,

@@ -63,4 +63,6 @@ def chart_link(uri: str, experiment_id: str, run_ids: Sequence[str], metric: str
     base = uri.rstrip("/") if is_server(uri) else f"http://127.0.0.1:{_UI_PORT}"
     runs = ",".join(f'"{run_id}"' for run_id in run_ids)
     query = f'runs=[{runs}]&metric="{metric}"&experiments=["{experiment_id}"]&plot_metric_keys=["{metric}"]&x_axis=step'
+    # Without it MLflow shows its pages for generative models around the chart.
+    query += "&workflowType=machine_learning"
     return f"{base}/#/metric?{quote(query, safe='=&,')}"

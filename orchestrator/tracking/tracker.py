@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
+from orchestrator.curve_layout import GREEDY_COLOUR, trials
 from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.places import chart_link, ui_command
@@ -13,6 +14,7 @@ from orchestrator.tracking.sender import Sender
 
 _HEADLINE = "coverage"
 _NOTE_TAG = "mlflow.note.content"
+_COLOUR_TAG = "mlflow.runColor"
 _PARENT = "(parent)"
 _FLUSH_SECONDS = 60.0
 
@@ -66,7 +68,11 @@ class Tracker:
     def log_curves(self, rows: Sequence[CurveRow]) -> None:
         """Log the final curves: each child's own, and on the parent the best one of every aggregation."""
         budgets = sorted({row.n for row in rows})
+        # Left to itself, MLflow draws several runs in one colour.
+        colours = {trial.name: trial.colour for trial in trials(rows)} | {GREEDY: GREEDY_COLOUR}
         for name in self._children:
+            if name in colours:
+                self._append("tags", name, **{_COLOUR_TAG: colours[name]})
             own = [row for row in rows if row.trial == name]
             self.log(name, [point for row in own for point in _points(row)])
             if name == GREEDY:

@@ -44,6 +44,8 @@ class Server:
         artifacts = ["--artifacts-destination", str(self.folder / "artifacts")]
         self._process = subprocess.Popen(
             [sys.executable, *command, *artifacts],
+            # Its job runners, a process each, have nothing to do here.
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

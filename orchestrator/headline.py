@@ -6,6 +6,8 @@ from orchestrator.curve_layout import heading
 from orchestrator.curves import GREEDY, CurveRow
 from orchestrator.tracking.tracker import best_trials
 
+_GAP = "\N{EM SPACE}"
+
 
 def headline(rows: Sequence[CurveRow]) -> str:
     """Return one line per aggregation: its best trial at the largest budget that was sampled, with its interval."""
@@ -19,4 +21,5 @@ def headline(rows: Sequence[CurveRow]) -> str:
 
 def _line(title: str, row: CurveRow) -> str:
     value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
-    return f"| {title} | {row.trial} | {row.n} | {value} [{low}, {high}] |"
+    # MLflow leaves no room between the columns of a table.
+    return f"| {title}{_GAP}| {row.trial}{_GAP}| {row.n}{_GAP}| {value} [{low}, {high}] |"

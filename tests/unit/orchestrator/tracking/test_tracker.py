@@ -234,7 +234,7 @@ def test_the_link_opens_all_children_in_one_chart(tracker: Tracker) -> None:
     assert link.startswith("http://127.0.0.1:5000/#/metric?")
     assert unquote(link).endswith(
         f'runs=["{children[0]}","{children[1]}"]&metric="coverage"&experiments=["{tracker.experiment_id}"]'
-        '&plot_metric_keys=["coverage"]&x_axis=step'
+        '&plot_metric_keys=["coverage"]&x_axis=step&workflowType=machine_learning'
     )
     # Terminals end a link at a space or a quote.
     assert not set(link) & set(' "[]<>')

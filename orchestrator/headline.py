@@ -22,4 +22,4 @@ def headline(rows: Sequence[CurveRow]) -> str:
 def _line(title: str, row: CurveRow) -> str:
     value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
     # MLflow leaves no room between the columns of a table.
-    return f"| {title}{_GAP}| {row.trial}{_GAP}| {row.n}{_GAP}| {value} [{low}, {high}] |"
+    return f"| {title}{_GAP} | {row.trial}{_GAP} | {row.n}{_GAP} | {value} [{low}, {high}] |"

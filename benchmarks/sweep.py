@@ -85,7 +85,7 @@ def _once(sample: Sample, reasoners: tuple[str, ...], out: Path, questions: int,
     tracker = start_tracking(experiment, Console(quiet=True))
     tracker.flush()
     with ActorMeter({"reasoners": reasoners}) as meter:
-        session = Session(experiment, sampling, create_board(), tracker, meter, resumed=False)
+        session = Session(experiment, sampling, create_board(), tracker, meter, resumed=False, missing=0)
         started = time.monotonic()
         sample(session, experiment.settings)
         took = time.monotonic() - started

@@ -124,8 +124,9 @@ def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path
 
 def _run(options: argparse.Namespace) -> None:
     from orchestrator.config import load_config
-    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.experiment import carry_out
     from orchestrator.run import plan_run, sample_one_by_one
+    from orchestrator.show_plan import show_plan
 
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
@@ -138,7 +139,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> None:
     from orchestrator.config import load_config
-    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.experiment import carry_out
+    from orchestrator.show_plan import show_plan
     from orchestrator.study import members_of, run_study
     from orchestrator.sweep import plan_sweep, sample_with_tune
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.actor import ActorHandle
 from rich.console import Console
-from rich.table import Table
 
 from latent_core.errors import UserError
 from orchestrator.actor_meter import ActorMeter
@@ -24,6 +23,7 @@ from orchestrator.progress import create_board
 from orchestrator.progress_display import ProgressDisplay
 from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
 from orchestrator.setting import Setting, WithSearches
+from orchestrator.show_plan import show_plan
 from orchestrator.tracking.places import check_tracking, tracking_uri
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ class Experiment:
 
     def missing(self) -> int:
         """Return how many trajectories the store lacks; a scheduler may leave some out for good."""
-        return sum(shard.rows for setting in self.all_settings() for shard in self.plan.missing(setting))
+        return sum(self.missing_of(setting) for setting in self.all_settings())
+
+    def missing_of(self, setting: Setting) -> int:
+        """Return how many trajectories the store lacks of a setting or of a beam search."""
+        return sum(shard.rows for shard in self.plan.missing(setting))
 
 
 class Session:
@@ -112,12 +116,13 @@ class Session:
         tracker: "Tracker",
         meter: ActorMeter,
         resumed: bool,
+        missing: int,
     ) -> None:
-        """Begin with the settings that are known."""
+        """Begin with the settings that are known, and with what the store lacked of them."""
         self.experiment = experiment
         self.sampling, self.board, self.tracker, self.meter = sampling, board, tracker, meter
         self.resumed = resumed
-        self.missing = experiment.missing()
+        self.missing = missing
 
     def sample(self, setting: Setting) -> None:
         """Sample a setting and carry out its searches in this process, reporting to the board."""
@@ -129,67 +134,19 @@ class Session:
         from orchestrator.conclusion import track_setting
 
         before = self.experiment
-        if any(setting.name == known.name for known in before.sampled_settings()):
+        if any(setting.name == known.name for known in before.settings):
             return
         self.experiment = replace(
             before, settings=(*before.settings, setting), searches={**before.searches, setting.name: searches}
         )
-        self.missing += self.experiment.missing() - before.missing()
         for one in (setting, *searches):
+            self.missing += before.missing_of(one)
             one.store.prepare()
         write_run_directory(self.experiment)
         track_setting(self.tracker, self.experiment.plan, setting)
 
 
 SampleSettings = Callable[[Session, Sequence[Setting]], None]
-
-
-def show_plan(experiment: Experiment, console: Console, with_cost: bool = True) -> int:
-    """Print what is to be done; returns the number of trajectories that are to be sampled, or only scored.
-
-    Args:
-        experiment: The experiment.
-        console: Where to print.
-        with_cost: Whether to estimate FLOPs, which takes seconds of importing model code.
-    """
-    plan, total = experiment.plan, 0
-    config = plan.config
-    for line in (
-        f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
-        f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
-        f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
-        f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
-        f"store       {config.store.path}",
-        *_scorer_lines(plan),
-    ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    table = Table(box=None, pad_edge=False)
-    columns = ["trial", "trajectories", "in store", "to sample"]
-    columns += ["to score"] if plan.scorer else []
-    for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
-        table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
-    for setting in experiment.all_settings():
-        shards = plan.missing(setting)
-        wanted = len(plan.task.problems) * setting.samples
-        missing = sum(shard.rows for shard in shards)
-        unscored = sum(shard.rows for shard in plan.unscored(setting))
-        cells = [setting.name, f"{wanted:,}", f"{wanted - missing:,}", f"{missing:,}"]
-        if plan.scorer:
-            cells.append(f"{unscored + missing:,}" if setting.scored else "-")
-        table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
-        total += missing + unscored
-    console.print(table)
-    if experiment.unplanned:
-        console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
-        total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]
-    return total
-
-
-def _scorer_lines(plan: Plan) -> list[str]:
-    if plan.scorer is None:
-        return []
-    reads = "latents and answers" if plan.scorer.score_answer else "latents"
-    return [f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"]
 
 
 def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) -> None:
@@ -216,7 +173,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
     else:
         for setting in experiment.all_settings():
             setting.store.prepare()
-        session = _sample_missing(experiment, sample, to_do, resumed, console)
+        session = _sample_missing(experiment, sample, to_do, missing, resumed, console)
         experiment, tracker, missing = session.experiment, session.tracker, session.missing
     from orchestrator.conclusion import conclude
 
@@ -251,7 +208,7 @@ def write_run_directory(experiment: Experiment) -> None:
 
 
 def _sample_missing(
-    experiment: Experiment, sample: SampleSettings, to_do: int, resumed: bool, console: Console
+    experiment: Experiment, sample: SampleSettings, to_do: int, missing: int, resumed: bool, console: Console
 ) -> Session:
     plan = experiment.plan
     connect(plan.config.cluster, cpus_needed(plan.config), console)
@@ -271,7 +228,7 @@ def _sample_missing(
                 # Greedy comes first: its trajectories are on the way while the tracking database is being opened.
                 sampling.run(greedy, greedy.samples, board)
                 tracker = _start_tracking(experiment, console)
-                session = Session(experiment, sampling, board, tracker, meter, resumed)
+                session = Session(experiment, sampling, board, tracker, meter, resumed, missing)
                 sample(session, others)
     except BaseException as error:
         if tracker is not None:

@@ -9,6 +9,8 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+_LOG_WIDTH = 120
+
 
 @dataclass(frozen=True)
 class TrialProgress:
@@ -98,4 +100,5 @@ def create_board() -> ActorHandle[Any]:
 
 def make_console() -> Console:
     """Return the console for people, on standard error, so that standard output holds results only."""
-    return Console(file=sys.stderr)
+    # Without a terminal to ask for its width, tables would be cut as for one of 80 columns.
+    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else _LOG_WIDTH)

@@ -71,7 +71,8 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
     """
-    from orchestrator.experiment import carry_out, show_plan
+    from orchestrator.experiment import carry_out
+    from orchestrator.show_plan import show_plan
     from orchestrator.sweep import plan_sweep, sample_with_tune
 
     experiments = []

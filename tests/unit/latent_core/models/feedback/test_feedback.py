@@ -89,7 +89,9 @@ def test_a_head_that_does_not_fit(tmp_path: Path, kind: str, tensors: Tensors, m
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"), [("projector", projector_tensors), ("latent_head", latent_head_tensors)], ids=str
+    ("kind", "make"),
+    [("projector", projector_tensors), ("latent_head", latent_head_tensors)],
+    ids=["projector", "latent_head"],
 )
 def test_precision_is_the_models(tmp_path: Path, kind: str, make: Callable[[], Tensors]) -> None:
     directory = save_checkpoint_of(tmp_path / "one", "llama", {"feedback": kind}, make())

@@ -1,0 +1,59 @@
+"""What an experiment is going to do, as it is printed before it starts and by `--dry-run`."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.plan import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.experiment import Experiment
+
+
+def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True) -> int:
+    """Print what is to be done; returns the number of trajectories that are to be sampled, or only scored.
+
+    Args:
+        experiment: The experiment.
+        console: Where to print.
+        with_cost: Whether to estimate FLOPs, which takes seconds of importing model code.
+    """
+    plan, total = experiment.plan, 0
+    config = plan.config
+    for line in (
+        f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
+        f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
+        f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
+        f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
+        f"store       {config.store.path}",
+        *_scorer_lines(plan),
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False)
+    columns = ["trial", "trajectories", "in store", "to sample"]
+    columns += ["to score"] if plan.scorer else []
+    for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
+        table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
+    for setting in experiment.all_settings():
+        shards = plan.missing(setting)
+        wanted = len(plan.task.problems) * setting.samples
+        missing = sum(shard.rows for shard in shards)
+        unscored = sum(shard.rows for shard in plan.unscored(setting))
+        cells = [setting.name, f"{wanted:,}", f"{wanted - missing:,}", f"{missing:,}"]
+        if plan.scorer:
+            cells.append(f"{unscored + missing:,}" if setting.scored else "-")
+        table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
+        total += missing + unscored
+    console.print(table)
+    if experiment.unplanned:
+        console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
+        total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]
+    return total
+
+
+def _scorer_lines(plan: Plan) -> list[str]:
+    if plan.scorer is None:
+        return []
+    reads = "latents and answers" if plan.scorer.score_answer else "latents"
+    return [f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"]

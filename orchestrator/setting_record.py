@@ -63,17 +63,7 @@ def plain_with_searches(setting: Setting, searches: Sequence[Setting]) -> dict[s
 
 
 def with_searches_from_plain(raw: Mapping[str, Any], store: str) -> WithSearches:
-    """Return what `plain_with_searches` has described.
-
-    Args:
-        raw: What it returned.
-        store: Where the store is.
-
-    Raises:
-        ValueError: If the store of that time named its folders otherwise.
-        KeyError: If something is missing.
-        TypeError: If something is not what it should be.
-    """
+    """Return what `plain_with_searches` has described; arguments and errors are those of `setting_from_plain`."""
     return setting_from_plain(raw, store), tuple(setting_from_plain(one, store) for one in raw["searches"])
 
 

@@ -21,7 +21,7 @@ from orchestrator.space import corners, expand_space, trial_of
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.capacity import Capacity
 from orchestrator.tuning.optuna_trials import OptunaTrials, check_optuna
-from orchestrator.tuning.scheduler import make_scheduler
+from orchestrator.tuning.scheduler import History, make_scheduler
 from orchestrator.tuning.searcher import SettingSearcher
 from orchestrator.tuning.sources import ListedTrials, TrialSource
 from orchestrator.tuning.state import can_resume, trial_states
@@ -96,7 +96,8 @@ def _fit(session: Session, settings: Sequence[Setting]) -> None:
         objectives=experiment.objectives,
         report_early=config.sweep.scheduler != "none",
     )
-    most = max([config.budgets[-1], *(setting.samples for setting in settings)])
+    trials = corners(config) if experiment.open_ended else expand_space(config)
+    most = max(trial.samples for trial in trials.values())
     capacity = Capacity(session.meter.state, config.actors)
     fixed = config.sweep.max_concurrent_trials
     # `tune.run` and not `Tuner`: a restored `Tuner` would bring back the callbacks, searchers and schedulers of the
@@ -144,7 +145,7 @@ def _source(session: Session, settings: Sequence[Setting]) -> TrialSource:
     return OptunaTrials(config.sweep.space, experiment.objectives, config.seed, plan)
 
 
-def _history(session: Session, metric: str) -> Any:
+def _history(session: Session, metric: str) -> History:
     def history(setting: str) -> Iterable[tuple[int, float]]:
         return session.tracker.history(setting, metric)
 
@@ -160,13 +161,20 @@ def _resume_config(session: Session) -> tune.ResumeConfig | None:
     folder = experiment.out / _TUNE_FOLDER
     if not session.resumed or not can_resume(folder):
         return None
-    questions = len(experiment.plan.problems)
     known = {setting.name: setting for setting in experiment.settings}
     for name, state in trial_states(folder).items():
-        reached = session.tracker.last_step(name, "live/coverage")
-        if name not in known or (state == "terminated" and sampled_so_far(known[name], questions) < max(1, reached)):
+        if name not in known or (state == "terminated" and not _is_still_there(session, known[name])):
             return None
     # Declared as text, compared with members of an enumeration.
     again: Any = tune.ResumeConfig.ResumeType.RESUME
     leave: Any = tune.ResumeConfig.ResumeType.SKIP
     return tune.ResumeConfig(finished=leave, unfinished=again, errored=again)
+
+
+def _is_still_there(session: Session, setting: Setting) -> bool:
+    """Whether the store has what the trial of a setting has reported on, and at its largest budget its searches."""
+    experiment = session.experiment
+    reached = max(1, session.tracker.last_step(setting.name, "live/coverage"))
+    if sampled_so_far(setting, len(experiment.plan.problems)) < reached:
+        return False
+    return reached < setting.samples or not any(map(experiment.missing_of, experiment.searches_of(setting)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from support import Command, WriteConfig, environment
+from support import Command, WriteConfig, environment, shard_files
 
 from orchestrator.tuning.state import trial_states
 
@@ -88,9 +88,18 @@ def test_a_search_goes_on_after_its_driver_was_killed(
             steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
             assert len(set(steps)) == len(steps), (run.info.run_name, metric)
 
+    curves = (out / "curves.csv").read_bytes()
     again = latentswarm(*arguments)
     assert again.returncode == 0, again.stderr
     assert "everything is in the store" in again.stderr
+
+    # A trial that has ended is run again where what it sampled is not there any more.
+    victim = next(file for file in shard_files(tmp_path / "runs" / "store") if "s00000-00004" in file)
+    Path(victim).unlink()
+    healed = latentswarm(*arguments)
+    assert healed.returncode == 0, healed.stderr
+    assert Path(victim).exists()
+    assert (out / "curves.csv").read_bytes() == curves
 
     changed = latentswarm("sweep", arguments[1], "sweep.trials=7", "--resume", "results")
     assert changed.returncode == 2

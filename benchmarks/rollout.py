@@ -1,0 +1,193 @@
+"""How fast are rollouts, against the plain loop and against the machine?
+
+    python -m benchmarks.rollout                                  # GPT-2 small on one CPU thread
+    python -m benchmarks.rollout --device cuda --dtype bfloat16 --questions 64
+
+Weights are random in the real shape, prompts as long as GSM8K's. Both sides take the same batch of questions, in the
+same process, one after the other; a line is the median of some rounds. "Limit" is the time that the machine needs at
+least for the arithmetic that a rollout asks for, or for reading the weights once a pass, whichever binds, measured in
+the same process; the share is that of our time.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from benchmarks.gsm8k_lengths import prompt_lengths
+from benchmarks.machine import Machine, measure_machine, seconds_of
+from benchmarks.plain_rollout import PlainRollout
+from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
+from latent_core.engine.sampling import sample_trajectories
+from latent_core.models.reasoner import DTYPES, LatentReasoner
+from latent_core.samplers import parse_sampler
+from latent_core.samplers.base import Sampler
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
+
+_STEPS, _ANSWER_TOKENS = 6, 12
+_POSITIONS = 256
+_SAMPLERS: dict[str, dict[str, Any]] = {
+    "noise": {"kind": "gaussian", "sigma": 0.3},
+    "dropout": {"kind": "mc_dropout", "p": 0.1, "sites": ["feed_forward"], "scope": ["latent"]},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        sampler: Its name here.
+        n: Rows per question.
+        questions: Questions in the batch.
+        ours: Trajectories per second of the engine.
+        plain: The same of the plain loop; None where it was not run.
+        share: Share of the machine's limit that the engine reaches.
+        memory: Most bytes in use while the engine ran, weights included.
+    """
+
+    sampler: str
+    n: int
+    questions: int
+    ours: float
+    plain: float | None
+    share: float
+    memory: float
+
+
+class Bench:
+    """A reasoner, the plain loop on the same weights, and the machine."""
+
+    def __init__(self, shape: str, folder: Path, device: torch.device, dtype: torch.dtype, all_logits: bool) -> None:
+        """Make random weights and load them twice."""
+        save_random_reasoner(shape, _POSITIONS, folder, VOCABULARIES[shape])
+        self.device = device
+        self.reasoner = LatentReasoner.from_pretrained(str(folder), device=device, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        checkpoint = self.reasoner.checkpoint
+        ends = checkpoint.end_id, self.reasoner.end_of_text_id
+        self.plain = PlainRollout(model.to(device), *ends, all_logits=all_logits)
+        self.machine = measure_machine(device, dtype)
+        self.weight_bytes = sum(one.numel() * one.element_size() for one in self.reasoner.model.parameters())
+
+    def line(self, name: str, n: int, questions: int, rounds: int, with_plain: bool) -> Line:
+        """Measure one line, both sides in turns."""
+        settings = _SAMPLERS[name]
+        sampler, problems = parse_sampler(settings), random_problems_of(prompt_lengths(questions))
+        prompts = [self.reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
+
+        def plain() -> object:
+            return self.plain.roll_out(
+                prompts, n, _STEPS, _ANSWER_TOKENS, settings.get("sigma", 0.0), settings.get("p", 0.0)
+            )
+
+        def ours() -> object:
+            return self._sample(sampler, problems, n)
+
+        sides: list[Callable[[], object]] = [ours, plain] if with_plain else [ours]
+        for side in sides:
+            side()
+        reset_peak_memory(self.device)
+        ours()
+        memory = peak_memory(self.device)
+        seconds = [[seconds_of(side, self.device) for side in sides] for _ in range(rounds)]
+        medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
+        rows = n * questions
+        limit = self._limit(self._sample(sampler, problems, n), len({len(prompt) for prompt in prompts}))
+        return Line(
+            name, n, questions, rows / medians[0], rows / medians[1] if with_plain else None, limit / medians[0], memory
+        )
+
+    def _sample(self, sampler: Sampler, problems: Sequence[Problem], n: int) -> list[Trajectory]:
+        return sample_trajectories(
+            self.reasoner,
+            sampler,
+            problems,
+            range(n),
+            latent_steps=_STEPS,
+            answer_tokens=_ANSWER_TOKENS,
+            seed=0,
+        )
+
+    def _limit(self, rows: Sequence[Trajectory], lengths: int) -> float:
+        """Least seconds of a batch: one pass over the prompts, one for each latent step and each token that is fed."""
+        prompts = {row.question_id: row.prompt_flops for row in rows}
+        passes = 1 + _STEPS + max(row.answer_tokens for row in rows)
+        return self.machine.seconds(sum(prompts.values()), self.weight_bytes) + self.machine.seconds(
+            sum(row.flops for row in rows), (passes - 1) * self.weight_bytes
+        )
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget how much memory has been in use so far."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most bytes in use since the last reset."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return 1024.0 * int(kilobytes)
+
+
+def table(lines: Sequence[Line], machine: Machine) -> str:
+    """Return the lines as Markdown."""
+    rows = [
+        f"{machine.name}; {machine.flops / 1e9:,.0f} GFLOP/s, {machine.bandwidth / 1e9:,.1f} GB/s",
+        "",
+        "| sampler | N | questions | plain, trajectories/s | ours | ratio | share of the limit | peak memory, MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        plain, ratio = ("-", "-") if line.plain is None else (f"{line.plain:.1f}", f"{line.ours / line.plain:.1f}x")
+        rows.append(
+            f"| {line.sampler} | {line.n} | {line.questions} | {plain} | {line.ours:.1f} | {ratio} | "
+            f"{100 * line.share:.0f} % | {line.memory / 1e6:,.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Read the command line, measure, and print a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--shape", choices=VOCABULARIES, default="gpt2-small")
+    parser.add_argument("--n", type=int, nargs="+", default=[1, 4, 16, 64, 256])
+    parser.add_argument("--samplers", nargs="+", choices=_SAMPLERS, default=list(_SAMPLERS))
+    parser.add_argument("--questions", type=int, default=4, help="questions in a batch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--lean", action="store_true", help="let the plain loop skip logits that nobody reads")
+    parser.add_argument("--plain-up-to", type=int, default=1 << 30, help="largest N at which the plain loop runs")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(
+            options.shape, Path(folder), torch.device(options.device), DTYPES[options.dtype], not options.lean
+        )
+    lines = []
+    for name in options.samplers:
+        for n in options.n:
+            line = bench.line(name, n, options.questions, options.rounds, n <= options.plain_up_to)
+            lines.append(line)
+            sys.stderr.write(f"{line}\n")
+    sys.stdout.write(table(lines, bench.machine) + "\n")
+
+
+if __name__ == "__main__":
+    main()

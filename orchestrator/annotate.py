@@ -72,8 +72,8 @@ def missing_labels(config: AnnotateConfig, plan: Plan, store: LabelStore) -> lis
 
 
 def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Shard], console: Console) -> None:
-    connect(plan.config.cluster, cpus_needed(plan.config), console)
     try:
+        connect(plan.config.cluster, cpus_needed(plan.config), console)
         check_resources(plan.config)
         with reasoner_pool(plan) as reasoners:
             board = create_board()

@@ -211,11 +211,11 @@ def _sample_missing(
     experiment: Experiment, sample: SampleSettings, to_do: int, missing: int, resumed: bool, console: Console
 ) -> Session:
     plan = experiment.plan
-    connect(plan.config.cluster, cpus_needed(plan.config), console)
-    check_resources(plan.config)
     greedy, *others = experiment.sampled_settings()
     tracker: Tracker | None = None
     try:
+        connect(plan.config.cluster, cpus_needed(plan.config), console)
+        check_resources(plan.config)
         with reasoner_pool(plan) as reasoners, scorer_pool(plan) as scorers:
             board = create_board()
             per_shard = plan.config.store.samples_per_shard

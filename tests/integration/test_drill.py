@@ -1,4 +1,4 @@
-"""Some kills of the full drill, which is `make drill`: a driver, a node with actors, and the tracking server."""
+"""Two kills of the full drill, which is `make drill`: a node with actors in the middle of a sweep, and its driver."""
 
 from pathlib import Path
 
@@ -6,4 +6,4 @@ from benchmarks.drill import run_drill
 
 
 def test_nobody_can_tell_afterwards(tmp_path: Path) -> None:
-    assert run_drill(tmp_path, kills=3, per_sweep=3, seed=7, victims=["node", "tracking server", "driver"]) == []
+    assert run_drill(tmp_path, kills=2, per_sweep=2, seed=7, victims=["node", "driver"]) == []

@@ -1,11 +1,9 @@
 """What integration tests share besides fixtures."""
 
 import contextlib
-import io
 import os
 import subprocess
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +21,6 @@ WriteConfig = Callable[[dict[str, Any]], Path]
 def environment() -> dict[str, str]:
     """The environment of a user's shell: nothing of it decides where tracking or the cluster are."""
     return {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
-
-
-def run_here(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run `latentswarm` in this process, with a folder and an environment of its own."""
-    from orchestrator.cli import main
-
-    before, own, place = dict(os.environ), environment(), Path.cwd()
-    output, errors = io.StringIO(), io.StringIO()
-    os.environ.clear()
-    os.environ.update(own)
-    os.chdir(folder)
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            try:
-                code = main(list(arguments))
-            except SystemExit as exit_:
-                code = int(exit_.code or 0)
-            except Exception:  # noqa: BLE001 - as a shell would see it
-                traceback.print_exc()
-                code = 1
-    finally:
-        os.chdir(place)
-        os.environ.clear()
-        os.environ.update(before)
-    return subprocess.CompletedProcess(list(arguments), code, output.getvalue(), errors.getvalue())
 
 
 def shared_folder(name: str) -> Path:

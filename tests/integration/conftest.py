@@ -10,12 +10,9 @@ import pytest
 import ray
 import ray.data
 import yaml
-from support import Command, WriteConfig, environment, run_here
+from support import Command, WriteConfig, environment
 
 from orchestrator.config import RunConfig, parse_config
-
-_NEEDS_A_PROCESS = ("train-rm", "train-reasoner")
-"""Ray Train is set up by variables that it reads when it is imported."""
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +58,17 @@ def config_file(tmp_path: Path) -> WriteConfig:
 
 @pytest.fixture
 def latentswarm(tmp_path: Path) -> Command:
-    """Run the command line as from a shell in an empty folder.
-
-    It runs in this process where nothing speaks against it: a process of its own spends ten seconds on imports.
-    """
+    """Run the command line in a process of its own, in an empty folder."""
 
     def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        if arguments[0] in _NEEDS_A_PROCESS or ray.is_initialized():
-            return subprocess.run(
-                [sys.executable, "-m", "orchestrator", *arguments],
-                cwd=tmp_path,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        return run_here(tmp_path, arguments)
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     return run

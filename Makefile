@@ -25,7 +25,7 @@ demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU core
 	$(BIN)/latentswarm sweep tune_configs/demo.yaml --out runs/demo
 
 test: setup check ## Check style, types and imports, then run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 check: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

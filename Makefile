@@ -33,7 +33,7 @@ check: setup ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-drill: setup ## Kill drivers, actors, nodes and servers at random moments, and compare the results: half an hour
+drill: setup ## Kill drivers, actors, nodes and servers at random moments, and compare the results: a quarter of an hour
 	$(BIN)/python -m benchmarks.drill --kills 20
 
 format: setup ## Format the code and mend what can be mended

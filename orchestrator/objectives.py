@@ -71,12 +71,12 @@ class Objective:
             question, expected and with prompts read once.
         """
         limit = min(upto or math.inf, self.budget or math.inf)
-        own = [
-            row
-            for row in rows
-            if row.aggregation == (self.aggregation or _COST_OF) and row.n <= limit and not math.isnan(row.value)
-        ]
-        own.sort(key=lambda row: row.n)
+        curve = [row for row in rows if row.aggregation == (self.aggregation or _COST_OF) and row.n <= limit]
+        curve.sort(key=lambda row: row.n)
+        own = [row for row in curve if not math.isnan(row.value)]
+        # A trial that was stopped early must not be compared by a smaller budget, where it is cheaper too.
+        if upto is None and own != curve:
+            return math.nan
         # A budget that has been asked for and is within reach is not replaced by a smaller one.
         wanted = self.budget if self.budget is not None and (upto is None or upto >= self.budget) else None
         if not own or wanted not in (None, own[-1].n):

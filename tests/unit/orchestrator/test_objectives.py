@@ -57,7 +57,10 @@ def test_values_of_a_trial_that_is_still_running(text: str, upto: int, value: fl
 def test_what_has_not_been_sampled_has_no_value() -> None:
     stopped = [*rows("coverage", {1: 0.2, 4: 0.6}), *rows("coverage", {16: math.nan})]
     assert math.isnan(parse_objective("coverage@16").value(stopped))
-    assert parse_objective("coverage").value(stopped) == 0.6
+    for text in ("coverage", "area(coverage)", "flops", "per_flop(coverage)"):
+        assert math.isnan(parse_objective(text).value(stopped))
+    assert parse_objective("coverage@4").value(stopped) == 0.6
+    assert parse_objective("coverage").value(stopped, 4) == 0.6
     assert math.isnan(parse_objective("best_of_n").value(stopped))
     assert math.isnan(parse_objective("coverage@2").value(stopped))
 

@@ -85,6 +85,10 @@ class Streams:
         """Return the streams of the given rows, int64 [n]."""
         return type(self)(self.key[rows], self.sample[rows], self.rollout[rows])
 
+    def part(self, rows: slice) -> Self:
+        """Return the streams of neighbouring rows."""
+        return type(self)(self.key[rows], self.sample[rows], self.rollout[rows])
+
     def words(self, step: Tensor | int, site: int, count: int) -> Tensor:
         """Draw uniform 32-bit words.
 

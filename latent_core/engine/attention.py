@@ -9,13 +9,13 @@ The function is registered with transformers' attention interface; a model loade
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
-from transformers.cache_utils import Cache
+
+from latent_core.engine.prefix import PrefixPart, SharedPrefix
 
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
@@ -27,55 +27,6 @@ a single bit with one thread, and up to rounding with several, which cut matrice
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Takes the layer, the weights [rows, heads, queries, keys], and the absolute positions of the queries [rows, queries]
 and of the keys [rows, keys]; returns the weights."""
-
-
-@dataclass(frozen=True)
-class SharedPrefix:
-    """Keys and values of B prompts, right-padded to P tokens, each shared by `group` consecutive rows.
-
-    Attributes:
-        keys: One tensor per layer, [B, key-value heads, P, head size].
-        values: Same shapes as the keys.
-        lengths: Tokens of each prompt, int64 [B].
-        group: Rows per prompt.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    lengths: Tensor
-    group: int = 1
-
-    @classmethod
-    def from_cache(cls, cache: Cache, lengths: Tensor) -> Self:
-        """Take over what a forward pass over the prompts has left in its cache."""
-        layers: list[Any] = cache.layers
-        return cls(tuple(layer.keys for layer in layers), tuple(layer.values for layer in layers), lengths)
-
-    @property
-    def padded_length(self) -> int:
-        """P, the length of the longest prompt in tokens."""
-        return int(self.keys[0].shape[2])
-
-    def row_lengths(self) -> Tensor:
-        """Return the prompt length of each row, int64 [B * group]."""
-        return self.lengths.repeat_interleave(self.group)
-
-    def regroup(self, group: int) -> Self:
-        """Return the same prompts shared by another number of rows."""
-        return type(self)(self.keys, self.values, self.lengths, group)
-
-    def take(self, questions: Tensor, group: int) -> Self:
-        """Return the prompts of the given questions (int64 [n]), each shared by `group` rows."""
-        if len(questions) == len(self.lengths) and torch.equal(
-            questions, torch.arange(len(self.lengths), device=questions.device)
-        ):
-            return self.regroup(group)
-        return type(self)(
-            tuple(keys[questions] for keys in self.keys),
-            tuple(values[questions] for values in self.values),
-            self.lengths[questions],
-            group,
-        )
 
 
 def shared_prefix_attention(
@@ -114,19 +65,54 @@ def shared_prefix_attention(
         )
         return output.transpose(1, 2), None
 
-    scores = _own_scores(query * scale, key)
-    if prefix is not None:
-        layer = int(module.layer_idx)  # type: ignore[arg-type]
-        scores = torch.cat([_prefix_scores(query * scale, prefix, layer), scores], dim=-1)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    layer, keys = int(module.layer_idx), key.shape[2]  # type: ignore[arg-type]
+    query = query * scale
+    own = _own_scores(query, key)
+    shares = [(None, slice(0, rows))] if prefix is None else list(prefix.rows_by_part())
+    weights = [
+        _softmax(own[some] if part is None else torch.cat([_prefix_scores(query[some], part, layer), own[some]], -1))
+        for part, some in shares
+    ]
     if weight_transform is not None:
-        query_positions, key_positions = _positions(prefix, rows, queries, key.shape[2], query.device)
-        weights = weight_transform(int(module.layer_idx), weights, query_positions, key_positions)  # type: ignore[arg-type]
-    own = weights[..., -key.shape[2] :]
-    output = _weighted_own_values(own, value)
-    if prefix is not None:
-        output = output + _weighted_prefix_values(weights[..., : -key.shape[2]], prefix, layer)
-    return output.transpose(1, 2), None
+        weights = _transformed(weights, weight_transform, layer, prefix, queries, keys)
+    outputs = []
+    for (part, some), weight in zip(shares, weights, strict=True):
+        output = _weighted_own_values(weight[..., -keys:], value[some])
+        if part is not None:
+            output = output + _weighted_prefix_values(weight[..., :-keys], part, layer)
+        outputs.append(output)
+    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).transpose(1, 2), None
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
+
+
+def _transformed(
+    weights: list[Tensor],
+    transform: WeightTransform,
+    layer: int,
+    prefix: SharedPrefix | None,
+    queries: int,
+    keys: int,
+) -> list[Tensor]:
+    """Transform the weights of all rows at once: they get the same number of keys, and lose it again."""
+    lengths = [weight.shape[-1] - keys for weight in weights]
+    longest = max(lengths)
+    # Missing keys stand between prompt and tail, where padding stands too.
+    level = [
+        weight
+        if length == longest
+        else torch.cat([nn.functional.pad(weight[..., :length], (0, longest - length)), weight[..., length:]], dim=-1)
+        for weight, length in zip(weights, lengths, strict=True)
+    ]
+    together = torch.cat(level)
+    query_positions, key_positions = _positions(prefix, len(together), queries, keys, together.device)
+    done = transform(layer, together, query_positions, key_positions).split([len(weight) for weight in weights])
+    return [
+        torch.cat([weight[..., :length], weight[..., longest:]], dim=-1)
+        for weight, length in zip(done, lengths, strict=True)
+    ]
 
 
 def _own_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -146,26 +132,27 @@ def _weighted_own_values(weights: Tensor, value: Tensor) -> Tensor:
     return (grouped @ value).reshape(rows, heads, queries, -1)
 
 
-def _prefix_scores(query: Tensor, prefix: SharedPrefix, layer: int) -> Tensor:
+def _prefix_scores(query: Tensor, part: PrefixPart, layer: int) -> Tensor:
     rows, heads, queries, head_size = query.shape
-    keys = prefix.keys[layer]
+    keys = part.keys[layer]
     questions, kv_heads, padded, _ = keys.shape
+    group = rows // questions
     # All rows of a question become queries against its one copy of the prompt.
-    stacked = query.reshape(questions, prefix.group, kv_heads, -1, head_size).transpose(1, 2)
+    stacked = query.reshape(questions, group, kv_heads, -1, head_size).transpose(1, 2)
     scores = _product(stacked.reshape(questions, kv_heads, -1, head_size), keys.transpose(-1, -2))
-    padding = torch.arange(padded, device=query.device) >= prefix.lengths[:, None]
-    scores = scores.masked_fill(padding[:, None, None, :], float("-inf"))
-    scores = scores.reshape(questions, kv_heads, prefix.group, -1, padded).transpose(1, 2)
+    scores = scores.masked_fill(part.padding[:, None, None, :], float("-inf"))
+    scores = scores.reshape(questions, kv_heads, group, -1, padded).transpose(1, 2)
     return scores.reshape(rows, heads, queries, padded)
 
 
-def _weighted_prefix_values(weights: Tensor, prefix: SharedPrefix, layer: int) -> Tensor:
+def _weighted_prefix_values(weights: Tensor, part: PrefixPart, layer: int) -> Tensor:
     rows, heads, queries, padded = weights.shape
-    values = prefix.values[layer]
+    values = part.values[layer]
     questions, kv_heads, _, head_size = values.shape
-    stacked = weights.reshape(questions, prefix.group, kv_heads, -1, padded).transpose(1, 2)
+    group = rows // questions
+    stacked = weights.reshape(questions, group, kv_heads, -1, padded).transpose(1, 2)
     output = _product(stacked.reshape(questions, kv_heads, -1, padded), values)
-    output = output.reshape(questions, kv_heads, prefix.group, -1, head_size).transpose(1, 2)
+    output = output.reshape(questions, kv_heads, group, -1, head_size).transpose(1, 2)
     return output.reshape(rows, heads, queries, head_size)
 
 
@@ -184,7 +171,7 @@ def _positions(
     own = torch.arange(keys, device=device).expand(rows, keys)
     if prefix is None:
         return own[:, keys - queries :], own
-    own = own + prefix.row_lengths()[:, None]
+    own = own + prefix.row_lengths[:, None]
     shared = torch.arange(prefix.padded_length, device=device).expand(rows, -1)
     return own[:, keys - queries :], torch.cat([shared, own], dim=1)
 

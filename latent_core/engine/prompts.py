@@ -1,9 +1,13 @@
 """Prompts as one padded tensor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 _PROMPT_MULTIPLE = 32
 """Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""
@@ -12,6 +16,32 @@ _PROMPT_MULTIPLE = 32
 def padded_length(tokens: int) -> int:
     """Return the length in tokens that a prompt is padded to."""
     return -(-tokens // _PROMPT_MULTIPLE) * _PROMPT_MULTIPLE
+
+
+def shortest_first(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Return where the prompts stand when they are ordered by length."""
+    return sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+
+
+def as_asked(rows: Sequence[T], order: Sequence[int]) -> list[T]:
+    """Bring results of reordered questions, as many for each, back into the order that was asked for.
+
+    Args:
+        rows: Results, question by question.
+        order: Which question stands where: what `shortest_first` has returned.
+    """
+    per_question = len(rows) // len(order)
+    first = {index: position * per_question for position, index in enumerate(order)}
+    return [row for index in sorted(first) for row in rows[first[index] : first[index] + per_question]]
+
+
+def runs_of_one_length(prompts: Sequence[Sequence[int]]) -> Iterator[slice]:
+    """Go through neighbouring prompts that are padded to the same length."""
+    first = 0
+    for _, run in groupby(prompts, key=lambda prompt: padded_length(len(prompt))):
+        last = first + len(list(run))
+        yield slice(first, last)
+        first = last
 
 
 def right_padded(

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import MIN_ROWS, SharedPrefix
-from latent_core.engine.prompts import right_padded
+from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.prefix import SharedPrefix
+from latent_core.engine.prompts import right_padded, runs_of_one_length
 from latent_core.engine.state import RolloutState, even_selection
+from latent_core.engine.tail import TailCache
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
@@ -51,6 +53,8 @@ class RolloutEngine:
     ) -> RolloutState:
         """Read each prompt once.
 
+        Neighbours that are padded to the same length are read together, so ordering prompts by length saves passes.
+
         Args:
             prompts: Token ids of each prompt; lengths may differ.
             question_ids: One id per prompt; the random streams are keyed by it.
@@ -73,22 +77,28 @@ class RolloutEngine:
             index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
             source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
             streams = replace(streams.take(source), sample=index)
-        checkpoint = self.reasoner.checkpoint
-        tokens, lengths = right_padded(
-            rows, self.reasoner.end_of_text_id, checkpoint.context_length, self.reasoner.device
-        )
-        cache = DynamicCache()
-        positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(rows), -1)
-        perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
-        hidden = self.reasoner.forward(self.reasoner.embed(tokens), positions, cache, perturbation=perturbation)
-        last = hidden[torch.arange(len(rows), device=tokens.device), lengths - 1]
+        read = [self._read(rows[run], streams.part(run)) for run in runs_of_one_length(rows)]
+        last = torch.cat([hidden for _, hidden in read])
         return RolloutState(
-            prefix=SharedPrefix.from_cache(cache, lengths),
-            tail=DynamicCache(),
+            prefix=SharedPrefix.joined([prefix for prefix, _ in read]),
+            tail=TailCache(),
             hidden=last,
             latents=last.new_zeros(len(rows), 0, last.shape[-1]),
             streams=streams,
         )
+
+    def _read(self, prompts: Sequence[Sequence[int]], streams: Streams) -> tuple[SharedPrefix, Tensor]:
+        """Read prompts of one padded length; returns them and the hidden state at the end of each."""
+        reasoner = self.reasoner
+        tokens, lengths = right_padded(
+            prompts, reasoner.end_of_text_id, reasoner.checkpoint.context_length, reasoner.device
+        )
+        cache = DynamicCache()
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(prompts), -1)
+        perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
+        hidden = reasoner.forward(reasoner.embed(tokens), positions, cache, perturbation=perturbation)
+        last = hidden[torch.arange(len(prompts), device=tokens.device), lengths - 1]
+        return SharedPrefix.from_cache(cache, lengths), last
 
     def start(
         self, prompts: Sequence[Sequence[int]], question_ids: Sequence[str], seed: int, samples: range
@@ -135,7 +145,7 @@ class RolloutEngine:
         checkpoint = self.reasoner.checkpoint
         if not checkpoint.format.adaptive:
             return torch.zeros(state.rows, dtype=torch.bool, device=state.hidden.device)
-        return self.reasoner.logits(state.hidden).argmax(dim=-1) == checkpoint.end_id
+        return self.reasoner.most_likely(state.hidden) == checkpoint.end_id
 
     @torch.inference_mode()
     def decode(
@@ -169,14 +179,18 @@ class RolloutEngine:
             forced = torch.full((rows,), end_id, device=device)
             state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.tail_length + 1)
         for position in range(max_tokens):
-            logits = reasoner.logits(state.hidden)
-            tokens = self.sampler.choose_token(logits, state.streams, state.tail_length + 1)
+            logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
+            tokens = (
+                reasoner.most_likely(state.hidden)
+                if logits is None
+                else self.sampler.choose_token(logits, state.streams, state.tail_length + 1)
+            )
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
             token_ids[origin[unfinished], position] = shown[unfinished]
             lengths[origin[unfinished]] += 1
-            if keep_logits:
+            if keep_logits and logits is not None:
                 kept = logits.new_full((rows, logits.shape[-1]), float("nan"))
                 kept[origin[unfinished]] = logits[unfinished]
                 all_logits.append(kept)
@@ -203,7 +217,7 @@ class RolloutEngine:
 
     def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
         """Append one position to every row; `inputs` is [rows, hidden size]."""
-        tail = state.copy_tail()
+        tail = state.tail.copied()
         hidden = self.reasoner.forward(
             inputs[:, None],
             state.next_positions(),

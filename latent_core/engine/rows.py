@@ -1,13 +1,12 @@
 """Rows that share prompts: what the states of a rollout and of its scoring have in common."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.prefix import SharedPrefix
+from latent_core.engine.tail import TailCache
 
 
 def check_branches(n: int) -> None:
@@ -30,7 +29,7 @@ class SharedPromptRows:
     """
 
     prefix: SharedPrefix
-    tail: DynamicCache
+    tail: TailCache
 
     @property
     def rows(self) -> int:
@@ -54,27 +53,21 @@ class SharedPromptRows:
 
     def next_positions(self, count: int = 1) -> Tensor:
         """Return the absolute positions of each row's next inputs, int64 [rows, count]."""
-        first = self.prefix.row_lengths() + self.tail_length
+        first = self.prefix.row_lengths + self.tail_length
         return first[:, None] + torch.arange(count, device=first.device)
 
-    def copy_tail(self) -> DynamicCache:
-        """Return a cache that can grow without changing this state; nothing is copied until it does."""
-        tail = copy.copy(self.tail)
-        tail.layers = [copy.copy(layer) for layer in self.tail.layers]
-        return tail
-
-    def repeated(self, n: int) -> tuple[SharedPrefix, DynamicCache]:
+    def repeated(self, n: int) -> tuple[SharedPrefix, TailCache]:
         """Return prompts and tails where every row has become n rows.
 
         Raises:
             ValueError: If n < 1.
         """
         check_branches(n)
-        tail = self.copy_tail()
+        tail = self.tail.copied()
         tail.batch_repeat_interleave(n)
         return self.prefix.regroup(self.group * n), tail
 
-    def taken(self, rows: Tensor) -> tuple[SharedPrefix, DynamicCache]:
+    def taken(self, rows: Tensor) -> tuple[SharedPrefix, TailCache]:
         """Return prompts and tails of some rows, in the given order.
 
         Args:
@@ -87,7 +80,7 @@ class SharedPromptRows:
         questions, counts = torch.unique_consecutive(rows // self.group, return_counts=True)
         if len(rows) == 0 or bool((counts != counts[0]).any()) or len(questions.unique()) != len(questions):
             raise ValueError("select needs the same number of rows for every kept question, ordered by question")
-        tail = self.copy_tail()
+        tail = self.tail.copied()
         tail.batch_select_indices(rows)
         return self.prefix.take(questions, int(counts[0])), tail
 

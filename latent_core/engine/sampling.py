@@ -1,13 +1,14 @@
 """Sample trajectories of a block of questions: prefill, branch, step x T, decode, and read the answers."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 
 from latent_core.engine.attention import MIN_ROWS
-from latent_core.engine.prompts import padded_length
+from latent_core.engine.prompts import as_asked, shortest_first
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.engine.walk import Stretch, walk
@@ -16,12 +17,12 @@ from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import FloatArray, Trajectory
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class PromptBlock:
-    """Questions whose prompts are padded to the same length, so that they can be one batch.
-
-    Neighbours of another length would change how sums are rounded.
+    """Questions that are one batch, those first whose prompts are shortest.
 
     Attributes:
         indices: Where each question stands among those that were asked for.
@@ -33,26 +34,25 @@ class PromptBlock:
     problems: tuple[Problem, ...]
     prompts: tuple[list[int], ...]
 
+    @classmethod
+    def of(cls, reasoner: LatentReasoner, problems: Sequence[Problem]) -> Self:
+        """Order questions by the length of their prompts."""
+        prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
+        order = shortest_first(prompts)
+        return cls(tuple(order), tuple(problems[index] for index in order), tuple(prompts[index] for index in order))
+
     @property
     def question_ids(self) -> list[str]:
         """The ids of the questions."""
         return [problem.question_id for problem in self.problems]
 
-    def repeated(self, times: int) -> "PromptBlock":
+    def repeated(self, times: int) -> Self:
         """Return the questions several times over."""
-        return PromptBlock(self.indices * times, self.problems * times, self.prompts * times)
+        return type(self)(self.indices * times, self.problems * times, self.prompts * times)
 
-
-def prompt_blocks(reasoner: LatentReasoner, problems: Sequence[Problem]) -> Iterator[PromptBlock]:
-    """Group questions by the padded length of their prompts."""
-    prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
-    by_length: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        by_length.setdefault(padded_length(len(prompt)), []).append(index)
-    for indices in by_length.values():
-        yield PromptBlock(
-            tuple(indices), tuple(problems[index] for index in indices), tuple(prompts[index] for index in indices)
-        )
+    def as_asked(self, rows: Sequence[T]) -> list[T]:
+        """Bring results, as many for each question, into the order in which the questions were asked for."""
+        return as_asked(rows, self.indices)
 
 
 def sample_trajectories(
@@ -79,16 +79,11 @@ def sample_trajectories(
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order.
     """
-    engine = RolloutEngine(reasoner, sampler)
-    done: dict[int, list[Trajectory]] = {}
-    for block in prompt_blocks(reasoner, problems):
-        started = time.perf_counter()
-        state, kept = start_samples(engine, block, samples, seed)
-        stops = walk(engine, Stretch.of(state), latent_steps)
-        rows = read_trajectories(engine, stops, block, samples, kept, answer_tokens, started)
-        for position, index in enumerate(block.indices):
-            done[index] = rows[position * len(samples) : (position + 1) * len(samples)]
-    return [trajectory for index in range(len(problems)) for trajectory in done[index]]
+    engine, started = RolloutEngine(reasoner, sampler), time.perf_counter()
+    block = PromptBlock.of(reasoner, problems)
+    state, kept = start_samples(engine, block, samples, seed)
+    stops = walk(engine, Stretch.of(state), latent_steps)
+    return block.as_asked(read_trajectories(engine, stops, block, samples, kept, answer_tokens, started))
 
 
 def start_samples(

@@ -9,10 +9,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
-from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
+from latent_core.models.output_head import largest_output
 from latent_core.models.perturbed import PerturbedModules
 from latent_core.models.weights import check_feedback, load_feedback, load_model, tensor_shapes
 from latent_core.samplers.base import ModulePerturbation, Site
@@ -83,6 +84,13 @@ class LatentReasoner:
         """Return next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
         scores: Tensor = self.model.get_output_embeddings()(hidden)
         return scores
+
+    def most_likely(self, hidden: Tensor) -> Tensor:
+        """Return the most likely next token, int64 [rows], of last hidden states [rows, hidden size]."""
+        head = self.model.get_output_embeddings()
+        if hidden.device.type == "cpu" and type(head) is nn.Linear:
+            return largest_output(head, hidden)
+        return self.logits(hidden).argmax(dim=-1)
 
     def feed_back(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states [rows, hidden size] into the next latent vectors, before any sampling."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories, start_samples
+from latent_core.engine.sampling import PromptBlock, read_trajectories, start_samples
 from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory
@@ -53,18 +53,14 @@ def annotate(
     Returns:
         len(problems) * candidates labelled trajectories, question by question in sample order.
     """
-    engine = RolloutEngine(reasoner, sampler)
-    done: dict[int, list[LabelledTrajectory]] = {}
-    for block in prompt_blocks(reasoner, problems):
-        started = time.perf_counter()
-        state, kept = start_samples(engine, block, range(candidates), seed)
-        behind: list[Stretch] = []
-        stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
-        rows = read_trajectories(engine, stops, block, range(candidates), kept, answer_tokens, started)
-        labelled = _Labeller(engine, block, rollouts, latent_steps, answer_tokens).label(rows, kept, behind)
-        for position, index in enumerate(block.indices):
-            done[index] = labelled[position * candidates : (position + 1) * candidates]
-    return [row for index in range(len(problems)) for row in done[index]]
+    engine, started = RolloutEngine(reasoner, sampler), time.perf_counter()
+    block = PromptBlock.of(reasoner, problems)
+    state, kept = start_samples(engine, block, range(candidates), seed)
+    behind: list[Stretch] = []
+    stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
+    rows = read_trajectories(engine, stops, block, range(candidates), kept, answer_tokens, started)
+    labelled = _Labeller(engine, block, rollouts, latent_steps, answer_tokens).label(rows, kept, behind)
+    return block.as_asked(labelled)
 
 
 @dataclass(frozen=True)

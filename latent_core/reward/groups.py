@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from latent_core.engine.attention import MIN_ROWS
-from latent_core.engine.prompts import padded_length
+from latent_core.engine.prompts import as_asked, shortest_first
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.records import LatentArray, QuestionToScore, Score
 from latent_core.reward.scoring import Candidates, score_candidates
@@ -36,18 +36,10 @@ def score_groups(
     """
     if len({len(one.latents) for one in questions}) > 1:
         raise ValueError("all questions of a batch need the same number of trajectories")
-    # Prompts of one padded length go together: neighbours of another length would change how sums are rounded.
-    by_length: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        by_length.setdefault(padded_length(len(prompt)), []).append(index)
-    done: dict[int, list[Score]] = {}
-    for indices in by_length.values():
-        some = [questions[index] for index in indices]
-        scores = _score_batch(model, [prompts[index] for index in indices], some, score_answer)
-        per_question = len(some[0].latents)
-        for position, index in enumerate(indices):
-            done[index] = scores[position * per_question : (position + 1) * per_question]
-    return [score for index in range(len(questions)) for score in done[index]]
+    # Neighbours of one padded length are read together.
+    order = shortest_first(prompts)
+    some = [questions[index] for index in order]
+    return as_asked(_score_batch(model, [prompts[index] for index in order], some, score_answer), order)
 
 
 def _score_batch(
@@ -67,7 +59,7 @@ def _score_batch(
         return [Score.failed("the trajectory failed") for _ in range(len(questions) * given)]
     candidates = _candidates(model, latents, answers if score_answer else None)
     with torch.inference_mode():
-        rewards = score_candidates(model, prompts, candidates)
+        rewards = score_candidates(model, prompts, candidates, apart=True)
     steps = rewards.steps.cpu().numpy()
     answer_rewards = None if rewards.answer is None else rewards.answer.cpu().numpy()
     seconds = (time.perf_counter() - started) / (len(questions) * given)

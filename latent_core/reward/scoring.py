@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SharedPrefix
-from latent_core.engine.prompts import right_padded
+from latent_core.engine.prefix import SharedPrefix
+from latent_core.engine.prompts import right_padded, runs_of_one_length
 from latent_core.engine.rows import SharedPromptRows
+from latent_core.engine.tail import TailCache
 from latent_core.reward.model import LatentRewardModel
 
 
@@ -71,13 +72,25 @@ class ScoreState(SharedPromptRows):
         return replace(self, prefix=prefix, tail=tail)
 
 
-def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]]) -> ScoreState:
-    """Read each prompt once; the state has one row per prompt."""
+def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]], *, apart: bool = False) -> ScoreState:
+    """Read each prompt once; the state has one row per prompt.
+
+    Args:
+        model: The reward model.
+        prompts: Token ids.
+        apart: Whether prompts of different padded lengths are read apart, so that no score depends on the others'
+            lengths, not even in its last bit. Neighbours of one length are read together.
+    """
+    runs = list(runs_of_one_length(prompts)) if apart else [slice(0, len(prompts))]
+    return ScoreState(SharedPrefix.joined([_read(model, prompts[run]) for run in runs]), TailCache())
+
+
+def _read(model: LatentRewardModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix:
     tokens, lengths = right_padded(prompts, model.end_of_text_id, model.context_length, model.device)
     cache = DynamicCache()
     positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(prompts), -1)
     model(model.embed(tokens), positions, cache)
-    return ScoreState(SharedPrefix.from_cache(cache, lengths), DynamicCache())
+    return SharedPrefix.from_cache(cache, lengths)
 
 
 def extend(model: LatentRewardModel, state: ScoreState, inputs: Tensor) -> tuple[ScoreState, Tensor]:
@@ -91,24 +104,27 @@ def extend(model: LatentRewardModel, state: ScoreState, inputs: Tensor) -> tuple
     Returns:
         The new state, and the rewards at these positions, float32 [rows, k].
     """
-    tail = state.copy_tail()
+    tail = state.tail.copied()
     rewards: Tensor = model(inputs, state.next_positions(inputs.shape[1]), tail, state.prefix)
     return replace(state, tail=tail), rewards
 
 
-def score_candidates(model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: Candidates) -> Rewards:
+def score_candidates(
+    model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: Candidates, *, apart: bool = False
+) -> Rewards:
     """Score N candidates of each question against its one prompt; differentiable.
 
     Args:
         model: The reward model.
         prompts: Token ids of the B prompts.
         candidates: B * N trajectories.
+        apart: See `read_prompts`.
 
     Returns:
         Their rewards.
     """
     rows, steps = candidates.latents.shape[:2]
-    state = read_prompts(model, prompts).branch(rows // len(prompts))
+    state = read_prompts(model, prompts, apart=apart).branch(rows // len(prompts))
     inputs = candidates.latents
     if candidates.answers is not None:
         inputs = _followed_by_answers(model, candidates)

@@ -141,6 +141,11 @@ class Sampler(Settings):
         return False
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether it writes the most likely token, so that nobody needs to see all logits."""
+        return type(self).choose_token is Sampler.choose_token
+
+    @property
     def module_sites(self) -> frozenset[Site]:
         """Sites that it acts on in some phase."""
         return frozenset()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import PromptBlock, prompt_blocks, read_trajectories
+from latent_core.engine.sampling import PromptBlock, read_trajectories
 from latent_core.engine.state import RolloutState
 from latent_core.engine.walk import Stretch
 from latent_core.models.reasoner import LatentReasoner
@@ -68,12 +68,8 @@ def beam_search(
     if beams < 1 or candidates < 1:
         raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {candidates}")
     search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, candidates, seed)
-    done: dict[int, list[Beam]] = {}
-    for block in prompt_blocks(reasoner, problems):
-        found = search.run(block, latent_steps, answer_tokens)
-        for position, index in enumerate(block.indices):
-            done[index] = found[position * beams : (position + 1) * beams]
-    return [beam for index in range(len(problems)) for beam in done[index]]
+    block = PromptBlock.of(reasoner, problems)
+    return block.as_asked(search.run(block, latent_steps, answer_tokens))
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class _Search:
     seed: int
 
     def run(self, block: PromptBlock, steps: int, answer_tokens: int) -> list[Beam]:
-        """Search questions whose prompts are padded to the same length."""
+        """Search questions."""
         questions = len(block.problems)
         # Batches below the smallest size are filled up with repetitions, which are dropped again.
         repeated = block.repeated(-(-MIN_ROWS // (questions * self.beams)))
@@ -98,7 +94,7 @@ class _Search:
         # What acts inside a forward pass shows in the next latent: such beams branch before they are fed, others after.
         width = self.beams if late else self.beams * self.candidates
         state = self.engine.start(block.prompts, block.question_ids, self.seed, range(width))
-        scored = read_prompts(self.reward_model, block.prompts).branch(width)
+        scored = read_prompts(self.reward_model, block.prompts, apart=True).branch(width)
         rewards = torch.zeros(state.rows, 0, device=state.hidden.device)
         fed, read = [], []
         for step in range(1, steps + 1):

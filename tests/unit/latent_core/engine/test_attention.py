@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from latent_core.engine.attention import SharedPrefix, shared_prefix_attention
+from latent_core.engine.attention import WeightTransform, shared_prefix_attention
+from latent_core.engine.prefix import PrefixPart, SharedPrefix
 
-LENGTHS = (5, 3, 6)
+PARTS = (((5, 3), 5), ((6,), 8))
+"""Lengths of prompts, and what they are padded to."""
+LENGTHS = tuple(length for lengths, _ in PARTS for length in lengths)
 GROUP = 2
 HEAD_SIZE = 8
 LAYERS = 2
@@ -24,14 +27,19 @@ class Case:
     key: Tensor
     value: Tensor
 
+    def prompt_of(self, row: int) -> tuple[PrefixPart, int, int]:
+        """Where a row's prompt is, and how long it is."""
+        places = [(part, question) for part in self.prefix.parts for question in range(len(part))]
+        part, question = places[row // self.prefix.group]
+        return part, question, int(part.lengths[question])
+
     def expected(self, layer: int, scaling: float | None = None) -> Tensor:
         """Plain attention row by row on the concatenated keys, without padding or sharing."""
         outputs = []
         for row in range(len(self.query)):
-            question = row // self.prefix.group
-            length = int(self.prefix.lengths[question])
-            key = torch.cat([self.prefix.keys[layer][question, :, :length], self.key[row]], dim=1)
-            value = torch.cat([self.prefix.values[layer][question, :, :length], self.value[row]], dim=1)
+            part, question, length = self.prompt_of(row)
+            key = torch.cat([part.keys[layer][question, :, :length], self.key[row]], dim=1)
+            value = torch.cat([part.values[layer][question, :, :length], self.value[row]], dim=1)
             repeats = self.query.shape[1] // key.shape[0]
             queries, keys = self.query.shape[2], key.shape[1]
             visible = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
@@ -53,13 +61,15 @@ def make_case(heads: int, kv_heads: int, queries: int, keys: int) -> Case:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    padded = max(LENGTHS)
-    prefix = SharedPrefix(
-        tuple(draw(len(LENGTHS), kv_heads, padded, HEAD_SIZE) for _ in range(LAYERS)),
-        tuple(draw(len(LENGTHS), kv_heads, padded, HEAD_SIZE) for _ in range(LAYERS)),
-        torch.tensor(LENGTHS),
-        GROUP,
-    )
+    parts = [
+        PrefixPart(
+            tuple(draw(len(lengths), kv_heads, padded, HEAD_SIZE) for _ in range(LAYERS)),
+            tuple(draw(len(lengths), kv_heads, padded, HEAD_SIZE) for _ in range(LAYERS)),
+            torch.tensor(lengths),
+        )
+        for lengths, padded in PARTS
+    ]
+    prefix = SharedPrefix(tuple(parts), GROUP)
     rows = len(LENGTHS) * GROUP
     return Case(
         prefix,
@@ -126,7 +136,7 @@ def test_the_transform_gets_weights_with_their_places() -> None:
         module_of_layer(1), case.query, case.key, case.value, None, prefix=case.prefix, weight_transform=record
     )
     [(layer, weights, queries, keys)] = seen
-    padded, rows = max(LENGTHS), len(LENGTHS) * GROUP
+    padded, rows = max(padded for _, padded in PARTS), len(LENGTHS) * GROUP
     assert layer == 1
     assert weights.shape == (rows, 8, 2, padded + 4)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(rows, 8, 2))
@@ -158,28 +168,31 @@ def test_transformed_weights_are_what_is_applied() -> None:
 
 def test_padding_holds_whatever_it_holds() -> None:
     case = make_case(4, 2, 1, 3)
-    keys, values = case.prefix.keys[0].clone(), case.prefix.values[0].clone()
-    keys[1, :, LENGTHS[1] :], values[1, :, LENGTHS[1] :] = 1e3, -1e3
-    spoilt = SharedPrefix((keys,), (values,), case.prefix.lengths, GROUP)
-    output, _ = shared_prefix_attention(module_of_layer(0), case.query, case.key, case.value, None, prefix=spoilt)
+    spoilt = []
+    for part in case.prefix.parts:
+        keys, values = part.keys[0].clone(), part.values[0].clone()
+        for question, length in enumerate(part.lengths.tolist()):
+            keys[question, :, length:], values[question, :, length:] = 1e3, -1e3
+        spoilt.append(PrefixPart((keys,), (values,), part.lengths))
+    prefix = SharedPrefix(tuple(spoilt), GROUP)
+    output, _ = shared_prefix_attention(module_of_layer(0), case.query, case.key, case.value, None, prefix=prefix)
     torch.testing.assert_close(output, case.expected(0), atol=1e-5, rtol=1e-5)
 
 
-def test_taking_questions_leaves_the_padding() -> None:
-    """Sums over less padding are rounded in another way: what is left must not change when questions are dropped."""
-    prefix = make_case(4, 2, 1, 1).prefix
-    taken = prefix.take(torch.tensor([1, 0]), 3)
-    assert taken.padded_length == prefix.padded_length
-    assert taken.lengths.tolist() == [3, 5]
-    assert taken.row_lengths().tolist() == [3, 3, 3, 5, 5, 5]
-    assert torch.equal(taken.keys[1], prefix.keys[1][[1, 0]])
-    assert torch.equal(taken.values[0], prefix.values[0][[1, 0]])
-
-
-def test_taking_all_questions_copies_nothing() -> None:
-    prefix = make_case(4, 2, 1, 1).prefix
-    taken = prefix.take(torch.arange(3), 5)
-    assert taken.group == 5
-    assert taken.keys[0].data_ptr() == prefix.keys[0].data_ptr()
-    swapped = prefix.take(torch.tensor([2, 1, 0]), 5)
-    assert torch.equal(swapped.keys[0], prefix.keys[0][[2, 1, 0]])
+@pytest.mark.parametrize("transform", [None, lambda layer, weights, queries, keys: weights], ids=["plain", "explicit"])
+def test_prompts_of_another_length_do_not_change_a_bit(transform: WeightTransform | None) -> None:
+    case = make_case(8, 2, 1, 4)
+    together, _ = shared_prefix_attention(
+        module_of_layer(1), case.query, case.key, case.value, None, prefix=case.prefix, weight_transform=transform
+    )
+    for part, rows in case.prefix.rows_by_part():
+        alone, _ = shared_prefix_attention(
+            module_of_layer(1),
+            case.query[rows],
+            case.key[rows],
+            case.value[rows],
+            None,
+            prefix=SharedPrefix((part,), GROUP),
+            weight_transform=transform,
+        )
+        assert torch.equal(together[rows], alone)

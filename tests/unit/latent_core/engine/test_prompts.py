@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_core.engine.prompts import padded_length, right_padded
+from latent_core.engine.prompts import as_asked, padded_length, right_padded, runs_of_one_length, shortest_first
 
 
 @pytest.mark.parametrize(("tokens", "padded"), [(1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 96)])
@@ -25,3 +25,16 @@ def test_padding_ends_where_the_model_has_no_more_positions() -> None:
     tokens, lengths = right_padded([[1] * 33, [2]], 0, 40, torch.device("cpu"))
     assert tokens.shape == (2, 40)
     assert lengths.tolist() == [33, 1]
+
+
+def test_neighbours_of_one_padded_length_are_a_run() -> None:
+    prompts = [[1] * length for length in (3, 32, 33, 64, 5)]
+    assert list(runs_of_one_length(prompts)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+
+
+def test_results_return_to_the_order_that_was_asked_for() -> None:
+    prompts = [[1] * length for length in (9, 2, 5, 2)]
+    order = shortest_first(prompts)
+    assert order == [1, 3, 2, 0]
+    rows = [(question, sample) for question in order for sample in range(3)]
+    assert as_asked(rows, order) == [(question, sample) for question in range(4) for sample in range(3)]

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SharedPrefix
+from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.engine.rows import SharedPromptRows
+from latent_core.engine.tail import TailCache
 
 LENGTHS = (3, 1, 2)
 
@@ -13,8 +13,8 @@ LENGTHS = (3, 1, 2)
 def rows_of(group: int, tail: int) -> SharedPromptRows:
     """Three prompts with some rows each; every key tells which row and position it belongs to."""
     prompt_keys = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 4, 2).contiguous()
-    prefix = SharedPrefix((prompt_keys,), (prompt_keys + 0.5,), torch.tensor(LENGTHS), group)
-    cache = DynamicCache()
+    prefix = SharedPrefix((PrefixPart((prompt_keys,), (prompt_keys + 0.5,), torch.tensor(LENGTHS)),), group)
+    cache = TailCache()
     if tail:
         rows = torch.arange(3.0 * group).reshape(-1, 1, 1, 1)
         keys = rows * 10 + torch.arange(float(tail)).reshape(1, 1, -1, 1).expand(3 * group, 1, tail, 2)
@@ -22,7 +22,7 @@ def rows_of(group: int, tail: int) -> SharedPromptRows:
     return SharedPromptRows(prefix, cache)
 
 
-def tail_of(cache: DynamicCache) -> list[float]:
+def tail_of(cache: TailCache) -> list[float]:
     """Which row each row's first tail position came from."""
     layer = cache.layers[0]
     assert torch.equal(layer.values, layer.keys + 0.5)
@@ -42,7 +42,7 @@ def test_repeated_rows_stand_behind_each_other() -> None:
     assert tail_of(tail) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert prefix.group == 4
     # The prompt is shared as before, not copied.
-    assert prefix.keys[0].data_ptr() == state.prefix.keys[0].data_ptr()
+    assert prefix.parts[0] is state.prefix.parts[0]
     assert tail_of(state.tail) == [0, 1, 2, 3, 4, 5]
 
 
@@ -51,7 +51,7 @@ def test_taken_rows_keep_their_prompt() -> None:
     prefix, tail = state.taken(torch.tensor([5, 5, 0, 1]))
     assert tail_of(tail) == [5, 5, 0, 1]
     assert (prefix.lengths.tolist(), prefix.group) == ([2, 3], 2)
-    assert prefix.keys[0][:, 0, 0, 0].tolist() == [2, 0]
+    assert prefix.parts[0].keys[0][:, 0, 0, 0].tolist() == [2, 0]
     assert tail_of(state.tail) == [0, 1, 2, 3, 4, 5]
 
 
@@ -71,11 +71,3 @@ def test_no_rows_cannot_be_made(n: int) -> None:
 def test_ragged_choices_are_refused(rows: list[int]) -> None:
     with pytest.raises(ValueError, match="same number of rows"):
         rows_of(group=2, tail=2).taken(torch.tensor(rows, dtype=torch.int64))
-
-
-def test_a_copied_tail_grows_alone() -> None:
-    state = rows_of(group=1, tail=2)
-    copied = state.copy_tail()
-    more = torch.zeros(3, 1, 1, 2)
-    copied.update(more, more, 0)
-    assert (int(copied.get_seq_length()), state.tail_length) == (3, 2)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_core.engine.prompts import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
@@ -73,7 +74,7 @@ def assert_same(one: list[Trajectory], other: list[Trajectory]) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """Short prompts with long ones between them, which are padded to another length and computed apart."""
+    """Short prompts with long ones between them, which are padded to another length."""
     long = tuple(Problem(f"long-{count}", "ann has 12 pens . " * count, "1") for count in (8, 9))
     return problems[0], long[0], *problems[1:3], long[1], problems[3]
 
@@ -231,12 +232,16 @@ def one_thread() -> Iterator[None]:
 def test_neighbours_do_not_change_how_a_trajectory_is_rounded(samples: int) -> None:
     """Latents as large as a trained model's, whose rounding differences six steps would amplify."""
     trained = LatentReasoner.from_pretrained("bundled:coconut-tiny")
-    problems = load_task(name="word_problems").problems[:7]
+    problems = list(load_task(name="word_problems").problems[:7])
+    # Prompts of other padded lengths are in the same batch.
+    problems[2:2] = [Problem(f"long-{times}", " ".join([problems[0].question] * times), "1") for times in (2, 3)]
     sampler = parse_sampler({"kind": "gaussian", "sigma": 0.4, "relative": True})
 
     def latents(block: Sequence[Problem]) -> list[Any]:
         rows = sample_trajectories(trained, sampler, block, range(samples), latent_steps=6, answer_tokens=4, seed=0)
         return [row.latents for row in rows]
 
+    padded = {padded_length(len(trained.checkpoint.prompt_ids(problem.question))) for problem in problems}
+    assert len(padded) > 1
     alone = [row for problem in problems for row in latents([problem])]
     np.testing.assert_allclose(latents(problems), alone, atol=1e-6, rtol=0)

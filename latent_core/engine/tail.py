@@ -1,0 +1,102 @@
+"""The rows' own keys and values, which grow in place: appending a position copies that position only."""
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+_SPARE = 8
+"""Positions that a buffer gets beyond those it is made for. More would scatter the rows over more memory, fewer would
+copy more often."""
+
+
+class _Room:
+    """Buffers [rows, key-value heads, capacity, head size] that several tails may look into.
+
+    Attributes:
+        filled: Positions that some tail has written. One that ends earlier must not write here: it would change what
+            another one sees.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
+        """Copy keys and values to the front of new buffers."""
+        self.filled = keys.shape[2]
+        self.keys, self.values = _with_capacity(keys, capacity), _with_capacity(values, capacity)
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write behind what is filled; returns everything up to there."""
+        first, self.filled = self.filled, self.filled + keys.shape[2]
+        self.keys[:, :, first : self.filled] = keys
+        self.values[:, :, first : self.filled] = values
+        return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
+
+
+def _with_capacity(source: Tensor, capacity: int) -> Tensor:
+    rows, heads, length, size = source.shape
+    buffer = source.new_empty(rows, heads, capacity, size)
+    buffer[:, :, :length] = source
+    return buffer
+
+
+class TailLayer(DynamicLayer):
+    """One layer of a tail. Its keys and values are views of a room, or tensors of their own."""
+
+    _room: _Room | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append positions; other layers that look into the same room see no change.
+
+        Args:
+            key_states: [rows, key-value heads, new positions, head size].
+            value_states: The same shape.
+            *args: Unused, as in the library's own layers.
+            **kwargs: Unused.
+
+        Returns:
+            All keys and values.
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            return key_states, value_states
+        assert self.keys is not None
+        assert self.values is not None
+        length, more = self.keys.shape[2], key_states.shape[2]
+        if torch.is_grad_enabled() and (key_states.requires_grad or self.keys.requires_grad):
+            # What a backward pass will read must not be written over.
+            self._room = None
+            self.keys = torch.cat([self.keys, key_states], dim=2)
+            self.values = torch.cat([self.values, value_states], dim=2)
+            return self.keys, self.values
+        room = self._room
+        if room is None or room.filled != length or length + more > room.keys.shape[2]:
+            room = self._room = _Room(self.keys, self.values, length + more + _SPARE)
+        self.keys, self.values = room.append(key_states, value_states)
+        return self.keys, self.values
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        self._room = None
+        super().batch_repeat_interleave(repeats)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows."""
+        self._room = None
+        super().batch_select_indices(indices)
+
+
+class TailCache(DynamicCache):
+    """A cache for the positions behind shared prompts, made of `TailLayer`s."""
+
+    def __init__(self) -> None:
+        """Start without any position."""
+        super().__init__()
+        self.layer_class_to_replicate = TailLayer
+
+    def copied(self) -> Self:
+        """Return a cache that can grow without changing this one; nothing is copied until it has to be."""
+        tail = copy.copy(self)
+        tail.layers = [copy.copy(layer) for layer in self.layers]
+        return tail

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
 
 import numpy as np
 
 from latent_core.engine.attention import MIN_ROWS
-from latent_core.engine.prompts import as_asked, shortest_first
+from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.memory import share_of
+from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.engine.walk import Stretch, walk
@@ -16,43 +17,6 @@ from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import FloatArray, Trajectory
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PromptBlock:
-    """Questions that are one batch, those first whose prompts are shortest.
-
-    Attributes:
-        indices: Where each question stands among those that were asked for.
-        problems: The questions.
-        prompts: Their token ids.
-    """
-
-    indices: tuple[int, ...]
-    problems: tuple[Problem, ...]
-    prompts: tuple[list[int], ...]
-
-    @classmethod
-    def of(cls, reasoner: LatentReasoner, problems: Sequence[Problem]) -> Self:
-        """Order questions by the length of their prompts."""
-        prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
-        order = shortest_first(prompts)
-        return cls(tuple(order), tuple(problems[index] for index in order), tuple(prompts[index] for index in order))
-
-    @property
-    def question_ids(self) -> list[str]:
-        """The ids of the questions."""
-        return [problem.question_id for problem in self.problems]
-
-    def repeated(self, times: int) -> Self:
-        """Return the questions several times over."""
-        return type(self)(self.indices * times, self.problems * times, self.prompts * times)
-
-    def as_asked(self, rows: Sequence[T]) -> list[T]:
-        """Bring results, as many for each question, into the order in which the questions were asked for."""
-        return as_asked(rows, self.indices)
 
 
 def sample_trajectories(
@@ -65,12 +29,12 @@ def sample_trajectories(
     answer_tokens: int,
     seed: int,
 ) -> list[Trajectory]:
-    """Sample every question of a block at the given sample indices.
+    """Sample every question of a block at the given sample indices, as many at once as memory has room for.
 
     Args:
         reasoner: The model.
         sampler: What makes samples differ.
-        problems: The questions; they are one batch.
+        problems: The questions.
         samples: Sample indices per question; results do not depend on which other indices are asked for.
         latent_steps: T, latent vectors per trajectory.
         answer_tokens: Longest answer in tokens.
@@ -79,11 +43,17 @@ def sample_trajectories(
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order.
     """
-    engine, started = RolloutEngine(reasoner, sampler), time.perf_counter()
-    block = PromptBlock.of(reasoner, problems)
-    state, kept = start_samples(engine, block, samples, seed)
-    stops = walk(engine, Stretch.of(state), latent_steps)
-    return block.as_asked(read_trajectories(engine, stops, block, samples, kept, answer_tokens, started))
+    engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
+
+    def compute(batch: MicroBatch) -> list[list[Trajectory]]:
+        some, started = block.part(batch.questions), time.perf_counter()
+        state, kept = start_samples(engine, some, batch.samples, seed)
+        stops = walk(engine, Stretch.of(state), latent_steps)
+        return some.by_question(read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started))
+
+    needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
+    batches = micro_batches(needs, samples, share_of(reasoner.device), divisible=True)
+    return block.as_asked(reasoner.row_limit.run(batches, divisible=True, compute=compute))
 
 
 def start_samples(

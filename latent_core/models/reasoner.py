@@ -9,6 +9,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
+from latent_core.engine.memory import Footprint
+from latent_core.engine.micro_batches import RowLimit
 from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
@@ -29,6 +31,8 @@ class LatentReasoner:
         model: The causal language model, in evaluation mode, its attention replaced by the shared-prefix one.
         feedback: What turns a hidden state into the next input.
         flops: Cost model of its forward passes.
+        footprint: What rollouts of it need in memory.
+        row_limit: How many rows at once its memory has turned out to hold.
     """
 
     def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel, feedback: Feedback) -> None:
@@ -37,6 +41,7 @@ class LatentReasoner:
         self.model = model.eval().requires_grad_(False)
         self.feedback = feedback
         self.flops = FlopModel.of(model, feedback)
+        self.footprint, self.row_limit = Footprint.of(model), RowLimit()
         self.modules = PerturbedModules(checkpoint.source, model)
 
     @classmethod

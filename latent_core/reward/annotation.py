@@ -14,8 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.memory import share_of
+from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import PromptBlock, read_trajectories, start_samples
+from latent_core.engine.sampling import read_trajectories, start_samples
 from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory
@@ -53,14 +56,23 @@ def annotate(
     Returns:
         len(problems) * candidates labelled trajectories, question by question in sample order.
     """
-    engine, started = RolloutEngine(reasoner, sampler), time.perf_counter()
-    block = PromptBlock.of(reasoner, problems)
-    state, kept = start_samples(engine, block, range(candidates), seed)
-    behind: list[Stretch] = []
-    stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
-    rows = read_trajectories(engine, stops, block, range(candidates), kept, answer_tokens, started)
-    labelled = _Labeller(engine, block, rollouts, latent_steps, answer_tokens).label(rows, kept, behind)
-    return block.as_asked(labelled)
+    engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
+
+    def compute(batch: MicroBatch) -> list[list[LabelledTrajectory]]:
+        some, started = block.part(batch.questions), time.perf_counter()
+        state, kept = start_samples(engine, some, batch.samples, seed)
+        behind: list[Stretch] = []
+        stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
+        rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started)
+        labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens)
+        return some.by_question(labeller.label(rows, kept, behind))
+
+    # Candidates are kept while they are completed.
+    needs = [
+        (own, row * (1 + rollouts)) for own, row in block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
+    ]
+    batches = micro_batches(needs, range(candidates), share_of(reasoner.device), divisible=False)
+    return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 
 @dataclass(frozen=True)

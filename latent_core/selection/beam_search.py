@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.memory import Footprint, share_of
+from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import PromptBlock, read_trajectories
+from latent_core.engine.sampling import read_trajectories
 from latent_core.engine.state import RolloutState
 from latent_core.engine.walk import Stretch
 from latent_core.models.reasoner import LatentReasoner
@@ -69,7 +72,23 @@ def beam_search(
         raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {candidates}")
     search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, candidates, seed)
     block = PromptBlock.of(reasoner, problems)
-    return block.as_asked(search.run(block, latent_steps, answer_tokens))
+
+    def compute(batch: MicroBatch) -> list[list[Beam]]:
+        some = block.part(batch.questions)
+        return some.by_question(search.run(some, latent_steps, answer_tokens))
+
+    scorer = Footprint.of(reward_model.model)
+    needs = [
+        (
+            own + scorer.prompt(len(prompt)),
+            row + scorer.row(len(prompt), latent_steps, samples_tokens=False, on_cpu=True),
+        )
+        for prompt, (own, row) in zip(
+            block.prompts, block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
+        )
+    ]
+    batches = micro_batches(needs, range(beams * candidates), share_of(reasoner.device), divisible=False)
+    return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 
 @dataclass(frozen=True)

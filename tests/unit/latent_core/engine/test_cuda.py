@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from latent_core.engine.memory import free_bytes
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
@@ -42,3 +43,18 @@ def test_trajectories_are_the_same_up_to_rounding(tiny_checkpoint: Path, kind: d
         assert one.latents is not None
         assert other.latents is not None
         np.testing.assert_allclose(one.latents, other.latents, atol=1e-3)
+
+
+def test_a_gpu_says_what_it_has() -> None:
+    device = torch.device("cuda")
+    before = free_bytes(device)
+    held = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    after = free_bytes(device)
+    assert before is not None
+    assert after is not None
+    assert before - after >= held.numel()
+    del held
+    # What torch keeps for itself is still free.
+    again = free_bytes(device)
+    assert again is not None
+    assert again >= before - (1 << 22)

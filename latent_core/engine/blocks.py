@@ -1,0 +1,72 @@
+"""Questions that are computed together, and what they need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from latent_core.engine.prompts import as_asked, shortest_first
+from latent_core.models.reasoner import LatentReasoner
+from latent_core.samplers.base import Sampler
+from latent_core.tasks.base import Problem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PromptBlock:
+    """Questions that are one batch, those first whose prompts are shortest.
+
+    Attributes:
+        indices: Where each question stands among those that were asked for.
+        problems: The questions.
+        prompts: Their token ids.
+    """
+
+    indices: tuple[int, ...]
+    problems: tuple[Problem, ...]
+    prompts: tuple[list[int], ...]
+
+    @classmethod
+    def of(cls, reasoner: LatentReasoner, problems: Sequence[Problem]) -> Self:
+        """Order questions by the length of their prompts."""
+        prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
+        order = shortest_first(prompts)
+        return cls(tuple(order), tuple(problems[index] for index in order), tuple(prompts[index] for index in order))
+
+    @property
+    def question_ids(self) -> list[str]:
+        """The ids of the questions."""
+        return [problem.question_id for problem in self.problems]
+
+    def part(self, questions: slice) -> Self:
+        """Return neighbouring questions."""
+        return type(self)(self.indices[questions], self.problems[questions], self.prompts[questions])
+
+    def repeated(self, times: int) -> Self:
+        """Return the questions several times over."""
+        return type(self)(self.indices * times, self.problems * times, self.prompts * times)
+
+    def by_question(self, rows: Sequence[T]) -> list[list[T]]:
+        """Cut results, as many for each question."""
+        count = len(rows) // len(self.problems)
+        return [list(rows[first : first + count]) for first in range(0, len(rows), count)]
+
+    def as_asked(self, rows: Sequence[T]) -> list[T]:
+        """Bring results, as many for each question, into the order in which the questions were asked for."""
+        return as_asked(rows, self.indices)
+
+    def needs(self, reasoner: LatentReasoner, sampler: Sampler, tail: int) -> list[tuple[int, int]]:
+        """Return the bytes of memory that each question needs, and those that each sample of it needs.
+
+        Args:
+            reasoner: The model.
+            sampler: Whether prompts are shared, and whether answer tokens are drawn.
+            tail: Positions behind the prompt.
+        """
+        footprint, on_cpu = reasoner.footprint, reasoner.device.type == "cpu"
+        found = []
+        for prompt in self.prompts:
+            own = footprint.prompt(len(prompt))
+            row = footprint.row(len(prompt), tail, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
+            found.append((0, own + row) if sampler.perturbs_prompt else (own, row))
+        return found

@@ -1,0 +1,140 @@
+"""Batches that fit: as many rows at once as memory has room for, and fewer where that was too many."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from latent_core.engine.attention import MIN_ROWS
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Part of the questions that were asked for, at some of their sample indices.
+
+    Attributes:
+        questions: Neighbouring questions.
+        samples: Sample indices.
+    """
+
+    questions: slice
+    samples: range
+
+    @property
+    def rows(self) -> int:
+        """Rows that it has."""
+        return int(self.questions.stop - self.questions.start) * len(self.samples)
+
+    def halves(self, divisible: bool) -> "tuple[MicroBatch, MicroBatch] | None":
+        """Return its two halves, or None if it cannot be cut further.
+
+        Args:
+            divisible: Whether the samples of one question may be computed apart.
+        """
+        first, last = self.questions.start, self.questions.stop
+        if last - first > 1:
+            middle = (first + last) // 2
+            return MicroBatch(slice(first, middle), self.samples), MicroBatch(slice(middle, last), self.samples)
+        if not divisible or len(self.samples) <= MIN_ROWS:
+            return None
+        half = -(-len(self.samples) // 2)
+        return MicroBatch(self.questions, self.samples[:half]), MicroBatch(self.questions, self.samples[half:])
+
+
+def micro_batches(
+    needs: Sequence[tuple[int, int]], samples: range, room: int | None, divisible: bool
+) -> Iterator[MicroBatch]:
+    """Cut questions into batches that fit into memory.
+
+    Args:
+        needs: Bytes that each question needs, and bytes that each sample of it needs.
+        samples: Sample indices of every question.
+        room: Bytes that there are; None for any number.
+        divisible: Whether the samples of one question may be computed apart.
+
+    Yields:
+        Batches that cover every question and sample once, question by question. What does not fit however it is cut
+        is tried nevertheless.
+    """
+    first, used = 0, 0
+    for place, (own, per_sample) in enumerate(needs):
+        needed = own + per_sample * len(samples)
+        if room is not None and place > first and used + needed > room:
+            yield MicroBatch(slice(first, place), samples)
+            first, used = place, 0
+        if room is not None and needed > room and divisible:
+            fits = max(MIN_ROWS, (room - own) // per_sample)
+            for start in range(0, len(samples), fits):
+                yield MicroBatch(slice(place, place + 1), samples[start : start + fits])
+            first, used = place + 1, 0
+            continue
+        used += needed
+    if first < len(needs):
+        yield MicroBatch(slice(first, len(needs)), samples)
+
+
+@dataclass
+class RowLimit:
+    """The most rows that a model has been able to compute at once; it outlives a batch that ran out of memory.
+
+    Attributes:
+        rows: The limit; None until memory has run out.
+    """
+
+    rows: int | None = None
+
+    def run(
+        self, batches: Iterable[MicroBatch], divisible: bool, compute: Callable[[MicroBatch], Sequence[Sequence[T]]]
+    ) -> list[T]:
+        """Compute batches one after the other; one that runs out of memory is halved and computed again.
+
+        Args:
+            batches: What to compute, question by question.
+            divisible: Whether the samples of one question may be computed apart.
+            compute: Returns the results of each question of a batch.
+
+        Returns:
+            All results, question by question.
+
+        Raises:
+            RuntimeError: If memory does not even suffice for the smallest batch.
+        """
+        waiting = list(batches)[::-1]
+        done: dict[int, list[T]] = {}
+        while waiting:
+            batch = waiting.pop()
+            halves = batch.halves(divisible)
+            if self.rows is not None and batch.rows > self.rows and halves is not None:
+                waiting.extend(reversed(halves))
+                continue
+            try:
+                found = compute(batch)
+            except RuntimeError as error:
+                if halves is None or not _is_out_of_memory(error):
+                    raise
+            else:
+                for question, results in zip(range(batch.questions.start, batch.questions.stop), found, strict=True):
+                    done.setdefault(question, []).extend(results)
+                continue
+            # Only here is the error gone, and with it the tensors that its frames held.
+            self._lower(batch.rows)
+            waiting.extend(reversed(halves))
+        return [result for question in sorted(done) for result in done[question]]
+
+    def _lower(self, tried: int) -> None:
+        if self.rows is None:
+            logger.warning("memory ran out with %d rows at once; going on with half of them", tried)
+        self.rows = max(MIN_ROWS, tried // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # On CPUs torch has no class of its own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

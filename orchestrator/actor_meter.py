@@ -11,6 +11,8 @@ from workers.pool import ActorPool
 from workers.resident import Activity
 
 _EVERY_S = 1.0
+_ANSWERS_PER_S = 100
+"""Large pools are asked less often: every answer is a message to this process."""
 _WINDOW_S = 5.0
 
 
@@ -63,7 +65,8 @@ class ActorMeter:
         return {pool: pool_state(seen) for pool, seen in self._seen.items() if seen}
 
     def _watch(self) -> None:
-        while not self._stop.wait(_EVERY_S):
+        every = max(_EVERY_S, sum(map(len, self._names.values())) / _ANSWERS_PER_S)
+        while not self._stop.wait(every):
             for name, pool in self._pools.items():
                 try:
                     answers = pool.activity()

@@ -15,6 +15,7 @@ from latent_core.errors import UserError
 from orchestrator.actor_meter import ActorMeter
 from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
 from orchestrator.annotate_stage import Annotate
+from orchestrator.calls import call_actors
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.labels import LabelManifest, ReasonerIdentity
 from orchestrator.pipeline import work_item
@@ -25,7 +26,6 @@ from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import LabelSpec, LabelStore
 
 _ANNOTATE_CPUS = 0.02
-_CALLS_WAITING = 1
 
 
 def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run: bool, console: Console) -> None:
@@ -78,13 +78,8 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
         with reasoner_pool(plan) as reasoners:
             board = create_board()
             items = [work_item(number, shard, plan.problems) for number, shard in enumerate(shards)]
-            labelled = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-                Annotate(reasoners, store),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ray.data.TaskPoolStrategy(size=min(len(reasoners) + _CALLS_WAITING, len(items))),
-                num_cpus=_ANNOTATE_CPUS,
-            )
+            to_label = ray.data.from_items(items, override_num_blocks=len(items))
+            labelled = call_actors(to_label, Annotate(reasoners, store), len(reasoners), len(items), _ANNOTATE_CPUS)
             to_do = sum(shard.rows for shard in shards)
             with ActorMeter({"reasoners": reasoners}) as meter, ProgressDisplay(board, to_do, console, meter):
                 ray.get(board.begin.remote("annotation"))

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from latent_core.tasks.base import Problem
 from orchestrator.labels import LABEL_SCHEMA
 from orchestrator.stages import problems_of, receipt, shard_of
 from orchestrator.store import LabelStore
-from workers.pool import ActorPool
+from workers.pool import actor_pool
 from workers.requests import AnnotateRequest
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class Annotate:
                 answer_tokens=spec.trajectories.answer_tokens,
                 seed=spec.trajectories.seed,
             )
-            actor = ActorPool(self._reasoners).least_busy(item["number"])
-            rows: list[LabelledTrajectory] = ray.get(actor.annotate.remote(request))
+            rows: list[LabelledTrajectory] = actor_pool(self._reasoners).call("annotate", request, item["number"])
             table = label_table(rows, problems, item["first_question"], spec.candidates, spec.rollouts)
             self._store.write(shard_of(table), table)
             receipts.append(receipt(table))

@@ -1,8 +1,8 @@
 """Work list -> Ray Data -> reasoner actors -> store -> scorer actors -> store. What run and sweep have in common.
 
 One shard is one input block and one actor call, because Ray Data streams between tasks, not inside one. The stages
-are plain functions that wait for actors; they take a little CPU each, different amounts so that Ray Data does not
-fuse them and generation and scoring overlap. Trajectories reach the store before they are scored, so what has been
+wait for actors; they take a little CPU each, different amounts so that Ray Data does not fuse them and generation and
+scoring overlap. Trajectories reach the store before they are scored, so what has been
 sampled is never sampled again because a scorer failed.
 """
 
@@ -15,6 +15,7 @@ import ray.data
 from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
+from orchestrator.calls import call_actors
 from orchestrator.search_stage import Search
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
@@ -23,8 +24,8 @@ from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories
 _GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
 _SCORE_CPUS = 0.015
-_CALLS_WAITING = 1
-"""Calls that wait at the actors while every actor computes one; each costs a process that does the waiting."""
+_WRITERS, _REASONERS_PER_WRITER = 2, 8
+"""Processes that write: some, and one more for so many actors. Without a limit there would be one for each shard."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,12 @@ class Sampling:
         stage: Generate | Search = Generate(self.reasoners, store)
         if beam is not None:
             stage = Search(self.reasoners, store, beam, str(setting.scorer))
-        return (
-            self._items(shards)
-            .map_batches(
-                stage,
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=_calls_at_once(self.reasoners, shards),
-                num_cpus=_GENERATE_CPUS,
-            )
-            .map_batches(
-                Persist(store, pass_on=setting.scored is not None),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=_STORE_CPUS,
-            )
+        return call_actors(self._items(shards), stage, len(self.reasoners), len(shards), _GENERATE_CPUS).map_batches(
+            Persist(store, pass_on=setting.scored is not None),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=_WRITERS + len(self.reasoners) // _REASONERS_PER_WRITER),
+            num_cpus=_STORE_CPUS,
         )
 
     def _read(self, setting: Setting, shards: Sequence[Shard]) -> ray.data.Dataset:
@@ -109,13 +101,8 @@ class Sampling:
 
     def _score(self, setting: Setting, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
         assert setting.scored is not None
-        return trajectories.map_batches(
-            ScoreTrajectories(self.scorers, setting.scored, setting.store.latents, self.problems),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=_calls_at_once(self.scorers, shards),
-            num_cpus=_SCORE_CPUS,
-        )
+        stage = ScoreTrajectories(self.scorers, setting.scored, setting.store.latents, self.problems)
+        return call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
 
     def _items(self, shards: Sequence[Shard]) -> ray.data.Dataset:
         items = [work_item(number, shard, self.problems) for number, shard in enumerate(shards)]
@@ -127,10 +114,6 @@ class Sampling:
             table: Any = batch
             for one in table.to_pylist():
                 board.advance.remote(**one)
-
-
-def _calls_at_once(actors: Sequence[str], shards: Sequence[Shard]) -> ray.data.TaskPoolStrategy:
-    return ray.data.TaskPoolStrategy(size=min(len(actors) + _CALLS_WAITING, len(shards)))
 
 
 def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import ray
 
 from orchestrator.records import trajectory_table
 from orchestrator.stages import problems_of
 from orchestrator.store import BeamShape, SettingStore
-from workers.pool import ActorPool
+from workers.pool import actor_pool
 from workers.requests import SearchRequest
 
 if TYPE_CHECKING:
@@ -43,8 +42,9 @@ class Search:
                 seed=self._spec.seed,
                 keep_latents=self._latents != "none",
             )
-            actor = ActorPool(self._reasoners).least_busy(item["number"])
-            tables.append(self._table(ray.get(actor.search.remote(request)), item["first_question"]))
+            tables.append(
+                self._table(actor_pool(self._reasoners).call("search", request, item["number"]), item["first_question"])
+            )
         return pa.concat_tables(tables)
 
     def _table(self, beams: "Sequence[Beam]", first_question: int) -> pa.Table:

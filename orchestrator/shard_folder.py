@@ -77,7 +77,7 @@ class ShardFolder:
     def covered(self, questions: int, samples: int) -> np.ndarray:
         """Return which samples are present, bool [questions, samples]."""
         present = np.zeros((questions, samples), dtype=bool)
-        for shard in self.shards():
+        for shard, _ in self._files():
             present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
         return present
 

@@ -64,20 +64,21 @@ def missing_shards(covered: BoolArray, questions_per_shard: int, samples_per_sha
     Returns:
         Disjoint shards that hold every missing trajectory and no present one, ordered by question.
     """
-    shards = []
     questions = len(covered)
-    for block in range(0, questions, questions_per_shard):
-        block_end = min(block + questions_per_shard, questions)
-        first = block
-        # Neighbouring questions that lack the same samples go into one shard.
-        for end in range(block + 1, block_end + 1):
-            if end < block_end and np.array_equal(covered[end], covered[first]):
-                continue
-            for start, stop in _gaps(covered[first]):
-                for sample in range(start, stop, samples_per_shard):
-                    shards.append(Shard(first, end, sample, min(sample + samples_per_shard, stop)))
-            first = end
-    return shards
+    if questions == 0:
+        return []
+    # Neighbouring questions that lack the same samples go into one shard.
+    begins = np.concatenate([[True], (covered[1:] != covered[:-1]).any(axis=1)])
+    begins[::questions_per_shard] = True
+    firsts = np.flatnonzero(begins)
+    ends = np.append(firsts[1:], questions)
+    incomplete = ~covered[firsts].all(axis=1)
+    return [
+        Shard(int(first), int(end), sample, min(sample + samples_per_shard, stop))
+        for first, end in zip(firsts[incomplete], ends[incomplete], strict=True)
+        for start, stop in _gaps(covered[first])
+        for sample in range(start, stop, samples_per_shard)
+    ]
 
 
 def _gaps(covered: BoolArray) -> list[tuple[int, int]]:

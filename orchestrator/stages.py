@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -17,7 +16,7 @@ from orchestrator.score_records import questions_to_score, score_table
 from orchestrator.setting import Scored
 from orchestrator.shards import Shard
 from orchestrator.store import SettingStore
-from workers.pool import ActorPool
+from workers.pool import actor_pool
 from workers.requests import SampleRequest, ScoreRequest
 
 
@@ -43,8 +42,7 @@ class Generate:
                 seed=self._spec.seed,
                 keep_latents=self._latents != "none",
             )
-            actor = ActorPool(self._reasoners).least_busy(item["number"])
-            trajectories: list[Trajectory] = ray.get(actor.sample.remote(request))
+            trajectories: list[Trajectory] = actor_pool(self._reasoners).call("sample", request, item["number"])
             tables.append(trajectory_table(trajectories, item["first_question"], item["samples"], self._latents))
         return pa.concat_tables(tables)
 
@@ -105,8 +103,7 @@ class ScoreTrajectories:
         request = ScoreRequest(
             questions_to_score(block, shard.samples, texts, self._latents), self._store.spec.score_answer
         )
-        actor = ActorPool(self._scorers).least_busy(shard.first_question)
-        scores: Any = ray.get(actor.score.remote(request))
+        scores = actor_pool(self._scorers).call("score", request, shard.first_question)
         self._store.write(shard, score_table(block, scores))
         return receipt(block)
 

@@ -1,7 +1,10 @@
 """Named pools of long-lived actors: create them once, find them from anywhere, send work to the least busy one."""
 
+import random
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -14,6 +17,8 @@ NAMESPACE = "latentswarm"
 _LEAST_WANTED = 1 << 30
 _LOAD_TIMEOUT_S = 1.0
 _CONTROL = "control"
+_OTHERS_ASKED = 3
+"""Actors that are asked how busy they are beside the first choice."""
 _CALLS_PER_ACTOR = 8
 """Calls an actor takes in at once; it computes one and counts the others as its load."""
 
@@ -36,27 +41,72 @@ class ActorSpec:
 
 
 class ActorPool:
-    """Handles of the actors of a pool."""
+    """Handles of the actors of a pool, and how many calls this process has sent to each; for several threads."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Find actors by their names; works in every process of the cluster."""
         self._actors = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
+        self._calls = [0] * len(self._actors)
+        self._lock = threading.Lock()
 
-    def least_busy(self, preferred: int) -> ActorHandle[Any]:
-        """Return the actor with the fewest requests, ties going to number `preferred` modulo the pool's size.
+    def call(self, method: str, request: Any, preferred: int) -> Any:
+        """Let the least busy actor compute something, and wait for it.
 
-        An actor that does not answer in time (because it is being restarted) is left out; where none answers, the
-        preferred one is returned and the call to it waits until it is back.
+        Args:
+            method: Name of the actor's method.
+            request: Its argument.
+            preferred: Number of the actor, modulo the pool's size, that gets the call where others are as busy.
+
+        Returns:
+            What the method returns.
         """
-        order = [(preferred + offset) % len(self._actors) for offset in range(len(self._actors))]
-        if len(order) == 1:
-            return self._actors[0]
-        loads = dict(zip(order, _answers([self._actors[index].load for index in order]), strict=True))
-        return self._actors[min(order, key=lambda index: _LEAST_WANTED if loads[index] is None else loads[index])]
+        index = self._choose(preferred)
+        try:
+            return ray.get(getattr(self._actors[index], method).remote(request))
+        finally:
+            with self._lock:
+                self._calls[index] -= 1
+
+    def _choose(self, preferred: int) -> int:
+        """Choose an actor and count the call.
+
+        Of those with the fewest calls from this process a few are asked how busy they are, because other processes
+        send calls too. Asking a few keeps the number of messages the same however large the pool is ("the power of
+        two choices", Mitzenmacher 2001). An actor that does not answer in time (because it is being restarted) is left
+        out; where none answers, the call waits until the first one is back.
+        """
+        with self._lock:
+            size, fewest = len(self._actors), min(self._calls)
+            idle = [one % size for one in range(preferred, preferred + size) if self._calls[one % size] == fewest]
+            first, *others = idle[0], *random.sample(idle[1:], min(_OTHERS_ASKED, len(idle) - 1))
+            # Counted before anybody is asked: threads that choose at the same moment must not choose the same.
+            self._calls[first] += 1
+        if not others:
+            return first
+        loads = _answers([self._actors[index].load for index in (first, *others)])
+        with self._lock:
+            chosen, fewest = first, self._busyness(loads[0], self._calls[first] - 1)
+            for index, load in zip(others, loads[1:], strict=True):
+                busyness = self._busyness(load, self._calls[index])
+                if busyness < fewest:
+                    chosen, fewest = index, busyness
+            self._calls[first] -= 1
+            self._calls[chosen] += 1
+        return chosen
+
+    @staticmethod
+    def _busyness(load: int | None, calls: int) -> int:
+        return _LEAST_WANTED if load is None else max(load, calls)
 
     def activity(self) -> list[Activity | None]:
         """Return how busy each actor is; None for one that does not answer because it is starting or restarting."""
         return _answers([actor.activity for actor in self._actors])
+
+
+@lru_cache(maxsize=8)
+def actor_pool(names: tuple[str, ...]) -> ActorPool:
+    """Return the pool of these actors, found once per process: names are never used twice."""
+    return ActorPool(names)
 
 
 def create_pool(prefix: str, spec: ActorSpec, size: int, nodes: Sequence[str] = ()) -> list[str]:

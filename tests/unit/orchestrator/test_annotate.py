@@ -91,26 +91,23 @@ def config(asked: tuple[Problem, ...], tmp_path: Path) -> AnnotateConfig:
     )
 
 
-class FakeActor:
+class FakePool:
     """Annotates in this process."""
 
     def __init__(self, reasoner: LatentReasoner) -> None:
         self.asked: list[AnnotateRequest] = []
-        self.annotate = self
         self._reasoner = reasoner
 
-    def remote(self, request: AnnotateRequest) -> list[LabelledTrajectory]:
+    def call(self, method: str, request: AnnotateRequest, preferred: int) -> list[LabelledTrajectory]:
+        assert method == "annotate"
         self.asked.append(request)
         return label(self._reasoner, request.problems)
 
 
 @pytest.fixture
-def actor(monkeypatch: pytest.MonkeyPatch, reasoner: LatentReasoner) -> FakeActor:
-    made = FakeActor(reasoner)
-    monkeypatch.setattr(
-        annotate_stage, "ActorPool", lambda names: type("Pool", (), {"least_busy": lambda self, number: made})()
-    )
-    monkeypatch.setattr(annotate_stage.ray, "get", lambda reply: reply)
+def actor(monkeypatch: pytest.MonkeyPatch, reasoner: LatentReasoner) -> FakePool:
+    made = FakePool(reasoner)
+    monkeypatch.setattr(annotate_stage, "actor_pool", lambda names: made)
     return made
 
 
@@ -124,7 +121,7 @@ def fill(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
     return shards
 
 
-def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConfig, actor: FakeActor) -> None:
+def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConfig, actor: FakePool) -> None:
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
     assert fill(config, plan, store) == [Shard(index, index + 1, 0, CANDIDATES) for index in range(3)]
@@ -157,7 +154,7 @@ def test_what_only_says_how_is_the_same_set(config: AnnotateConfig, change: dict
 
 
 def test_the_manifest_counts_what_is_stored(
-    config: AnnotateConfig, actor: FakeActor, reasoner: LatentReasoner, tmp_path: Path
+    config: AnnotateConfig, actor: FakePool, reasoner: LatentReasoner, tmp_path: Path
 ) -> None:
     plan = make_plan(config.as_run())
     store = label_store(config, plan)

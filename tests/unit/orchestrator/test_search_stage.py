@@ -39,27 +39,24 @@ def beams_of(problem: Problem) -> list[Beam]:
     ]
 
 
-class FakeActor:
+class FakePool:
     """Answers every search at once."""
 
     asked: list[SearchRequest]
 
     def __init__(self) -> None:
         self.asked = []
-        self.search = self
 
-    def remote(self, request: SearchRequest) -> list[Beam]:
+    def call(self, method: str, request: SearchRequest, preferred: int) -> list[Beam]:
+        assert method == "search"
         self.asked.append(request)
         return [beam for problem in request.problems for beam in beams_of(problem)]
 
 
 @pytest.fixture
-def actor(monkeypatch: pytest.MonkeyPatch) -> FakeActor:
-    made = FakeActor()
-    monkeypatch.setattr(
-        search_stage, "ActorPool", lambda names: type("Pool", (), {"least_busy": lambda self, number: made})()
-    )
-    monkeypatch.setattr(search_stage.ray, "get", lambda reply: reply)
+def actor(monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    made = FakePool()
+    monkeypatch.setattr(search_stage, "actor_pool", lambda names: made)
     return made
 
 
@@ -71,7 +68,7 @@ def search(tmp_path: Path, latents: str = "none") -> tuple[SettingStore, pa.Tabl
 
 
 @pytest.mark.parametrize("latents", ["none", "float16"])
-def test_the_actor_is_asked_for_what_the_setting_says(actor: FakeActor, tmp_path: Path, latents: str) -> None:
+def test_the_actor_is_asked_for_what_the_setting_says(actor: FakePool, tmp_path: Path, latents: str) -> None:
     search(tmp_path, latents)
     assert actor.asked == [
         SearchRequest(
@@ -89,7 +86,7 @@ def test_the_actor_is_asked_for_what_the_setting_says(actor: FakeActor, tmp_path
     ]
 
 
-def test_beams_are_trajectories_with_their_scores(actor: FakeActor, tmp_path: Path) -> None:
+def test_beams_are_trajectories_with_their_scores(actor: FakePool, tmp_path: Path) -> None:
     store, table = search(tmp_path)
     assert table.schema.names == [*trajectory_schema().names, *BEAM_COLUMNS]
     receipt: Any = Persist(store, pass_on=False)(table)

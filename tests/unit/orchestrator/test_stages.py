@@ -57,38 +57,35 @@ def store_with(tmp_path: Path, latents: str) -> SettingStore:
     return made
 
 
-class FakeActor:
-    """Answers a call like an actor: by `method.remote(request)`."""
+class FakePool:
+    """Answers a call like a pool of actors."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self.asked: list[Any] = []
+        self.methods: list[str] = []
         self.preferred: list[int] = []
-        self.sample = self.score = self
         self._answer = answer
 
-    def remote(self, request: Any) -> Any:
+    def call(self, method: str, request: Any, preferred: int) -> Any:
+        self.methods.append(method)
         self.asked.append(request)
+        self.preferred.append(preferred)
         return self._answer(request)
 
 
 @pytest.fixture
-def actor_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], FakeActor]:
-    """Put an actor with a given answer behind the stages."""
+def actor_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], FakePool]:
+    """Put actors with a given answer behind the stages."""
 
-    def put(answer: Callable[[Any], Any]) -> FakeActor:
-        actor = FakeActor(answer)
+    def put(answer: Callable[[Any], Any]) -> FakePool:
+        pool = FakePool(answer)
 
-        class FakePool:
-            def __init__(self, names: Any) -> None:
-                assert tuple(names) == ("one", "two")
+        def found(names: tuple[str, ...]) -> FakePool:
+            assert names == ("one", "two")
+            return pool
 
-            def least_busy(self, preferred: int) -> FakeActor:
-                actor.preferred.append(preferred)
-                return actor
-
-        monkeypatch.setattr(stages, "ActorPool", FakePool)
-        monkeypatch.setattr(stages.ray, "get", lambda reply: reply)
-        return actor
+        monkeypatch.setattr(stages, "actor_pool", found)
+        return pool
 
     return put
 
@@ -133,6 +130,7 @@ def test_an_actor_is_asked_for_what_the_item_says(tmp_path: Path, actor_that: An
     Generate(("one", "two"), store_with(tmp_path, "none"))(items_of(Shard(0, 1, 0, 1), SHARD))
     assert [request.keep_latents for request in actor.asked[1:]] == [False, False]
     assert actor.preferred == [0, 0, 1]
+    assert set(actor.methods) == {"sample"}
 
 
 @pytest.mark.parametrize("stored", ["float16", "float32"])

@@ -1,0 +1,39 @@
+"""A reasoner whose compute is a fixed sleep: what remains of a run's time is what the orchestrator costs."""
+
+import time
+
+from latent_core.trajectory import Trajectory
+from workers.requests import SampleRequest
+from workers.resident import ResidentWorker
+
+
+class SleepingReasoner(ResidentWorker):
+    """Takes its time and returns made-up trajectories."""
+
+    def __init__(self, seconds: float) -> None:
+        """Take so many seconds for every shard."""
+        super().__init__()
+        self._seconds = seconds
+
+    def sample(self, request: SampleRequest) -> list[Trajectory]:
+        """Sleep, and answer every question with its sample index."""
+        with self._turn():
+            time.sleep(self._seconds)
+            return [
+                Trajectory(
+                    question_id=problem.question_id,
+                    sample_index=sample,
+                    answer_text=f"# {sample}",
+                    answer=str(sample),
+                    correct=sample % 2 == 0,
+                    latent_steps=request.latent_steps,
+                    answer_tokens=4,
+                    answer_ids=(1, 2, 3, 4),
+                    latents=None,
+                    prompt_flops=1e9,
+                    flops=1e9,
+                    seconds=0.01,
+                )
+                for problem in request.problems
+                for sample in range(request.first_sample, request.first_sample + request.samples)
+            ]

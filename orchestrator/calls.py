@@ -1,0 +1,57 @@
+"""Stages of Ray Data that do nothing but wait for actors: how many calls at once, and who waits.
+
+Where there are few actors, each call is waited for by a task: its process is shared with all other stages and with the
+pipelines that follow, so nothing has to be started. Where there are many, that would be as many processes; a few
+dispatchers wait for many calls each, in threads.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+
+Stage = Callable[[pa.Table], pa.Table]
+
+_FEW_ACTORS = 4
+_CALLS_PER_DISPATCHER = 64
+_THREADS_WAITING = 1.0
+"""Calls that wait at the actors while every actor computes one, per actor. Whoever has finished should find its next
+call there; a trial that is stopped leaves so many behind."""
+
+
+class Dispatcher:
+    """Runs a stage in the threads of a process of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        """Take the stage; it has to bear several calls at once."""
+        self._stage = stage
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Process a block."""
+        return self._stage(block)
+
+
+def call_actors(blocks: ray.data.Dataset, stage: Stage, actors: int, shards: int, cpus: float) -> ray.data.Dataset:
+    """Let a stage process blocks by calls to a pool of actors.
+
+    Args:
+        blocks: What it reads, one shard per block.
+        stage: Chooses an actor, calls it, and waits; has no state of its own.
+        actors: Size of the pool.
+        shards: Number of blocks.
+        cpus: Logical CPUs of a process that waits.
+    """
+    options: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "num_cpus": cpus}
+    if actors <= _FEW_ACTORS:
+        return blocks.map_batches(stage, compute=ray.data.TaskPoolStrategy(size=min(actors + 1, shards)), **options)
+    calls = min(round(actors * (1 + _THREADS_WAITING)), shards)
+    dispatchers = -(-calls // _CALLS_PER_DISPATCHER)
+    each = -(-calls // dispatchers)
+    pool = ray.data.ActorPoolStrategy(
+        size=dispatchers,
+        max_concurrent_calls_per_actor=each,
+        max_tasks_in_flight_per_actor=each,
+        enable_true_multi_threading=True,
+    )
+    return blocks.map_batches(Dispatcher, fn_constructor_args=(stage,), compute=pool, **options)

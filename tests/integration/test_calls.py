@@ -1,0 +1,66 @@
+"""Many actors: a few processes wait for all of their calls, and nothing is lost when one of them dies."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from benchmarks.sleeping_reasoner import SleepingReasoner
+from latent_core.tasks.base import Problem
+from orchestrator.pipeline import Sampling
+from orchestrator.progress import create_board
+from orchestrator.setting import Setting
+from orchestrator.store import SettingStore, TrajectorySpec
+from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
+
+ACTORS, SHARDS, QUESTIONS, SAMPLES, SECONDS = 6, 60, 3, 8, 0.3
+
+
+def dispatchers() -> list[psutil.Process]:
+    """The processes that wait for calls."""
+    here = psutil.Process().children(recursive=True)
+    return [process for process in here if any("MapWorker" in word for word in process.cmdline())]
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "killed"])
+def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill: bool) -> None:
+    names = create_pool(f"sleeping-{kill}", ActorSpec(SleepingReasoner, (SECONDS,), cpus=1, gpus=0), ACTORS)
+    problems = tuple(Problem(f"question-{number}", "?", "0") for number in range(SHARDS * QUESTIONS))
+    spec = TrajectorySpec("sleeping", str(kill), {"kind": "none"}, 6, 4, 0, "float32")
+    setting = Setting("sleeping", "none", SAMPLES, (SAMPLES,), SettingStore(str(tmp_path), spec))
+    seen: list[int] = []
+
+    def look() -> None:
+        deadline = time.monotonic() + 120
+        while len(setting.store.shards()) < SHARDS // 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = dispatchers()
+        seen.extend(process.pid for process in found)
+        if kill:
+            os.kill(found[0].pid, signal.SIGKILL)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    board = create_board()
+    try:
+        Sampling(problems, tuple(names), QUESTIONS, SAMPLES).run(setting, SAMPLES, board)
+        watcher.join()
+        busy = [one.busy_seconds for one in ActorPool(names).activity() if one is not None]
+    finally:
+        stop_pool(names)
+    assert len(seen) == 1
+    assert len(setting.store.shards()) == SHARDS
+    rows = setting.store.read(len(problems), SAMPLES)
+    assert len(rows) == len(problems) * SAMPLES
+    assert not rows.duplicated(["question_index", "sample_index"]).any()
+    done = ray.get(board.snapshot.remote()).done
+    assert done == len(rows)
+    # Nobody has less than half of its share.
+    assert len(busy) == ACTORS
+    assert min(busy) > SHARDS / ACTORS / 2 * SECONDS

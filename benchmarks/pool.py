@@ -15,10 +15,12 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from rich.console import Console
 
@@ -34,6 +36,8 @@ from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 
 _LATENT_STEPS = 6
 _EVERY_S = 0.5
+_DISPATCHER = "MapWorker"
+"""What Ray Data calls the processes of a stage that runs in actors."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Line:
         busy: Share of the time in which actors were busy, once all had done two shards and until one had nothing left.
         busy_in_all: The same from the first call to the last receipt.
         elapsed: Seconds from the first call to the last receipt.
+        cpu: CPU seconds per shard of the driver, and of the processes that wait for the actors.
         memory: Bytes that the driver held at the end, and before it began.
         peak: Most bytes that it held in between.
     """
@@ -59,6 +64,7 @@ class Line:
     busy: float
     busy_in_all: float
     elapsed: float
+    cpu: tuple[float, float]
     memory: tuple[float, float]
     peak: float
 
@@ -73,6 +79,7 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seen: list[tuple[float, list[float]]] = []
         self.sizes: list[float] = []
+        self._waited: dict[int, float] = {}
 
     def __enter__(self) -> "Watch":
         """Begin."""
@@ -106,6 +113,10 @@ class Watch:
         (start, before), (end, after) = self.seen[first], self.seen[last]
         return (sum(after) - sum(before)) / ((end - start) * len(after))
 
+    def waiting_cpu(self) -> float:
+        """Return the CPU seconds of the dispatchers."""
+        return sum(self._waited.values())
+
     def _watch(self) -> None:
         while not self._stop.wait(_EVERY_S):
             self._look()
@@ -116,6 +127,11 @@ class Watch:
         if len(present) == len(answers):
             self.seen.append((time.monotonic(), present))
         self.sizes.append(resident_bytes())
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess):
+                if any(_DISPATCHER in word for word in process.cmdline()[:1]):
+                    times = process.cpu_times()
+                    self._waited[process.pid] = times.user + times.system
 
 
 def resident_bytes() -> float:
@@ -133,15 +149,24 @@ def measure(names: list[str], rows: int, questions: int, samples: int, seconds: 
     sampling = Sampling(problems, tuple(names), questions, samples)
     board = create_board()
     before = resident_bytes()
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     with Watch(names) as watch:
         sampling.run(setting, samples, board)
-    elapsed = time.monotonic() - started
+    elapsed, used = time.monotonic() - started, time.process_time() - used
     snapshot: Any = ray.get(board.snapshot.remote())
     assert snapshot.done == shards * questions * samples, snapshot
     busy, in_all = watch.busy(seconds)
     return Line(
-        len(names), seconds, shards, snapshot.done, busy, in_all, elapsed, (resident_bytes(), before), max(watch.sizes)
+        actors=len(names),
+        seconds=seconds,
+        shards=shards,
+        rows=snapshot.done,
+        busy=busy,
+        busy_in_all=in_all,
+        elapsed=elapsed,
+        cpu=(used / shards, watch.waiting_cpu() / shards),
+        memory=(resident_bytes(), before),
+        peak=max(watch.sizes),
     )
 
 
@@ -149,14 +174,15 @@ def table(lines: list[Line]) -> str:
     """Return the lines as Markdown."""
     rows = [
         "| actors | seconds a shard | shards | trajectories | busy | busy, start and end included | seconds | "
-        "driver before, MB | peak, MB | after, MB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "driver, CPU ms a shard | dispatchers, CPU ms a shard | driver before, MB | peak, MB | after, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for line in lines:
         after, before = line.memory
         rows.append(
             f"| {line.actors} | {line.seconds:g} | {line.shards:,} | {line.rows:,} | {100 * line.busy:.1f} % | "
-            f"{100 * line.busy_in_all:.1f} % | {line.elapsed:.0f} | {before / 1e6:,.0f} | {line.peak / 1e6:,.0f} | "
+            f"{100 * line.busy_in_all:.1f} % | {line.elapsed:.0f} | "
+            f"{1e3 * line.cpu[0]:.1f} | {1e3 * line.cpu[1]:.1f} | {before / 1e6:,.0f} | {line.peak / 1e6:,.0f} | "
             f"{after / 1e6:,.0f} |"
         )
     return "\n".join(rows)

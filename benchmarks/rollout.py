@@ -1,6 +1,7 @@
 """How fast are rollouts, against the plain loop and against the machine?
 
     python -m benchmarks.rollout                                  # GPT-2 small on one CPU thread
+    python -m benchmarks.rollout --shape llama-1b --dtype bfloat16 --n 1 4 16 --questions 2
     python -m benchmarks.rollout --device cuda --dtype bfloat16 --questions 64
 
 Weights are random in the real shape, prompts as long as GSM8K's. Both sides take the same batch of questions, in the

@@ -15,9 +15,8 @@ Stage = Callable[[pa.Table], pa.Table]
 
 _FEW_ACTORS = 4
 _CALLS_PER_DISPATCHER = 64
-_THREADS_WAITING = 1.0
-"""Calls that wait at the actors while every actor computes one, per actor. Whoever has finished should find its next
-call there; a trial that is stopped leaves so many behind."""
+_CALLS_PER_ACTOR = 2
+"""Whoever has finished a call should find its next one waiting; a trial that is stopped leaves that one behind."""
 
 
 class Dispatcher:
@@ -45,9 +44,7 @@ def call_actors(blocks: ray.data.Dataset, stage: Stage, actors: int, shards: int
     options: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "num_cpus": cpus}
     if actors <= _FEW_ACTORS:
         return blocks.map_batches(stage, compute=ray.data.TaskPoolStrategy(size=min(actors + 1, shards)), **options)
-    calls = min(round(actors * (1 + _THREADS_WAITING)), shards)
-    dispatchers = -(-calls // _CALLS_PER_DISPATCHER)
-    each = -(-calls // dispatchers)
+    dispatchers, each = calls_at_once(actors, shards)
     pool = ray.data.ActorPoolStrategy(
         size=dispatchers,
         max_concurrent_calls_per_actor=each,
@@ -55,3 +52,10 @@ def call_actors(blocks: ray.data.Dataset, stage: Stage, actors: int, shards: int
         enable_true_multi_threading=True,
     )
     return blocks.map_batches(Dispatcher, fn_constructor_args=(stage,), compute=pool, **options)
+
+
+def calls_at_once(actors: int, shards: int) -> tuple[int, int]:
+    """Return how many dispatchers wait for a large pool of actors, and for how many calls each of them does."""
+    calls = min(actors * _CALLS_PER_ACTOR, shards)
+    dispatchers = -(-calls // _CALLS_PER_DISPATCHER)
+    return dispatchers, -(-calls // dispatchers)

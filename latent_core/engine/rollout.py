@@ -1,12 +1,13 @@
 """The verbs: prefill, branch, step, select, decode. Everything the method does is a walk made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from latent_core.engine.answers import Answers, AnswerSheet
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.prefix import SharedPrefix
 from latent_core.engine.prompts import right_padded, runs_of_one_length
@@ -19,21 +20,9 @@ from latent_core.samplers.base import Phase, Sampler
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
 tail, so it has to save more than it costs."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Decoded answers of a batch of rows.
-
-    Attributes:
-        token_ids: Answer tokens, int64 [rows, longest answer], the end-of-text token included; filled up with it.
-        lengths: Tokens of each answer, the end-of-text token included, int64 [rows].
-        logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
-    """
-
-    token_ids: Tensor
-    lengths: Tensor
-    logits: Tensor | None = None
+_LOOK_EVERY = {"cpu": 1, "cuda": 4}
+"""After how many answer tokens it is looked whether rows have finished. To look at a GPU is to wait for it, with
+nothing left for it to do; the tokens that finished rows write meanwhile cost less."""
 
 
 class RolloutEngine:
@@ -169,9 +158,8 @@ class RolloutEngine:
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
         end_of_text, end_id = reasoner.end_of_text_id, reasoner.checkpoint.end_id
-        token_ids = torch.full((rows, max_tokens), end_of_text, device=device)
-        lengths = torch.zeros(rows, dtype=torch.int64, device=device)
-        all_logits: list[Tensor] = []
+        sheet = AnswerSheet(rows, max_tokens, end_of_text, device)
+        look_every = _LOOK_EVERY.get(device.type, 1)
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
         thinking = torch.full((rows,), overrun, device=device)
@@ -188,28 +176,25 @@ class RolloutEngine:
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
-            token_ids[origin[unfinished], position] = shown[unfinished]
-            lengths[origin[unfinished]] += 1
-            if keep_logits and logits is not None:
-                kept = logits.new_full((rows, logits.shape[-1]), float("nan"))
-                kept[origin[unfinished]] = logits[unfinished]
-                all_logits.append(kept)
+            sheet.write(position, origin, unfinished, shown, logits if keep_logits else None)
             if stop_at_end:
                 unfinished = unfinished & (silent | (tokens != end_of_text))
-            if position + 1 == max_tokens or not bool(unfinished.any()):
+            if position + 1 == max_tokens:
                 break
-            chosen, filler = even_selection(unfinished.reshape(state.questions, state.group), MIN_ROWS)
-            if len(chosen) <= _COMPACT_BELOW * state.rows:
-                state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
-                thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
+            if (position + 1) % look_every == 0:
+                if not bool(unfinished.any()):
+                    break
+                chosen, filler = even_selection(unfinished.reshape(state.questions, state.group), MIN_ROWS)
+                if len(chosen) <= _COMPACT_BELOW * state.rows:
+                    state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
+                    thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
             if overrun:
                 step = state.tail_length + 1
                 thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
                 inputs = torch.where(silent[:, None], thoughts, inputs)
             state = self._feed(state, inputs, Phase.ANSWER, state.tail_length + 1)
-        longest = int(lengths.max())
-        return Answers(token_ids[:, :longest], lengths, torch.stack(all_logits, dim=1) if keep_logits else None)
+        return sheet.read()
 
     def perturbation_flops(self, prompt_tokens: int, latent_steps: int) -> float:
         """Return the FLOPs that the sampler's matrix products add to a trajectory."""

@@ -75,7 +75,8 @@ class _Finished:
     """What a row has thought and written."""
 
     latents: FloatArray
-    answer_ids: list[int]
+    answer_ids: tuple[int, ...]
+    text: str
     overrun: bool
 
 
@@ -100,12 +101,17 @@ def read_trajectories(
         started: When the batch was begun, by `time.perf_counter()`.
     """
     finished: dict[int, _Finished] = {}
+    # Samples often write the same, and reading it once is enough.
+    texts: dict[tuple[int, ...], str] = {}
     for stop in stops:
         answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
         latents = stop.state.latents.float().cpu().numpy()
         token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
         for row in stop.counts.nonzero().flatten().tolist():
-            finished[origin[row]] = _Finished(latents[row], token_ids[row][: lengths[row]], stop.overrun)
+            ids = tuple(token_ids[row][: lengths[row]])
+            if ids not in texts:
+                texts[ids] = engine.reasoner.decode_text(ids)
+            finished[origin[row]] = _Finished(latents[row], ids, texts[ids], stop.overrun)
     seconds = (time.perf_counter() - started) / len(kept)
     addresses = ((question, sample) for question in range(len(block.problems)) for sample in samples)
     return [
@@ -122,8 +128,7 @@ def _trajectory(
     if not finite.all():
         return Trajectory.failed(problem, sample, f"non-finite latent at step {int(finite.argmin()) + 1}")
     reasoner, steps = engine.reasoner, len(row.latents)
-    text = reasoner.decode_text(row.answer_ids)
-    answer = problem.canonical(reasoner.checkpoint.format.extract_answer(text))
+    answer = problem.canonical(reasoner.checkpoint.format.extract_answer(row.text))
     prompt_flops = reasoner.flops.prompt(prompt_tokens)
     shared = not engine.sampler.perturbs_prompt
     forced = 0 if row.overrun else 1
@@ -132,7 +137,7 @@ def _trajectory(
     return Trajectory(
         question_id=problem.question_id,
         sample_index=sample,
-        answer_text=text,
+        answer_text=row.text,
         answer=answer,
         correct=problem.is_correct(answer),
         latent_steps=steps,

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from latent_core.engine import rollout
+from latent_core.engine.answers import Answers
 from latent_core.engine.prompts import padded_length
-from latent_core.engine.rollout import Answers, RolloutEngine
+from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
@@ -356,3 +358,18 @@ def test_steps_count_positions_behind_the_prompt(tiny_reasoner: LatentReasoner, 
         ("answer", 4),
         ("token", 5),
     ]
+
+
+@pytest.mark.parametrize("every", [2, 4, 50])
+def test_looking_seldom_whether_rows_have_finished_changes_no_answer(
+    engine_of: EngineOf, prompts: list[list[int]], every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU is not waited for after every token."""
+    engine = engine_of(HOT)
+    state = latent_steps(engine, start(engine, prompts, range(6)), 3)
+    expected = engine.decode(state, 9)
+    monkeypatch.setattr(rollout, "_LOOK_EVERY", {"cpu": every})
+    found = engine.decode(state, 9)
+    assert len(set(expected.lengths.tolist())) > 2
+    assert torch.equal(found.token_ids, expected.token_ids)
+    assert torch.equal(found.lengths, expected.lengths)

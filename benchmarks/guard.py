@@ -1,0 +1,135 @@
+"""Has anything become slower? Ratios are measured anew and compared with the recorded ones.
+
+    python -m benchmarks.guard              # measure and compare: `make bench`
+    python -m benchmarks.guard --record     # measure and write the record anew
+
+Only ratios are compared, of two things that are measured in the same process one after the other: times differ from
+machine to machine and from hour to hour. More is better in all of them. A ratio may fall by a quarter before the guard
+fails, since on a machine that is shared ratios too vary by some 10 % from run to run.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+import torch
+from rich.console import Console
+
+from benchmarks import rollout, score, store
+from benchmarks.pool import measure
+from benchmarks.sleeping_reasoner import SleepingReasoner
+from orchestrator.cluster import connect
+from orchestrator.config import ClusterConfig
+from workers.pool import ActorSpec, create_pool, stop_pool
+
+RECORD = Path(__file__).parent / "results" / "ratios.json"
+TOLERANCE = 0.25
+"""Largest share by which a ratio may have fallen."""
+
+_CPU = torch.device("cpu")
+_QUESTIONS, _ROUNDS = 2, 3
+_ACTORS, _SHARD_SECONDS, _ROWS = 8, 1.0, 163_840
+_PLANNED = 20_000
+
+
+@contextmanager
+def _random_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def rollout_ratios() -> dict[str, float]:
+    """Trajectories per second of the engine over those of the plain loop."""
+    with _random_folder() as folder:
+        bench = rollout.Bench("gpt2-small", folder, _CPU, torch.float32, all_logits=True)
+    cases = [("noise", 1), ("noise", 16), ("dropout", 16)]
+    lines = [bench.line(sampler, n, _QUESTIONS, _ROUNDS, with_plain=True) for sampler, n in cases]
+    return {f"rollout: {line.sampler}, N={line.n}": line.ours / (line.plain or 1.0) for line in lines}
+
+
+def score_ratios() -> dict[str, float]:
+    """Trajectories per second of shared prompts over those of repeated ones."""
+    with _random_folder() as folder:
+        bench = score.Bench("gpt2-small", folder, _CPU, torch.float32)
+    lines = [bench.line(n, _QUESTIONS, _ROUNDS) for n in (1, 16)]
+    return {f"score: N={line.n}": line.ours / line.plain for line in lines}
+
+
+def pool_ratios() -> dict[str, float]:
+    """Time that actors compute over time that passes."""
+    connect(ClusterConfig(), _ACTORS + 4, Console(file=sys.stderr))
+    names = create_pool("sleeping", ActorSpec(SleepingReasoner, (_SHARD_SECONDS,), cpus=1, gpus=0), _ACTORS)
+    try:
+        with _random_folder() as folder:
+            line = measure(names, _ROWS, 16, 64, _SHARD_SECONDS, str(folder))
+    finally:
+        stop_pool(names)
+        ray.shutdown()
+    return {f"pool: {_ACTORS} actors": line.busy}
+
+
+def store_ratios() -> dict[str, float]:
+    """Time to list a folder and look at its entries over time to plan from it what is missing."""
+    with _random_folder() as folder:
+        planned = store.make_store(folder, "plan")
+        seconds, _ = store.plan_seconds(planned, _PLANNED, 1)
+        started = time.perf_counter()
+        for entry in os.scandir(planned.directory):
+            entry.stat()
+        listed = time.perf_counter() - started
+    return {"store: planning": listed / seconds}
+
+
+MEASUREMENTS: tuple[Callable[[], dict[str, float]], ...] = (store_ratios, score_ratios, rollout_ratios, pool_ratios)
+
+
+def fallen(measured: dict[str, float], recorded: dict[str, float]) -> list[str]:
+    """Return what is wrong, a line each: ratios that have fallen too far, and ratios that nobody has recorded."""
+    problems = []
+    for name, ratio in measured.items():
+        if name not in recorded:
+            problems.append(f"{name}: nothing is recorded; run `python -m benchmarks.guard --record`")
+        elif not ratio >= recorded[name] * (1 - TOLERANCE):
+            problems.append(f"{name}: {ratio:.2f}, but {recorded[name]:.2f} is recorded")
+    return problems
+
+
+def table(measured: dict[str, float], recorded: dict[str, float]) -> str:
+    """Return measured and recorded ratios as Markdown."""
+    rows = ["| what | measured | recorded |", "|---|---|---|"]
+    for name, ratio in measured.items():
+        before = f"{recorded[name]:.2f}" if name in recorded else "-"
+        rows.append(f"| {name} | {ratio:.2f} | {before} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Read the command line, measure, compare or record; ends with 1 if something has become slower."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--record", action="store_true", help="write down what is measured")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    recorded: dict[str, float] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    measured: dict[str, float] = {}
+    for measurement in MEASUREMENTS:
+        measured |= measurement()
+    sys.stdout.write(table(measured, recorded) + "\n")
+    if options.record:
+        rounded = {name: round(ratio, 3) for name, ratio in measured.items()}
+        RECORD.write_text(json.dumps(rounded, indent=2) + "\n")
+        return
+    problems = fallen(measured, recorded)
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems))
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Answers as they are written, token by token, without waiting for the device."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Decoded answers of a batch of rows.
+
+    Attributes:
+        token_ids: Answer tokens, int64 [rows, longest answer], the end-of-text token included; filled up with it.
+        lengths: Tokens of each answer, the end-of-text token included, int64 [rows].
+        logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
+    """
+
+    token_ids: Tensor
+    lengths: Tensor
+    logits: Tensor | None = None
+
+
+class AnswerSheet:
+    """Takes down what rows write, while rows that have finished are dropped from the batch."""
+
+    def __init__(self, rows: int, most: int, filler: int, device: torch.device) -> None:
+        """Begin with empty answers.
+
+        Args:
+            rows: Rows of the first batch.
+            most: Longest answer in tokens.
+            filler: Id behind the end of an answer.
+            device: Where the rows are.
+        """
+        self._rows = rows
+        # One row more takes what does not count: choosing rows by a mask would wait for the device to count them.
+        self._token_ids = torch.full((rows + 1, most), filler, device=device)
+        self._lengths = torch.zeros(rows + 1, dtype=torch.int64, device=device)
+        self._logits: list[Tensor] = []
+
+    def write(
+        self, position: int, origin: Tensor, counts: Tensor, tokens: Tensor, logits: Tensor | None = None
+    ) -> None:
+        """Write the next token of every row that counts.
+
+        Args:
+            position: Which token of an answer it is.
+            origin: Row of the first batch that each row is, int64 [rows]; those that count differ.
+            counts: Which rows count, bool [rows].
+            tokens: Ids, int64 [rows].
+            logits: What they were chosen from, [rows, vocabulary], if that is to be kept.
+        """
+        place = torch.where(counts, origin, self._rows)
+        self._token_ids[place, position] = tokens
+        self._lengths.index_add_(0, place, torch.ones_like(place))
+        if logits is not None:
+            kept = logits.new_full((self._rows + 1, logits.shape[-1]), float("nan"))
+            kept[place] = logits
+            self._logits.append(kept[: self._rows])
+
+    def read(self) -> Answers:
+        """Return the answers, cut to the longest one."""
+        lengths = self._lengths[: self._rows]
+        longest = int(lengths.max())
+        logits = torch.stack(self._logits[:longest], dim=1) if self._logits else None
+        return Answers(self._token_ids[: self._rows, :longest], lengths, logits)

@@ -3,6 +3,7 @@
 They run in worker processes of their own, which start the faster the less is imported here: no torch.
 """
 
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,7 +111,8 @@ class ScoreTrajectories:
 
 def problems_of(item: dict[str, Any]) -> tuple[Problem, ...]:
     """Return the questions of a work item."""
-    return tuple(Problem(**problem) for problem in item["problems"])
+    problems: tuple[Problem, ...] = pickle.loads(item["problems"])
+    return problems
 
 
 def shard_of(block: pa.Table) -> Shard:

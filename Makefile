@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
 
-.PHONY: help setup demo test check drill format lock tree clean
+.PHONY: help setup demo test check bench drill format lock tree clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -32,6 +32,9 @@ check: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup ## Measure speed ratios anew and fail if one has fallen by a quarter: minutes on a quiet machine
+	$(BIN)/python -m benchmarks.guard
 
 drill: setup ## Kill drivers, actors, nodes and servers at random moments, and compare the results: a quarter of an hour
 	$(BIN)/python -m benchmarks.drill --kills 20

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from benchmarks.gsm8k_lengths import prompt_lengths
-from benchmarks.machine import Machine, measure_machine, seconds_of
+from benchmarks.machine import Machine, faster, measure_machine, seconds_of
 from benchmarks.plain_rollout import PlainRollout
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
 from latent_core.engine.sampling import sample_trajectories
@@ -70,7 +70,7 @@ class Bench:
     def __init__(self, shape: str, folder: Path, device: torch.device, dtype: torch.dtype, all_logits: bool) -> None:
         """Make random weights and load them twice."""
         save_random_reasoner(shape, _POSITIONS, folder, VOCABULARIES[shape])
-        self.device = device
+        self.device, self.dtype = device, dtype
         self.reasoner = LatentReasoner.from_pretrained(str(folder), device=device, dtype=dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
         checkpoint = self.reasoner.checkpoint
@@ -93,6 +93,7 @@ class Bench:
         def ours() -> object:
             return self._sample(sampler, problems, n)
 
+        self.machine = faster(self.machine, measure_machine(self.device, self.dtype))
         sides: list[Callable[[], object]] = [ours, plain] if with_plain else [ours]
         for side in sides:
             side()

@@ -3,7 +3,7 @@
     python -m benchmarks.simulated_pool
 
 Shards go through stations as they do in a run. The driver, one process, hands a shard out and takes its receipt. A
-dispatcher, one process for 64 calls, receives what an actor has computed and makes a table of it. An actor computes.
+dispatcher, one process for 16 calls, receives what an actor has computed and makes a table of it. An actor computes.
 The service times of driver and dispatcher are what `benchmarks.pool` measures as CPU seconds per shard; a shard's time
 at an actor varies from shard to shard, as answers of different lengths make it vary. What is not modelled: starting of
 processes, the network, and the store, which costs writers and nobody who waits.
@@ -70,9 +70,10 @@ class Pool:
         self.waiting = [deque() for _ in range(self.size)]
         self.calls, self.computing = [0] * self.size, [False] * self.size
 
-    def least_busy(self, preferred: int) -> int:
-        """Choose like `ActorPool` does with all calls in one process."""
-        return min(range(self.size), key=lambda one: (self.calls[one], (one - preferred) % self.size))
+    def least_busy(self, preferred: int, rng: random.Random) -> int:
+        """Choose like `ActorPool`: the preferred one and three others are asked how busy they are."""
+        asked = [preferred, *rng.sample(range(self.size), min(3, self.size))]
+        return min(asked, key=lambda one: self.calls[one])
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def simulate(actors: int, seconds: float, costs: Costs, shards_per_actor: int = 
             at(driver.serve(now, costs.driver / 2), lambda then: call(then, number, dispatcher))
 
     def call(now: float, number: int, dispatcher: int) -> None:
-        actor = pool.least_busy(number % actors)
+        actor = pool.least_busy(number % actors, rng)
         pool.calls[actor] += 1
         duration = max(0.1 * seconds, rng.gauss(seconds, _VARIATION * seconds))
         pool.waiting[actor].append(duration)

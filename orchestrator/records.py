@@ -51,12 +51,16 @@ def trajectory_table(
         latents: As in `trajectory_schema`.
     """
     schema = trajectory_schema(latents)
-    columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    for row, trajectory in enumerate(trajectories):
-        columns["question_index"].append(first_question + row // samples)
-        for name in columns.keys() - {"question_index", "latents"}:
-            columns[name].append(getattr(trajectory, name))
-        if latents != "none":
-            values = trajectory.latents
-            columns["latents"].append(None if values is None else values.astype(LATENT_DTYPES[latents]).ravel())
+    columns: dict[str, list[object]] = {
+        name: [getattr(trajectory, name) for trajectory in trajectories]
+        for name in schema.names
+        if name not in ("question_index", "latents")
+    }
+    columns["question_index"] = [first_question + row // samples for row in range(len(trajectories))]
+    if latents != "none":
+        dtype = LATENT_DTYPES[latents]
+        columns["latents"] = [
+            None if trajectory.latents is None else trajectory.latents.astype(dtype).ravel()
+            for trajectory in trajectories
+        ]
     return pa.table(columns, schema=schema)

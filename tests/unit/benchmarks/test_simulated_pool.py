@@ -20,7 +20,7 @@ def test_the_driver_bounds_the_rate(seconds: float) -> None:
 
 
 def test_dispatchers_bound_it_together() -> None:
-    # 128 calls at once are waited for by two processes.
-    outcome = simulate(64, 0.1, Costs(0.0001, 0.02))
-    assert outcome.shards_per_second == pytest.approx(100, rel=0.05)
+    # 64 calls at once are waited for by four processes.
+    outcome = simulate(32, 0.1, Costs(0.0001, 0.02))
+    assert outcome.shards_per_second == pytest.approx(200, rel=0.05)
     assert outcome.dispatcher == pytest.approx(1.0, abs=0.05)

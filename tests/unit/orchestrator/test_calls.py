@@ -7,10 +7,10 @@ from orchestrator.calls import calls_at_once
 
 @pytest.mark.parametrize(
     ("actors", "shards", "expected"),
-    [(8, 100, (1, 16)), (32, 1000, (1, 64)), (33, 1000, (2, 33)), (1000, 10**6, (32, 63)), (1000, 5, (1, 5))],
+    [(8, 100, (1, 16)), (9, 100, (2, 9)), (32, 1000, (4, 16)), (1000, 10**6, (125, 16)), (1000, 5, (1, 5))],
 )
 def test_dispatchers_share_two_calls_per_actor(actors: int, shards: int, expected: tuple[int, int]) -> None:
     dispatchers, each = calls_at_once(actors, shards)
     assert (dispatchers, each) == expected
     assert dispatchers * each >= min(2 * actors, shards)
-    assert each <= 64
+    assert each <= 16

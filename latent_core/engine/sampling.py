@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.host import to_host
 from latent_core.engine.memory import share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
@@ -105,9 +107,12 @@ def read_trajectories(
     texts: dict[tuple[int, ...], str] = {}
     for stop in stops:
         answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
-        latents = stop.state.latents.float().cpu().numpy()
-        token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
-        for row in stop.counts.nonzero().flatten().tolist():
+        thoughts, *written = to_host(
+            stop.state.latents.float(), answers.token_ids, answers.lengths, stop.origin, stop.counts
+        )
+        latents = thoughts.numpy()
+        token_ids, lengths, origin, counts = (one.tolist() for one in written)
+        for row in compress(range(len(counts)), counts):
             ids = tuple(token_ids[row][: lengths[row]])
             if ids not in texts:
                 texts[ids] = engine.reasoner.decode_text(ids)

@@ -97,8 +97,13 @@ class Footprint:
         logits = _SAMPLED_COPIES * self.logits if samples_tokens else 0 if on_cpu else self.logits
         return kept + self.transient + max(attention, logits)
 
+    def positions(self, prompt_tokens: int, count: int) -> int:
+        """Bytes that a row needs of which so many positions behind the prompt are read in one pass."""
+        keys = padded_length(prompt_tokens) + count
+        return count * (self.per_position + self.transient + keys * self.per_key)
+
 
 def share_of(device: torch.device) -> int | None:
     """Return how many bytes a batch may fill on a device, or None where nobody knows how much there is."""
     free = free_bytes(device)
-    return None if free is None else int(_SHARE[device.type] * free)
+    return None if free is None else int(_SHARE.get(device.type, _SHARE["cpu"]) * free)

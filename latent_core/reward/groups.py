@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.memory import Footprint, share_of
+from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.prompts import as_asked, shortest_first
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.records import LatentArray, QuestionToScore, Score
@@ -19,7 +21,7 @@ def score_groups(
     questions: Sequence[QuestionToScore],
     score_answer: bool,
 ) -> list[Score]:
-    """Score trajectories.
+    """Score trajectories, as many at once as memory has room for.
 
     Args:
         model: The reward model.
@@ -38,8 +40,36 @@ def score_groups(
         raise ValueError("all questions of a batch need the same number of trajectories")
     # Neighbours of one padded length are read together.
     order = shortest_first(prompts)
-    some = [questions[index] for index in order]
-    return as_asked(_score_batch(model, [prompts[index] for index in order], some, score_answer), order)
+    ordered = [questions[index] for index in order]
+
+    def compute(batch: MicroBatch) -> list[list[Score]]:
+        some = [_part(question, batch.samples) for question in ordered[batch.questions]]
+        scores = _score_batch(model, [prompts[index] for index in order[batch.questions]], some, score_answer)
+        count = len(batch.samples)
+        return [scores[first : first + count] for first in range(0, len(scores), count)]
+
+    needs = _needs(model, [prompts[index] for index in order], ordered, score_answer)
+    batches = micro_batches(needs, range(len(questions[0].latents)), share_of(model.device), divisible=True)
+    return as_asked(model.row_limit.run(batches, divisible=True, compute=compute), order)
+
+
+def _part(question: QuestionToScore, samples: range) -> QuestionToScore:
+    some = slice(samples.start, samples.stop)
+    return QuestionToScore(question.question, question.latents[some], question.answer_ids[some])
+
+
+def _needs(
+    model: LatentRewardModel,
+    prompts: Sequence[Sequence[int]],
+    questions: Sequence[QuestionToScore],
+    score_answer: bool,
+) -> list[tuple[int, int]]:
+    """Return the bytes of memory that each question needs, and those that each trajectory of it needs."""
+    longest = max((len(array) for one in questions for array in one.latents if array is not None), default=0)
+    if score_answer:
+        longest += 1 + max((len(ids) for one in questions for ids in one.answer_ids), default=0)
+    footprint = Footprint.of(model.model)
+    return [(footprint.prompt(len(prompt)), footprint.positions(len(prompt), longest)) for prompt in prompts]
 
 
 def _score_batch(

@@ -15,6 +15,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
+from latent_core.engine.micro_batches import RowLimit
 from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
@@ -35,6 +36,7 @@ class LatentRewardModel(nn.Module):
         flops: Cost model of its forward passes.
         end_id: Id of the token between the latents and the answer.
         end_of_text_id: Id that ends an answer; prompts are padded with it.
+        row_limit: How many rows at once memory has turned out to hold.
     """
 
     def __init__(self, model: PreTrainedModel, end_id: int, end_of_text_id: int) -> None:
@@ -43,7 +45,7 @@ class LatentRewardModel(nn.Module):
         self.model = model
         self.end_id, self.end_of_text_id = end_id, end_of_text_id
         backbone: Any = model.base_model
-        self.flops = FlopModel.of_backbone(backbone)
+        self.flops, self.row_limit = FlopModel.of_backbone(backbone), RowLimit()
         self._head_name = next(name for name in _HEADS if hasattr(model, name))
 
     @classmethod

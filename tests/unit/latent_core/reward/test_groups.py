@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward import groups
 from latent_core.reward.groups import score_groups
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.records import LatentArray, QuestionToScore, Score
@@ -196,3 +197,33 @@ def test_questions_with_different_numbers_of_trajectories_are_refused(
     questions[1] = replace(questions[1], latents=questions[1].latents[:2], answer_ids=questions[1].answer_ids[:2])
     with pytest.raises(ValueError, match="the same number of trajectories"):
         score(tiny_reward_model, questions, range(5))
+
+
+@pytest.mark.parametrize("score_answer", [False, True])
+def test_scores_are_the_same_with_little_memory(
+    tiny_reward_model: LatentRewardModel,
+    questions: list[QuestionToScore],
+    score_answer: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = [
+        QuestionToScore(one.question, one.latents * 5, tuple(ids for _ in range(5) for ids in one.answer_ids))
+        for one in questions
+    ]
+    batches: list[int] = []
+    original = groups._score_batch
+
+    def counted(
+        model: LatentRewardModel, prompts: Sequence[Sequence[int]], some: Sequence[QuestionToScore], answers: bool
+    ) -> list[Score]:
+        batches.append(sum(len(one.latents) for one in some))
+        return original(model, prompts, some, answers)
+
+    monkeypatch.setattr(groups, "_score_batch", counted)
+    monkeypatch.setattr(groups, "share_of", lambda device: None)
+    expected = score(tiny_reward_model, many, range(5), score_answer)
+    assert batches == [75]
+    monkeypatch.setattr(groups, "share_of", lambda device: 60_000)
+    found = score(tiny_reward_model, many, range(5), score_answer)
+    assert max(batches[1:]) < 15
+    assert_same(found, expected)

@@ -38,11 +38,13 @@ def _machine_bytes(source: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _container_bytes(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return what version 2 of control groups leaves, if there is a limit."""
-    limit, used = folder / "memory.max", folder / "memory.current"
+    """Return what version 2 of control groups leaves, if there is a limit; cached files give way and do not count."""
+    limit, used, details = (folder / name for name in ("memory.max", "memory.current", "memory.stat"))
     if not limit.exists() or not used.exists() or not limit.read_text().strip().isdigit():
         return None
-    return max(0, int(limit.read_text()) - int(used.read_text()))
+    lines = (line.split() for line in details.read_text().splitlines()) if details.exists() else ()
+    cached = sum(int(words[1]) for words in lines if words[0] in ("active_file", "inactive_file"))
+    return max(0, int(limit.read_text()) - int(used.read_text()) + cached)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,13 @@ def test_a_container_may_have_less(tmp_path: Path, limit: str, left: int | None)
     assert memory._container_bytes(tmp_path) == left
 
 
+def test_cached_files_are_not_held_against_a_container(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("anon 200\nfile 750\nshmem 50\ninactive_file 300\nactive_file 400\n")
+    assert memory._container_bytes(tmp_path) == 700
+
+
 def test_there_may_be_no_container(tmp_path: Path) -> None:
     assert memory._container_bytes(tmp_path) is None
 

@@ -120,7 +120,7 @@ class Sampling:
 def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:
     """Return a shard with its questions, as a row of a table.
 
-    The questions are one value: the driver holds the rows of all shards, and nested tables cost it several times more.
+    The questions are one value: the driver holds the rows of all shards, and nested tables cost it more memory and time.
     """
     return {
         "number": number,

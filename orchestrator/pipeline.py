@@ -120,7 +120,8 @@ class Sampling:
 def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:
     """Return a shard with its questions, as a row of a table.
 
-    The questions are one value: the driver holds the rows of all shards, and nested tables cost it more memory and time.
+    The questions are one value: the driver holds the rows of all shards, and nested tables cost it more of both memory
+    and time.
     """
     return {
         "number": number,

@@ -20,6 +20,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from latent_core.kernels import use_kernels
+
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
@@ -93,7 +95,7 @@ class Streams:
         """Draw uniform 32-bit words.
 
         Args:
-            step: Step of each row (int64 [rows]) or of all rows, below 65,536.
+            step: Step of each row (int64 [rows]) or of all rows (an int, or int64 [1]), below 65,536.
             site: Where in the model the draw is used, below 65,536; sites must differ for draws to be independent.
             count: How many words per row.
 
@@ -101,22 +103,31 @@ class Streams:
             int64 [rows, count], each element in [0, 2**32).
 
         Raises:
-            ValueError: If step or site is out of range.
+            ValueError: If step or site is out of range; steps that are on a GPU are not looked at.
         """
-        steps = [int(step.min()), int(step.max())] if isinstance(step, Tensor) and step.numel() else [step]
-        for one in steps:
-            if isinstance(one, int) and not 0 <= one < _MAX_STEP:
-                raise ValueError(f"step {one} is outside [0, {_MAX_STEP})")
-        if not 0 <= site < _MAX_SITE:
-            raise ValueError(f"site {site} is outside [0, {_MAX_SITE})")
-        device = self.sample.device
-        place = torch.as_tensor(step, dtype=torch.int64, device=device).reshape(-1, 1) | (site << _STEP_BITS)
-        block = torch.arange(-(-count // 4), dtype=torch.int64, device=device)
+        place = self._place(step, site)
+        if use_kernels(self.sample.device):
+            from latent_core.kernels import philox
+
+            return philox.words(self.key, self.sample, self.rollout, place, count)
+        block = torch.arange(-(-count // 4), dtype=torch.int64, device=self.sample.device)
         drawn = philox4x32(
-            (block.reshape(1, -1), self.sample.reshape(-1, 1), self.rollout.reshape(-1, 1), place),
+            (block.reshape(1, -1), self.sample.reshape(-1, 1), self.rollout.reshape(-1, 1), place.reshape(-1, 1)),
             (self.key[:, :1], self.key[:, 1:]),
         )
         return torch.stack(drawn, dim=-1).flatten(1)[:, :count]
+
+    def _place(self, step: Tensor | int, site: int) -> Tensor:
+        """Return step and site as one word, int64 [rows] or [1]."""
+        if not 0 <= site < _MAX_SITE:
+            raise ValueError(f"site {site} is outside [0, {_MAX_SITE})")
+        if isinstance(step, int):
+            _check_steps(step, step)
+            return torch.full((1,), step | (site << _STEP_BITS), dtype=torch.int64, device=self.sample.device)
+        # To look at what is on a GPU is to wait for it, and while a graph is captured nobody may.
+        if step.device.type == "cpu" and step.numel():
+            _check_steps(int(step.min()), int(step.max()))
+        return step.reshape(-1).to(torch.int64) | (site << _STEP_BITS)
 
     def uniform(self, step: Tensor | int, site: int, count: int) -> Tensor:
         """Draw uniforms in the open interval (0, 1), float32 [rows, count]."""
@@ -141,6 +152,17 @@ class Streams:
             float32 [rows, count].
         """
         threshold = min(round(drop_probability * 65536), 65535)
+        if use_kernels(self.sample.device):
+            from latent_core.kernels import philox
+
+            scale, place = 65536 / (65536 - threshold), self._place(step, site)
+            return philox.keep_mask(self.key, self.sample, self.rollout, place, count, threshold, scale)
         words = self.words(step, site, -(-count // 2))
         halves = torch.stack([words & 0xFFFF, words >> 16], dim=-1).flatten(1)[:, :count]
         return (halves >= threshold).float().mul_(65536 / (65536 - threshold))
+
+
+def _check_steps(first: int, last: int) -> None:
+    for step in (first, last):
+        if not 0 <= step < _MAX_STEP:
+            raise ValueError(f"step {step} is outside [0, {_MAX_STEP})")

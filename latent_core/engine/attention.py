@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from latent_core.engine.prefix import PrefixPart, SharedPrefix
+from latent_core.kernels import use_kernels
 
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
@@ -39,6 +40,7 @@ def shared_prefix_attention(
     dropout: float = 0.0,
     prefix: SharedPrefix | None = None,
     weight_transform: WeightTransform | None = None,
+    tail_length: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend causally over the shared prefix, if any, and over the row's own keys.
@@ -53,6 +55,8 @@ def shared_prefix_attention(
         dropout: Unused: random draws come from samplers, never from the model's own modules.
         prefix: The shared prompts, or None where key and value are the whole context.
         weight_transform: Applied to the attention weights after the softmax.
+        tail_length: How many of the own keys count, an integer tensor [1] on the device; all of them where None. For
+            buffers that are larger than what is in them; only with a prefix, and one query per row.
 
     Returns:
         The attention output, [rows, queries, heads, head size], and None in place of the weights.
@@ -66,8 +70,12 @@ def shared_prefix_attention(
         return output.transpose(1, 2), None
 
     layer, keys = int(module.layer_idx), key.shape[2]  # type: ignore[arg-type]
+    if prefix is not None and queries == 1 and weight_transform is None and use_kernels(query.device):
+        return _decoded(query, key, value, prefix, layer, scale, tail_length), None
     query = query * scale
     own = _own_scores(query, key)
+    if tail_length is not None:
+        own = own.masked_fill(torch.arange(keys, device=own.device) >= tail_length, float("-inf"))
     shares = [(None, slice(0, rows))] if prefix is None else list(prefix.rows_by_part())
     weights = [
         _softmax(own[some] if part is None else torch.cat([_prefix_scores(query[some], part, layer), own[some]], -1))
@@ -82,6 +90,29 @@ def shared_prefix_attention(
             output = output + _weighted_prefix_values(weight[..., :-keys], part, layer)
         outputs.append(output)
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).transpose(1, 2), None
+
+
+def _decoded(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prefix: SharedPrefix,
+    layer: int,
+    scale: float,
+    tail_length: Tensor | None,
+) -> Tensor:
+    """Return the attention output of one position per row, computed by a kernel."""
+    from latent_core.kernels.decode_attention import decode_attention
+
+    if tail_length is None:
+        tail_length = torch.full((1,), key.shape[2], dtype=torch.int64, device=query.device)
+    outputs = [
+        decode_attention(
+            query[some], part.keys[layer], part.values[layer], part.lengths, key[some], value[some], tail_length, scale
+        )
+        for part, some in prefix.rows_by_part()
+    ]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _softmax(scores: Tensor) -> Tensor:

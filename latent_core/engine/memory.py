@@ -105,7 +105,12 @@ class Footprint:
         return count * (self.per_position + self.transient + keys * self.per_key)
 
 
-def share_of(device: torch.device) -> int | None:
-    """Return how many bytes a batch may fill on a device, or None where nobody knows how much there is."""
+def share_of(device: torch.device, reusable: int = 0) -> int | None:
+    """Return how many bytes a batch may fill on a device, or None where nobody knows how much there is.
+
+    Args:
+        device: The device.
+        reusable: Bytes in use that batches give back or use themselves.
+    """
     free = free_bytes(device)
-    return None if free is None else int(_SHARE.get(device.type, _SHARE["cpu"]) * free)
+    return None if free is None else int(_SHARE.get(device.type, _SHARE["cpu"]) * (free + reusable))

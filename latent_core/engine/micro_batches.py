@@ -85,9 +85,11 @@ class RowLimit:
 
     Attributes:
         rows: The limit; None until memory has run out.
+        release: Gives back memory that is kept for later, when it runs out.
     """
 
     rows: int | None = None
+    release: Callable[[], None] = lambda: None
 
     def run(
         self, batches: Iterable[MicroBatch], divisible: bool, compute: Callable[[MicroBatch], Sequence[Sequence[T]]]
@@ -131,6 +133,7 @@ class RowLimit:
         if self.rows is None:
             logger.warning("memory ran out with %d rows at once; going on with half of them", tried)
         self.rows = max(MIN_ROWS, tried // 2)
+        self.release()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -1,7 +1,6 @@
 """Prompts as one padded tensor."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TypeVar
 
 import torch
@@ -11,6 +10,10 @@ T = TypeVar("T")
 
 _PROMPT_MULTIPLE = 32
 """Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""
+
+_PASS_IS_WORTH = {"cuda": 4096}
+"""Tokens of padding by which a run of prompts may grow to save a pass: one of so few takes a GPU longer to begin than
+to compute. On CPUs nothing is padded for it, so that rounding does not depend on the neighbours."""
 
 
 def padded_length(tokens: int) -> int:
@@ -35,13 +38,28 @@ def as_asked(rows: Sequence[T], order: Sequence[int]) -> list[T]:
     return [row for index in sorted(first) for row in rows[first[index] : first[index] + per_question]]
 
 
-def runs_of_one_length(prompts: Sequence[Sequence[int]]) -> Iterator[slice]:
-    """Go through neighbouring prompts that are padded to the same length."""
-    first = 0
-    for _, run in groupby(prompts, key=lambda prompt: padded_length(len(prompt))):
-        last = first + len(list(run))
-        yield slice(first, last)
-        first = last
+def runs_in_one_pass(prompts: Sequence[Sequence[int]], device: torch.device) -> Iterator[slice]:
+    """Go through neighbouring prompts that are read in one pass.
+
+    Args:
+        prompts: Their token ids; best in the order of their lengths.
+        device: Where they are read. On CPUs all prompts of a run are padded to the length that each would be padded to
+            alone.
+
+    Yields:
+        Neighbours, in order.
+    """
+    worth, first, longest, filled = _PASS_IS_WORTH.get(device.type, 0), 0, 0, 0
+    for place, prompt in enumerate(prompts):
+        length = padded_length(len(prompt))
+        longer = max(longest, length)
+        padding = longer * (place - first + 1) - filled - length
+        if place > first and padding > worth:
+            yield slice(first, place)
+            first, longer, filled = place, length, 0
+        longest, filled = longer, filled + length
+    if prompts:
+        yield slice(first, len(prompts))
 
 
 def right_padded(

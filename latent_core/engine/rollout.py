@@ -10,8 +10,8 @@ from transformers.cache_utils import DynamicCache
 from latent_core.engine.answers import Answers, AnswerSheet
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.prefix import SharedPrefix
-from latent_core.engine.prompts import right_padded, runs_of_one_length
-from latent_core.engine.state import RolloutState, even_selection
+from latent_core.engine.prompts import right_padded, runs_in_one_pass
+from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.engine.tail import TailCache
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
@@ -66,7 +66,8 @@ class RolloutEngine:
             index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
             source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
             streams = replace(streams.take(source), sample=index)
-        read = [self._read(rows[run], streams.part(run)) for run in runs_of_one_length(rows)]
+        runs = runs_in_one_pass(rows, self.reasoner.device)
+        read = [self._read(rows[run], streams.part(run)) for run in runs]
         last = torch.cat([hidden for _, hidden in read])
         return RolloutState(
             prefix=SharedPrefix.joined([prefix for prefix, _ in read]),
@@ -184,8 +185,9 @@ class RolloutEngine:
             if (position + 1) % look_every == 0:
                 if not bool(unfinished.any()):
                     break
-                chosen, filler = even_selection(unfinished.reshape(state.questions, state.group), MIN_ROWS)
-                if len(chosen) <= _COMPACT_BELOW * state.rows:
+                found = self._fewer(state, unfinished)
+                if found is not None:
+                    chosen, filler = found
                     state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
                     thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
@@ -196,18 +198,26 @@ class RolloutEngine:
             state = self._feed(state, inputs, Phase.ANSWER, state.tail_length + 1)
         return sheet.read()
 
+    def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""
+        by_question = unfinished.reshape(state.questions, state.group)
+        if self.reasoner.fixed_shapes.serves(unfinished.device):
+            return halved_selection(by_question, MIN_ROWS)
+        chosen, filler = even_selection(by_question, MIN_ROWS)
+        return (chosen, filler) if len(chosen) <= _COMPACT_BELOW * state.rows else None
+
     def perturbation_flops(self, prompt_tokens: int, latent_steps: int) -> float:
         """Return the FLOPs that the sampler's matrix products add to a trajectory."""
         return self.reasoner.modules.perturbation_flops(self.sampler, prompt_tokens, latent_steps)
 
     def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
         """Append one position to every row; `inputs` is [rows, hidden size]."""
+        perturbation = self.sampler.perturbation(phase, state.streams, step)
+        fixed = self.reasoner.fixed_shapes.rows_for(state, perturbation)
+        if fixed is not None:
+            return fixed.feed(self.reasoner, self.sampler, state, inputs, phase, step)
         tail = state.tail.copied()
         hidden = self.reasoner.forward(
-            inputs[:, None],
-            state.next_positions(),
-            tail,
-            prefix=state.prefix,
-            perturbation=self.sampler.perturbation(phase, state.streams, step),
+            inputs[:, None], state.next_positions(), tail, prefix=state.prefix, perturbation=perturbation
         )
         return replace(state, tail=tail, hidden=hidden[:, 0])

@@ -10,7 +10,6 @@ import numpy as np
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.host import to_host
-from latent_core.engine.memory import share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
@@ -54,7 +53,7 @@ def sample_trajectories(
         return some.by_question(read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started))
 
     needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
-    batches = micro_batches(needs, samples, share_of(reasoner.device), divisible=True)
+    batches = micro_batches(needs, samples, reasoner.room, divisible=True)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=True, compute=compute))
 
 

@@ -101,3 +101,28 @@ def even_selection(keep: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
     filler = position >= counts[:, None]
     slots = order.gather(1, torch.where(filler, 0, position))
     return (questions[:, None] * group + slots).flatten(), filler.flatten()
+
+
+def halved_selection(keep: Tensor, at_least: int) -> tuple[Tensor, Tensor] | None:
+    """Choose rows as `even_selection` does, but all questions stay, with a half, a quarter, ... of their rows.
+
+    Every shape of a batch costs something where steps are captured; this way they are few.
+
+    Args:
+        keep: Which rows to keep, bool [questions, group].
+        at_least: Fewest rows to return, fillers included.
+
+    Returns:
+        Row indices int64 [n], and which of them are fillers, bool [n]; None where not even a half can be dropped.
+    """
+    questions, group = keep.shape
+    counts = keep.sum(dim=1)
+    most, new_group = int(counts.max()), group
+    while new_group % 2 == 0 and new_group // 2 >= max(most, 1) and questions * (new_group // 2) >= at_least:
+        new_group //= 2
+    if new_group == group:
+        return None
+    order = torch.argsort((~keep).int(), dim=1, stable=True)[:, :new_group]
+    filler = torch.arange(new_group, device=keep.device) >= counts[:, None]
+    first = torch.arange(questions, device=keep.device)[:, None] * group
+    return (first + order).flatten(), filler.flatten()

@@ -1,6 +1,8 @@
 """The rows' own keys and values, which grow in place: appending a position copies that position only."""
 
 import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -12,18 +14,20 @@ _SPARE = 8
 copy more often."""
 
 
-class _Room:
-    """Buffers [rows, key-value heads, capacity, head size] that several tails may look into.
+@dataclass(eq=False)
+class Room:
+    """Buffers that several tails may look into.
 
     Attributes:
+        keys: [rows, key-value heads, capacity, head size].
+        values: The same shape.
         filled: Positions that some tail has written. One that ends earlier must not write here: it would change what
             another one sees.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
-        """Copy keys and values to the front of new buffers."""
-        self.filled = keys.shape[2]
-        self.keys, self.values = _with_capacity(keys, capacity), _with_capacity(values, capacity)
+    keys: Tensor
+    values: Tensor
+    filled: int
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write behind what is filled; returns everything up to there."""
@@ -43,7 +47,22 @@ def _with_capacity(source: Tensor, capacity: int) -> Tensor:
 class TailLayer(DynamicLayer):
     """One layer of a tail. Its keys and values are views of a room, or tensors of their own."""
 
-    _room: _Room | None = None
+    _room: Room | None = None
+
+    @classmethod
+    def within(cls, room: Room) -> Self:
+        """Return a layer that sees what has been written into a room."""
+        layer = cls()
+        layer.dtype, layer.device, layer.is_initialized = room.keys.dtype, room.keys.device, True
+        layer.keys, layer.values = room.keys[:, :, : room.filled], room.values[:, :, : room.filled]
+        layer._room = room
+        return layer
+
+    @property
+    def room(self) -> Room | None:
+        """The room whose end is the end of this layer, so that it can grow there; None where there is none."""
+        room = self._room
+        return room if room is not None and self.keys is not None and room.filled == self.keys.shape[2] else None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append positions; other layers that look into the same room see no change.
@@ -70,9 +89,11 @@ class TailLayer(DynamicLayer):
             self.keys = torch.cat([self.keys, key_states], dim=2)
             self.values = torch.cat([self.values, value_states], dim=2)
             return self.keys, self.values
-        room = self._room
-        if room is None or room.filled != length or length + more > room.keys.shape[2]:
-            room = self._room = _Room(self.keys, self.values, length + more + _SPARE)
+        room = self.room
+        if room is None or length + more > room.keys.shape[2]:
+            capacity = length + more + _SPARE
+            buffers = _with_capacity(self.keys, capacity), _with_capacity(self.values, capacity)
+            room = self._room = Room(*buffers, length)
         self.keys, self.values = room.append(key_states, value_states)
         return self.keys, self.values
 
@@ -87,6 +108,24 @@ class TailLayer(DynamicLayer):
         super().batch_select_indices(indices)
 
 
+class FixedTailLayer(TailLayer):
+    """A layer that writes each new position to a place that the device knows, and returns its whole buffers."""
+
+    def __init__(self, keys: Tensor, values: Tensor, place: Tensor) -> None:
+        """Write into buffers [rows, key-value heads, capacity, head size], at a position that is an int64 [1]."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.keys, self.values, self._place = keys, values, place
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write one position of every row. See `TailLayer.update`."""
+        assert self.keys is not None
+        assert self.values is not None
+        self.keys.index_copy_(2, self._place, key_states)
+        self.values.index_copy_(2, self._place, value_states)
+        return self.keys, self.values
+
+
 class TailCache(DynamicCache):
     """A cache for the positions behind shared prompts, made of `TailLayer`s."""
 
@@ -94,6 +133,13 @@ class TailCache(DynamicCache):
         """Start without any position."""
         super().__init__()
         self.layer_class_to_replicate = TailLayer
+
+    @classmethod
+    def within(cls, rooms: Iterable[Room]) -> Self:
+        """Return a tail that sees what has been written into rooms, one per layer."""
+        tail = cls()
+        tail.layers = [TailLayer.within(room) for room in rooms]
+        return tail
 
     def copied(self) -> Self:
         """Return a cache that can grow without changing this one; nothing is copied until it has to be."""

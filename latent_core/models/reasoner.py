@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
-from latent_core.engine.memory import Footprint
+from latent_core.engine.fixed_shapes import FixedShapes
+from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import RowLimit
 from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
@@ -32,6 +33,7 @@ class LatentReasoner:
         feedback: What turns a hidden state into the next input.
         flops: Cost model of its forward passes.
         footprint: What rollouts of it need in memory.
+        fixed_shapes: Memory that rollouts on a GPU go through step by step.
         row_limit: How many rows at once its memory has turned out to hold.
     """
 
@@ -41,7 +43,8 @@ class LatentReasoner:
         self.model = model.eval().requires_grad_(False)
         self.feedback = feedback
         self.flops = FlopModel.of(model, feedback)
-        self.footprint, self.row_limit = Footprint.of(model), RowLimit()
+        self.footprint, self.fixed_shapes = Footprint.of(model), FixedShapes()
+        self.row_limit = RowLimit(release=self.fixed_shapes.clear)
         self.modules = PerturbedModules(checkpoint.source, model)
 
     @classmethod
@@ -80,6 +83,11 @@ class LatentReasoner:
         """Id that ends an answer."""
         return int(self.checkpoint.tokenizer.eos_token_id)
 
+    @property
+    def room(self) -> int | None:
+        """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
+        return share_of(self.device, self.fixed_shapes.nbytes)
+
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return input embeddings, [..., hidden size], of ids [...]."""
         embedded: Tensor = self.model.get_input_embeddings()(token_ids)
@@ -109,6 +117,7 @@ class LatentReasoner:
         cache: DynamicCache,
         prefix: SharedPrefix | None = None,
         perturbation: ModulePerturbation | None = None,
+        tail_length: Tensor | None = None,
     ) -> Tensor:
         """Run the backbone over new positions.
 
@@ -118,6 +127,7 @@ class LatentReasoner:
             cache: Keys and values of the rows' own earlier positions; grows by the new ones.
             prefix: Prompts that the rows share, or None.
             perturbation: What a sampler does inside this pass.
+            tail_length: Positions that count of a cache of fixed size, the new one included, int64 [1].
 
         Returns:
             Last hidden states after the final norm, [rows, new positions, hidden size].
@@ -132,6 +142,7 @@ class LatentReasoner:
                 past_key_values=cache,
                 use_cache=True,
                 prefix=prefix,
+                tail_length=tail_length,
                 **extra,
             )
         hidden: Tensor = output.last_hidden_state

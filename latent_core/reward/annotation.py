@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
-from latent_core.engine.memory import share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import read_trajectories, start_samples
@@ -71,7 +70,7 @@ def annotate(
     needs = [
         (own, row * (1 + rollouts)) for own, row in block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     ]
-    batches = micro_batches(needs, range(candidates), share_of(reasoner.device), divisible=False)
+    batches = micro_batches(needs, range(candidates), reasoner.room, divisible=False)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 

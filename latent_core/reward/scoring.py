@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from latent_core.engine.prefix import SharedPrefix
-from latent_core.engine.prompts import right_padded, runs_of_one_length
+from latent_core.engine.prompts import right_padded, runs_in_one_pass
 from latent_core.engine.rows import SharedPromptRows
 from latent_core.engine.tail import TailCache
 from latent_core.reward.model import LatentRewardModel
@@ -79,9 +79,9 @@ def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]], *, 
         model: The reward model.
         prompts: Token ids.
         apart: Whether prompts of different padded lengths are read apart, so that no score depends on the others'
-            lengths, not even in its last bit. Neighbours of one length are read together.
+            lengths, on CPUs not even in its last bit. Neighbours of one length are read together.
     """
-    runs = list(runs_of_one_length(prompts)) if apart else [slice(0, len(prompts))]
+    runs = list(runs_in_one_pass(prompts, model.device)) if apart else [slice(0, len(prompts))]
     return ScoreState(SharedPrefix.joined([_read(model, prompts[run]) for run in runs]), TailCache())
 
 

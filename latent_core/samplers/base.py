@@ -158,8 +158,12 @@ class Sampler(Settings):
         """Return the vector that is fed back in place of `latent`, [rows, hidden size]."""
         return latent
 
-    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
-        """Return what happens inside the forward pass of this phase and step, or None for nothing."""
+    def perturbation(self, phase: Phase, streams: Streams, step: Tensor | int) -> ModulePerturbation | None:
+        """Return what happens inside the forward pass of this phase and step, or None for nothing.
+
+        On a GPU one pass is captured for all steps of a phase, so what is returned must not depend on the step, and
+        its methods must pass the step on to the streams without looking at it: there it is an int64 [1] on the device.
+        """
         return None
 
     def choose_token(self, logits: Tensor, streams: Streams, step: int) -> Tensor:

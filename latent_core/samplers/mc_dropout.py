@@ -57,7 +57,7 @@ class MonteCarloDropout(Sampler):
         """Where masks are applied."""
         return frozenset(self.sites) if self.p > 0.0 else frozenset()
 
-    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
+    def perturbation(self, phase: Phase, streams: Streams, step: Tensor | int) -> ModulePerturbation | None:
         """Return the masks of this pass where its phase is in scope."""
         if phase not in self.scope or self.p == 0.0:
             return None
@@ -67,7 +67,7 @@ class MonteCarloDropout(Sampler):
 class _DropoutMasks(ModulePerturbation):
     """The masks of one forward pass, drawn when a site asks for them."""
 
-    def __init__(self, sampler: MonteCarloDropout, streams: Streams, step: int) -> None:
+    def __init__(self, sampler: MonteCarloDropout, streams: Streams, step: Tensor | int) -> None:
         self.sites = frozenset(sampler.sites)
         self._p = sampler.p
         self._per_step = sampler.mask == "step"

@@ -64,7 +64,7 @@ class SingularValuePerturbation(Sampler):
         """Return the projection where the phase is in scope."""
         return frozenset({self.projection}) if phase in self.scope and self.alpha > 0.0 else frozenset()
 
-    def perturbation(self, phase: Phase, streams: Streams, step: int) -> ModulePerturbation | None:
+    def perturbation(self, phase: Phase, streams: Streams, step: Tensor | int) -> ModulePerturbation | None:
         """Return the scaled weights where the phase is in scope."""
         if phase not in self.scope or self.alpha == 0.0:
             return None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
-from latent_core.engine.memory import Footprint, share_of
+from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import read_trajectories
@@ -87,7 +87,7 @@ def beam_search(
             block.prompts, block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
         )
     ]
-    batches = micro_batches(needs, range(beams * candidates), share_of(reasoner.device), divisible=False)
+    batches = micro_batches(needs, range(beams * candidates), reasoner.room, divisible=False)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 

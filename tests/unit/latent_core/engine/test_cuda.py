@@ -1,12 +1,16 @@
 """The engine on a GPU draws the same numbers and comes to the same answers as on the CPU."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from latent_core.engine.capture import CapturedPass
+from latent_core.engine.fixed_shapes import FixedShapes
 from latent_core.engine.memory import free_bytes
+from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
@@ -24,8 +28,18 @@ def test_draws_are_the_same_bits() -> None:
     assert torch.equal(on_cpu.words(5, 7, 1000), on_gpu.words(5, 7, 1000).cpu())
 
 
-@pytest.mark.parametrize("kind", [{"kind": "gaussian", "sigma": 0.3}, {"kind": "mc_dropout", "p": 0.1}])
-def test_trajectories_are_the_same_up_to_rounding(tiny_checkpoint: Path, kind: dict[str, object]) -> None:
+SAMPLERS: list[dict[str, Any]] = [
+    {"kind": "gaussian", "sigma": 0.3},
+    {"kind": "mc_dropout", "p": 0.1},
+    {"kind": "mc_dropout", "p": 0.1, "sites": ["attention_weights", "embedding"]},
+    {"kind": "mc_dropout", "p": 0.1, "scope": ["prompt", "latent", "answer"], "mask": "trajectory"},
+    {"kind": "singular_value", "alpha": 0.3},
+    {"kind": "answer_sampling", "temperature": 3.0},
+]
+
+
+@pytest.mark.parametrize("kind", SAMPLERS, ids=str)
+def test_trajectories_are_the_same_up_to_rounding(tiny_checkpoint: Path, kind: dict[str, Any]) -> None:
     problems = load_task(name="word_problems").problems[:4]
     on_cpu, on_gpu = (
         sample_trajectories(
@@ -33,8 +47,8 @@ def test_trajectories_are_the_same_up_to_rounding(tiny_checkpoint: Path, kind: d
             parse_sampler(kind),
             problems,
             range(4),
-            latent_steps=2,
-            answer_tokens=4,
+            latent_steps=6,
+            answer_tokens=6,
             seed=0,
         )
         for device in ("cpu", "cuda")
@@ -58,3 +72,40 @@ def test_a_gpu_says_what_it_has() -> None:
     again = free_bytes(device)
     assert again is not None
     assert again >= before - (1 << 22)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLERS if "attention_weights" not in str(kind)], ids=str)
+def test_captured_steps_are_the_same_as_others(tiny_checkpoint: Path, kind: dict[str, Any]) -> None:
+    reasoner, sampler = LatentReasoner.from_pretrained(str(tiny_checkpoint), device="cuda"), parse_sampler(kind)
+    problems = load_task(name="word_problems").problems[:3]
+    prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
+    engine = RolloutEngine(reasoner, sampler)
+    found = []
+    for devices in (frozenset({"cuda"}), frozenset[str]()):
+        reasoner.fixed_shapes = FixedShapes(devices)
+        for _ in range(2):
+            # The second batch of a shape only replays.
+            state = engine.start(prompts, ["a", "b", "c"], 0, range(8))
+            for _ in range(5):
+                state = engine.step(state)
+        answers = engine.decode(state, 6, keep_logits=True)
+        found.append((state.latents, answers.logits, answers.token_ids))
+        if devices:
+            (rows,) = reasoner.fixed_shapes._kept.values()
+            assert all(one._graph is not None for one in rows._passes.values())
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_captured_is_run_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    device, one = torch.device("cuda"), torch.ones(3, device="cuda")
+    captured = CapturedPass()
+    for value in (1.0, 2.0, 3.0):
+        one.fill_(value)
+        assert captured.run(lambda: one * int(one.sum() > 0), device).tolist() == [value] * 3
+    assert "not captured" in caplog.text
+    other = CapturedPass()
+    for value in (1.0, 2.0, 3.0):
+        one.fill_(value)
+        assert other.run(lambda: one * 2, device).tolist() == [2 * value] * 3
+    assert other._graph is not None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_core.engine.prompts import as_asked, padded_length, right_padded, runs_of_one_length, shortest_first
+from latent_core.engine.prompts import as_asked, padded_length, right_padded, runs_in_one_pass, shortest_first
 
 
 @pytest.mark.parametrize(("tokens", "padded"), [(1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 96)])
@@ -29,7 +29,7 @@ def test_padding_ends_where_the_model_has_no_more_positions() -> None:
 
 def test_neighbours_of_one_padded_length_are_a_run() -> None:
     prompts = [[1] * length for length in (3, 32, 33, 64, 5)]
-    assert list(runs_of_one_length(prompts)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(runs_in_one_pass(prompts, torch.device("cpu"))) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
 def test_results_return_to_the_order_that_was_asked_for() -> None:
@@ -38,3 +38,17 @@ def test_results_return_to_the_order_that_was_asked_for() -> None:
     assert order == [1, 3, 2, 0]
     rows = [(question, sample) for question in order for sample in range(3)]
     assert as_asked(rows, order) == [(question, sample) for question in range(4) for sample in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "runs"),
+    [
+        # 32 short prompts gain 64 positions each beside the long one: half of what a pass is worth.
+        ([32] * 32 + [96], [slice(0, 33)]),
+        ([32] * 65 + [96], [slice(0, 65), slice(65, 66)]),
+        ([96] + [32] * 70, [slice(0, 65), slice(65, 71)]),
+        ([], []),
+    ],
+)
+def test_a_gpu_reads_longer_prompts_along_while_padding_is_cheap(lengths: list[int], runs: list[slice]) -> None:
+    assert list(runs_in_one_pass([[1] * length for length in lengths], torch.device("cuda"))) == runs

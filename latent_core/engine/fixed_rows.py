@@ -1,0 +1,178 @@
+"""Rollouts of one shape in memory that stays where it is, so that a step is a CUDA graph: captured once, replayed."""
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from latent_core.engine.capture import CapturedPass
+from latent_core.engine.prefix import PrefixPart, SharedPrefix
+from latent_core.engine.state import RolloutState
+from latent_core.engine.tail import FixedTailLayer, Room, TailCache, TailLayer
+from latent_core.randomness import Streams
+from latent_core.samplers.base import Phase, Sampler
+
+if TYPE_CHECKING:
+    from latent_core.models.reasoner import LatentReasoner
+
+_LEAST_PROMPT, _LEAST_TAIL = 64, 32
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a state has to agree with.
+
+    Attributes:
+        questions: B.
+        group: Rows per question.
+        prompt: Positions that there is room for in a prompt.
+        tail: Positions that there is room for behind it.
+    """
+
+    questions: int
+    group: int
+    prompt: int
+    tail: int
+
+    @classmethod
+    def of(cls, state: RolloutState) -> "Shape":
+        """Return the shape in which a state has room for one position more."""
+        prompt = _power_of_two(state.prefix.padded_length, _LEAST_PROMPT)
+        return cls(state.questions, state.group, prompt, tail_capacity(state.tail_length + 1))
+
+    def nbytes(self, like: RolloutState) -> int:
+        """Bytes of the keys and values of states of this shape that are like the given one."""
+        part = like.prefix.parts[0]
+        positions = self.questions * (self.prompt + self.group * self.tail)
+        return sum(one.shape[1] * one.shape[3] * one.element_size() for one in (*part.keys, *part.values)) * positions
+
+
+def tail_capacity(positions: int) -> int:
+    """Return for how many positions there is room where so many are needed."""
+    return _power_of_two(positions, _LEAST_TAIL)
+
+
+def _power_of_two(count: int, least: int) -> int:
+    return max(least, 1 << (count - 1).bit_length())
+
+
+class FixedRows:
+    """Buffers that a state is loaded into, and the passes that go on from there.
+
+    What it returns are ordinary states. Their tails look into the buffers; as long as one of them is alive, no other
+    state can be loaded.
+
+    Attributes:
+        shape: The shape of the states.
+        nbytes: Bytes of the buffers.
+    """
+
+    def __init__(self, shape: Shape, like: RolloutState) -> None:
+        """Allocate the buffers for states like the given one."""
+        first, device, rows = like.prefix.parts[0], like.hidden.device, like.rows
+        self.shape = shape
+        self._prompts = [
+            tuple(one.new_zeros(shape.questions, one.shape[1], shape.prompt, one.shape[3]) for one in tensors)
+            for tensors in (first.keys, first.values)
+        ]
+        self._tails = [
+            tuple(one.new_zeros(rows, one.shape[1], shape.tail, one.shape[3]) for one in tensors)
+            for tensors in (first.keys, first.values)
+        ]
+        self._lengths = torch.ones(shape.questions, dtype=torch.int64, device=device)
+        self._inputs = torch.zeros_like(like.hidden)
+        self._streams = Streams(*(torch.zeros_like(one) for one in _words(like.streams)))
+        # Where the new position goes, how many there are then, and the step that it is.
+        self._place, self._filled, self._step = torch.zeros(3, 1, dtype=torch.int64, device=device)
+        self._passes: dict[object, CapturedPass] = {}
+        self._rooms: list[weakref.ref[Room]] = []
+        self._prefix: weakref.ref[SharedPrefix] | None = None
+        self.nbytes = shape.nbytes(like)
+
+    def follows(self, state: RolloutState) -> bool:
+        """Whether the buffers hold this state and nothing behind it."""
+        rooms = [room() for room in self._rooms]
+        layers = state.tail.layers
+        return len(rooms) == len(layers) > 0 and all(
+            isinstance(layer, TailLayer) and layer.room is room and room is not None
+            for layer, room in zip(layers, rooms, strict=True)
+        )
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a state that was returned is still alive."""
+        return any(room() is not None for room in self._rooms)
+
+    def feed(
+        self, reasoner: "LatentReasoner", sampler: Sampler, state: RolloutState, inputs: Tensor, phase: Phase, step: int
+    ) -> RolloutState:
+        """Append one position to every row.
+
+        Args:
+            reasoner: The model.
+            sampler: Acts inside the pass.
+            state: One that the buffers hold, or any other of the shape while they are not in use.
+            inputs: [rows, hidden size].
+            phase: Which phase the pass belongs to.
+            step: Step of the position.
+
+        Returns:
+            The state behind it, its latents not yet brought up to date.
+        """
+        rooms = self._load(state)
+        length = state.tail_length + 1
+        self._inputs.copy_(inputs)
+        for number, value in ((self._place, length - 1), (self._filled, length), (self._step, step)):
+            number.fill_(value)
+        perturbation = sampler.perturbation(phase, self._streams, self._step)
+        if perturbation is not None:
+            for buffer, words in zip(_words(self._streams), _words(state.streams), strict=True):
+                buffer.copy_(words)
+
+        def compute() -> Tensor:
+            prefix = SharedPrefix((PrefixPart(self._prompts[0], self._prompts[1], self._lengths),), self.shape.group)
+            tail = TailCache()
+            tail.layers = [FixedTailLayer(keys, values, self._place) for keys, values in zip(*self._tails, strict=True)]
+            positions = self._lengths.repeat_interleave(self.shape.group) + self._place
+            hidden = reasoner.forward(
+                self._inputs[:, None],
+                positions[:, None],
+                tail,
+                prefix=prefix,
+                perturbation=perturbation,
+                tail_length=self._filled,
+            )
+            return hidden[:, 0]
+
+        key = None if perturbation is None else (sampler, phase)
+        hidden = self._passes.setdefault(key, CapturedPass()).run(compute, inputs.device)
+        for room in rooms:
+            room.filled = length
+        return replace(state, tail=TailCache.within(rooms), hidden=hidden)
+
+    def _load(self, state: RolloutState) -> list[Room]:
+        """Bring a state into the buffers unless it is there; returns the rooms that its tail now looks into."""
+        if self._prefix is None or self._prefix() is not state.prefix:
+            first = 0
+            for part in state.prefix.parts:
+                questions, first = slice(first, first + len(part)), first + len(part)
+                for buffers, tensors in zip(self._prompts, (part.keys, part.values), strict=True):
+                    for buffer, tensor in zip(buffers, tensors, strict=True):
+                        buffer[questions, :, : part.padded_length] = tensor
+                self._lengths[questions] = part.lengths
+            self._prefix = weakref.ref(state.prefix)
+        if self.follows(state):
+            return [room for room in (one() for one in self._rooms) if room is not None]
+        length = state.tail_length
+        for buffers, name in zip(self._tails, ("keys", "values"), strict=True):
+            for buffer, layer in zip(buffers, state.tail.layers, strict=False):
+                buffer[:, :, :length] = getattr(layer, name)
+        rooms = [Room(keys, values, length) for keys, values in zip(*self._tails, strict=True)]
+        self._rooms = [weakref.ref(room) for room in rooms]
+        return rooms
+
+
+def _words(streams: Streams) -> tuple[Tensor, Tensor, Tensor]:
+    return streams.key, streams.sample, streams.rollout

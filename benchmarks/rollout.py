@@ -11,6 +11,7 @@ the same process; the share is that of our time.
 """
 
 import argparse
+import gc
 import statistics
 import sys
 import tempfile
@@ -26,7 +27,10 @@ from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import Machine, faster, measure_machine, seconds_of
 from benchmarks.plain_rollout import PlainRollout
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
+from latent_core.engine.attention import MIN_ROWS
+from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
+from latent_core.engine.state import RolloutState
 from latent_core.models.reasoner import DTYPES, LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.samplers.base import Sampler
@@ -52,6 +56,7 @@ class Line:
         ours: Trajectories per second of the engine.
         plain: The same of the plain loop; None where it was not run.
         share: Share of the machine's limit that the engine reaches.
+        thinking: The same of the latent steps alone.
         memory: Most bytes in use while the engine ran, weights included.
     """
 
@@ -61,6 +66,7 @@ class Line:
     ours: float
     plain: float | None
     share: float
+    thinking: float
     memory: float
 
 
@@ -77,6 +83,8 @@ class Bench:
         ends = checkpoint.end_id, self.reasoner.end_of_text_id
         self.plain = PlainRollout(model.to(device), *ends, all_logits=all_logits)
         self.machine = measure_machine(device, dtype)
+        # As actors do.
+        gc.freeze()
         self.weight_bytes = sum(one.numel() * one.element_size() for one in self.reasoner.model.parameters())
 
     def line(self, name: str, n: int, questions: int, rounds: int, with_plain: bool) -> Line:
@@ -103,9 +111,17 @@ class Bench:
         seconds = [[seconds_of(side, self.device) for side in sides] for _ in range(rounds)]
         medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
         rows = n * questions
-        limit = self._limit(self._sample(sampler, problems, n), len({len(prompt) for prompt in prompts}))
+        trajectories = self._sample(sampler, problems, n)
+        thinking = self._thinking_limit(trajectories, prompts) / self._thinking_seconds(sampler, prompts, n, rounds)
         return Line(
-            name, n, questions, rows / medians[0], rows / medians[1] if with_plain else None, limit / medians[0], memory
+            name,
+            n,
+            questions,
+            rows / medians[0],
+            rows / medians[1] if with_plain else None,
+            self._limit(trajectories) / medians[0],
+            thinking,
+            memory,
         )
 
     def _sample(self, sampler: Sampler, problems: Sequence[Problem], n: int) -> list[Trajectory]:
@@ -119,7 +135,28 @@ class Bench:
             seed=0,
         )
 
-    def _limit(self, rows: Sequence[Trajectory], lengths: int) -> float:
+    def _thinking_seconds(self, sampler: Sampler, prompts: Sequence[Sequence[int]], n: int, rounds: int) -> float:
+        """Median seconds of all latent steps of a batch."""
+        engine = RolloutEngine(self.reasoner, sampler)
+        names = [str(number) for number in range(len(prompts))]
+
+        def think(state: RolloutState) -> None:
+            for _ in range(_STEPS):
+                state = engine.step(state)
+
+        seconds = []
+        for _ in range(rounds + 1):
+            state = engine.start(prompts, names, 0, range(max(n, -(-MIN_ROWS // len(prompts)))))
+            seconds.append(seconds_of(lambda state=state: think(state), self.device))
+        return statistics.median(seconds[1:])
+
+    def _thinking_limit(self, rows: Sequence[Trajectory], prompts: Sequence[Sequence[int]]) -> float:
+        """Least seconds of the latent steps of a batch."""
+        each = len(rows) // len(prompts)
+        flops = sum(each * self.reasoner.flops.trajectory(len(prompt), _STEPS, 0, 0) for prompt in prompts)
+        return self.machine.seconds(flops, _STEPS * self.weight_bytes)
+
+    def _limit(self, rows: Sequence[Trajectory]) -> float:
         """Least seconds of a batch: one pass over the prompts, one for each latent step and each token that is fed."""
         prompts = {row.question_id: row.prompt_flops for row in rows}
         passes = 1 + _STEPS + max(row.answer_tokens for row in rows)
@@ -150,14 +187,15 @@ def table(lines: Sequence[Line], machine: Machine) -> str:
     rows = [
         f"{machine.name}; {machine.flops / 1e9:,.0f} GFLOP/s, {machine.bandwidth / 1e9:,.1f} GB/s",
         "",
-        "| sampler | N | questions | plain, trajectories/s | ours | ratio | share of the limit | peak memory, MB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| sampler | N | questions | plain, trajectories/s | ours | ratio | share of the limit | in latent steps | "
+        "peak memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for line in lines:
         plain, ratio = ("-", "-") if line.plain is None else (f"{line.plain:.1f}", f"{line.ours / line.plain:.1f}x")
         rows.append(
             f"| {line.sampler} | {line.n} | {line.questions} | {plain} | {line.ours:.1f} | {ratio} | "
-            f"{100 * line.share:.0f} % | {line.memory / 1e6:,.0f} |"
+            f"{100 * line.share:.0f} % | {100 * line.thinking:.0f} % | {line.memory / 1e6:,.0f} |"
         )
     return "\n".join(rows)
 

@@ -13,7 +13,7 @@ from latent_core.tasks.base import Problem
 FloatArray = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trajectory:
     """One sampled trajectory, as it is recorded.
 

@@ -46,6 +46,7 @@ class ReasonerWorker(ResidentWorker):
         torch.set_num_threads(threads)
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
+        self._settle()
 
     def sample(self, request: SampleRequest) -> list[Trajectory]:
         """Sample a shard."""

@@ -1,5 +1,6 @@
 """What all actors have in common: requests that are taken one at a time, and an answer to how busy they are."""
 
+import gc
 import os
 import threading
 import time
@@ -44,6 +45,11 @@ class ResidentWorker:
     def process_id(self) -> int:
         """Return the operating system's id of the actor's process, to tell a restarted actor from its former self."""
         return os.getpid()
+
+    @staticmethod
+    def _settle() -> None:
+        """Take what has been loaded out of the garbage collector's sight: it stays, and looking at it takes long."""
+        gc.freeze()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -35,6 +35,7 @@ class ScorerWorker(ResidentWorker):
         torch.set_num_threads(threads)
         self._checkpoint = RewardCheckpoint.open(checkpoint)
         self._model = LatentRewardModel.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
+        self._settle()
 
     def score(self, request: ScoreRequest) -> list[Score]:
         """Score a shard: one result per trajectory, in the order of the request.

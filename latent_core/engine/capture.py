@@ -1,8 +1,9 @@
 """CUDA graphs: kernels that are launched together, so that the GPU does not wait for Python in between."""
 
 import logging
+import weakref
+from collections import defaultdict
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class CapturedPass:
         try:
             # Not `torch.cuda.graph`, which waits for the device and empties the allocator's cache.
             with torch.cuda.stream(stream):
-                graph.capture_begin(pool=_pool(device), capture_error_mode="thread_local")
+                graph.capture_begin(pool=_POOLS[device].handle(graph), capture_error_mode="thread_local")
                 try:
                     output = compute()
                 finally:
@@ -50,14 +51,32 @@ class CapturedPass:
         except RuntimeError as error:
             # What ends a broken capture complains too.
             reason = str(error.__context__ or error).splitlines()[0]
+            _forget_capture(device)
             logger.warning("steps are not captured as CUDA graphs, which makes them slower: %s", reason)
             return
         current.wait_stream(stream)
         self._graph, self._output = graph, output
 
 
-@cache
-def _pool(device: torch.device) -> Any:
-    """Return the memory that all graphs of a device share: no two of them ever run at once."""
-    with torch.cuda.device(device):
-        return torch.cuda.graph_pool_handle()
+class _Pool:
+    """The memory that all graphs of a device share: no two of them ever run at once."""
+
+    def __init__(self) -> None:
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
+        self._handle: Any = None
+
+    def handle(self, graph: torch.cuda.CUDAGraph) -> Any:
+        """Return the pool that a new graph goes into. One whose graphs are all gone cannot be used again."""
+        if not self._graphs:
+            self._handle = torch.cuda.graph_pool_handle()
+        self._graphs.add(graph)
+        return self._handle
+
+
+_POOLS: defaultdict[torch.device, _Pool] = defaultdict(_Pool)
+
+
+def _forget_capture(device: torch.device) -> None:
+    """Free the random generator of a device from a capture that failed, which it would wait for ever to end."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    generator.graphsafe_set_state(generator.clone_state())

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from latent_core.kernels import use_kernels
+
 _SPARE = 8
 """Positions that a buffer gets beyond those it is made for. More would scatter the rows over more memory, fewer would
 copy more often."""
@@ -121,6 +123,11 @@ class FixedTailLayer(TailLayer):
         """Write one position of every row. See `TailLayer.update`."""
         assert self.keys is not None
         assert self.values is not None
+        if use_kernels(self.keys.device):
+            from latent_core.kernels.append import append
+
+            append(self.keys, self.values, key_states, value_states, self._place)
+            return self.keys, self.values
         self.keys.index_copy_(2, self._place, key_states)
         self.values.index_copy_(2, self._place, value_states)
         return self.keys, self.values

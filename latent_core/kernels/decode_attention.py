@@ -13,8 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_QUERIES = 32
+_QUERIES = 16
 _KEYS = 32
+_CHUNK = 4
+_WARPS = 2
 _SMALLEST_DOT = 16
 _LOG2_E = 1.4426950408889634
 
@@ -51,6 +53,7 @@ def _decode(
     WIDTH: tl.constexpr,
     QUERIES: tl.constexpr,
     KEYS: tl.constexpr,
+    CHUNK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     question, kv_head = tl.program_id(1).to(tl.int64), tl.program_id(0)
@@ -82,17 +85,21 @@ def _decode(
         mixed = mixed * shrink[:, None] + tl.dot(weight.to(v.dtype), v, input_precision=PRECISION)
         largest = larger
 
-    wide = q.to(tl.float32)
-    key += row[:, None] * k_row + kv_head * k_head + column[None, :]
-    value += row[:, None] * v_row + kv_head * v_head + column[None, :]
-    for position in range(0, tl.load(tail_length).to(tl.int32)):
-        k = tl.load(key + position * k_position, mask=used, other=0.0).to(tl.float32)
-        v = tl.load(value + position * v_position, mask=used, other=0.0).to(tl.float32)
-        own = tl.sum(wide * k, 1) * scale
-        larger = tl.maximum(largest, own)
-        shrink, share = tl.exp2(largest - larger), tl.exp2(own - larger)
-        total = total * shrink + share
-        mixed = mixed * shrink[:, None] + share[:, None] * v
+    wide = q.to(tl.float32)[:, None, :]
+    key += (row[:, None] * k_row + kv_head * k_head + column[None, :])[:, None, :]
+    value += (row[:, None] * v_row + kv_head * v_head + column[None, :])[:, None, :]
+    count = tl.load(tail_length).to(tl.int32)
+    # Several positions at once: one after the other, each would wait for its own way to memory.
+    for first in range(0, count, CHUNK):
+        position = first + tl.arange(0, CHUNK)
+        there = used[:, None, :] & (position < count)[None, :, None]
+        k = tl.load(key + position[None, :, None] * k_position, mask=there, other=0.0).to(tl.float32)
+        v = tl.load(value + position[None, :, None] * v_position, mask=there, other=0.0).to(tl.float32)
+        score = tl.where((position < count)[None, :], tl.sum(wide * k, 2) * scale, float("-inf"))
+        larger = tl.maximum(largest, tl.max(score, 1))
+        shrink, weight = tl.exp2(largest - larger), tl.exp2(score - larger[:, None])
+        total = total * shrink + tl.sum(weight, 1)
+        mixed = mixed * shrink[:, None] + tl.sum(weight[:, :, None] * v, 1)
         largest = larger
 
     mixed = mixed / total[:, None]
@@ -141,6 +148,7 @@ def decode_attention(
         "WIDTH": max(_SMALLEST_DOT, triton.next_power_of_2(size)),
         "QUERIES": _QUERIES,
         "KEYS": _KEYS,
+        "CHUNK": _CHUNK,
         # Otherwise single precision would be cut to the ten bits of TF32.
         "PRECISION": "ieee" if query.dtype == torch.float32 else "tf32",
     }
@@ -159,5 +167,6 @@ def decode_attention(
         *strides,
         out.stride(0),
         **sizes,
+        num_warps=_WARPS,
     )
     return out

@@ -1,11 +1,45 @@
-"""The most likely token without all logits: the output head piece by piece, each still in the processor's cache."""
+"""From hidden states to tokens: logits, and the most likely token."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 _PIECE = 2048
 """Tokens per piece. On CPUs the product with all of GPT-2's 50,257 tokens at once takes a third longer, and its result
 has to go to memory and back."""
+_MULTIPLE = 64
+"""On GPUs, matrices whose rows do not begin at multiples of 16 bytes are multiplied by kernels for older ones, at a
+third of the speed; vocabularies with latent tokens added seldom fit."""
+
+
+class OutputHead:
+    """The output head of a model that is where it will stay."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Take the model's head; on a GPU its weight is moved to where there are rows of zeros behind it."""
+        head: Any = model.get_output_embeddings()
+        self._head = head
+        self._padded: Tensor | None = None
+        if type(head) is nn.Linear and head.weight.is_cuda and head.bias is None and len(head.weight) % _MULTIPLE:
+            tokens, width = head.weight.shape
+            padded = head.weight.detach().new_zeros(-(-tokens // _MULTIPLE) * _MULTIPLE, width)
+            padded[:tokens] = head.weight.detach()
+            # The same parameter as before, so that embeddings that share it go on sharing it.
+            head.weight.data = padded[:tokens]
+            self._padded = padded
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
+        scores: Tensor = self._head(hidden) if self._padded is None else nn.functional.linear(hidden, self._padded)
+        return scores[..., : self._head.weight.shape[0]]
+
+    def most_likely(self, hidden: Tensor) -> Tensor:
+        """Return the most likely next token, int64 [rows], of last hidden states [rows, hidden size]."""
+        if hidden.device.type == "cpu" and type(self._head) is nn.Linear:
+            return largest_output(self._head, hidden)
+        return self.logits(hidden).argmax(dim=-1)
 
 
 def largest_output(head: nn.Linear, hidden: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
-from latent_core.models.output_head import largest_output
+from latent_core.models.output_head import OutputHead
 from latent_core.models.perturbed import PerturbedModules
 from latent_core.models.weights import check_feedback, load_feedback, load_model, tensor_shapes
 from latent_core.samplers.base import ModulePerturbation, Site
@@ -31,6 +31,7 @@ class LatentReasoner:
         checkpoint: Where it came from, with tokenizer and format.
         model: The causal language model, in evaluation mode, its attention replaced by the shared-prefix one.
         feedback: What turns a hidden state into the next input.
+        output_head: What turns a hidden state into a token.
         flops: Cost model of its forward passes.
         footprint: What rollouts of it need in memory.
         fixed_shapes: Memory that rollouts on a GPU go through step by step.
@@ -41,7 +42,7 @@ class LatentReasoner:
         """Wrap a loaded model; most callers want `from_pretrained`."""
         self.checkpoint = checkpoint
         self.model = model.eval().requires_grad_(False)
-        self.feedback = feedback
+        self.feedback, self.output_head = feedback, OutputHead(model)
         self.flops = FlopModel.of(model, feedback)
         self.footprint, self.fixed_shapes = Footprint.of(model), FixedShapes()
         self.row_limit = RowLimit(release=self.fixed_shapes.clear)
@@ -95,15 +96,11 @@ class LatentReasoner:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
-        scores: Tensor = self.model.get_output_embeddings()(hidden)
-        return scores
+        return self.output_head.logits(hidden)
 
     def most_likely(self, hidden: Tensor) -> Tensor:
         """Return the most likely next token, int64 [rows], of last hidden states [rows, hidden size]."""
-        head = self.model.get_output_embeddings()
-        if hidden.device.type == "cpu" and type(head) is nn.Linear:
-            return largest_output(head, hidden)
-        return self.logits(hidden).argmax(dim=-1)
+        return self.output_head.most_likely(hidden)
 
     def feed_back(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states [rows, hidden size] into the next latent vectors, before any sampling."""
@@ -150,6 +147,9 @@ class LatentReasoner:
 
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """Return the text of answer tokens, special tokens left out."""
-        latent_id = self.checkpoint.latent_id
+        tokenizer, latent_id = self.checkpoint.tokenizer, self.checkpoint.latent_id
         spoken = [token for token in token_ids if token != latent_id]
-        return str(self.checkpoint.tokenizer.decode(spoken, skip_special_tokens=True))
+        if tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces:
+            # What `decode` comes to, at a third of the time: it looks at every id to see whether it is a tensor.
+            return str(tokenizer.backend_tokenizer.decode(spoken, skip_special_tokens=True))
+        return str(tokenizer.decode(spoken, skip_special_tokens=True))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
+from latent_core.engine.records import read_trajectories
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import read_trajectories, start_samples
+from latent_core.engine.sampling import start_samples
 from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory

@@ -19,8 +19,8 @@ from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
+from latent_core.engine.records import read_trajectories
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import read_trajectories
 from latent_core.engine.state import RolloutState
 from latent_core.engine.walk import Stretch
 from latent_core.models.reasoner import LatentReasoner

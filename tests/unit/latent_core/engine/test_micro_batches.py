@@ -143,10 +143,10 @@ def test_trajectories_are_the_same_with_little_memory(
         ]
         return [row.latents for row in rows]
 
-    monkeypatch.setattr(sampling, "share_of", lambda device: None)
+    monkeypatch.setattr("latent_core.models.reasoner.share_of", lambda device, reusable: None)
     expected = latents()
     assert len(batches) == 1
-    monkeypatch.setattr(sampling, "share_of", lambda device: 100_000)
+    monkeypatch.setattr("latent_core.models.reasoner.share_of", lambda device, reusable: 100_000)
     found = latents()
     assert len(batches) > len(problems)
     np.testing.assert_allclose(found, expected, atol=5e-5, rtol=0)

@@ -1,7 +1,9 @@
 """Rollouts of one shape in memory that stays where it is, so that a step is a CUDA graph: captured once, replayed."""
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +13,7 @@ from latent_core.engine.capture import CapturedPass
 from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.engine.state import RolloutState
 from latent_core.engine.tail import FixedTailLayer, Room, TailCache, TailLayer
+from latent_core.kernels import use_kernels
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
 
@@ -156,6 +159,7 @@ class FixedRows:
         """Bring a state into the buffers unless it is there; returns the rooms that its tail now looks into."""
         if self._prefix is None or self._prefix() is not state.prefix:
             first = 0
+            self._forget(self._prompts, 0)
             for part in state.prefix.parts:
                 questions, first = slice(first, first + len(part)), first + len(part)
                 for buffers, tensors in zip(self._prompts, (part.keys, part.values), strict=True):
@@ -166,12 +170,20 @@ class FixedRows:
         if self.follows(state):
             return [room for room in (one() for one in self._rooms) if room is not None]
         length = state.tail_length
+        self._forget(self._tails, length)
         for buffers, name in zip(self._tails, ("keys", "values"), strict=True):
             for buffer, layer in zip(buffers, state.tail.layers, strict=False):
                 buffer[:, :, :length] = getattr(layer, name)
         rooms = [Room(keys, values, length) for keys, values in zip(*self._tails, strict=True)]
         self._rooms = [weakref.ref(room) for room in rooms]
         return rooms
+
+    def _forget(self, buffers: Sequence[Sequence[Tensor]], behind: int) -> None:
+        """Clear positions that do not count: kernels do not look at them, but elsewhere NaN times nothing is NaN."""
+        if use_kernels(self._inputs.device):
+            return
+        for buffer in chain.from_iterable(buffers):
+            buffer[:, :, behind:].zero_()
 
 
 def _words(streams: Streams) -> tuple[Tensor, Tensor, Tensor]:

@@ -90,6 +90,20 @@ def test_buffers_are_used_again_once_nobody_looks_into_them(
         assert not rows.in_use
 
 
+def test_what_was_there_before_leaves_no_trace(
+    tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
+) -> None:
+    _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
+    walked(tiny_reasoner, SAMPLERS[1], prompts)
+    (rows,) = fixed._kept.values()
+    with torch.inference_mode():
+        for buffer in (*rows._prompts, *rows._tails):
+            for one in buffer:
+                one.fill_(float("nan"))
+    _, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
+    same(expected[-1].hidden, found[-1].hidden)
+
+
 def test_old_states_stay_usable(tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes) -> None:
     engine, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)

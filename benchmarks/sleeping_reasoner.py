@@ -2,7 +2,10 @@
 
 import time
 
+import pyarrow as pa
+
 from latent_core.trajectory import Trajectory
+from workers.records import trajectory_table
 from workers.requests import SampleRequest
 from workers.resident import ResidentWorker
 
@@ -15,25 +18,26 @@ class SleepingReasoner(ResidentWorker):
         super().__init__()
         self._seconds = seconds
 
-    def sample(self, request: SampleRequest) -> list[Trajectory]:
+    def sample(self, request: SampleRequest) -> pa.Table:
         """Sleep, and answer every question with its sample index."""
         with self._turn():
             time.sleep(self._seconds)
-            return [
-                Trajectory(
-                    question_id=problem.question_id,
-                    sample_index=sample,
-                    answer_text=f"# {sample}",
-                    answer=str(sample),
-                    correct=sample % 2 == 0,
-                    latent_steps=request.latent_steps,
-                    answer_tokens=4,
-                    answer_ids=(1, 2, 3, 4),
-                    latents=None,
-                    prompt_flops=1e9,
-                    flops=1e9,
-                    seconds=0.01,
-                )
-                for problem in request.problems
-                for sample in range(request.first_sample, request.first_sample + request.samples)
-            ]
+        rows = [
+            Trajectory(
+                question_id=problem.question_id,
+                sample_index=sample,
+                answer_text=f"# {sample}",
+                answer=str(sample),
+                correct=sample % 2 == 0,
+                latent_steps=request.latent_steps,
+                answer_tokens=4,
+                answer_ids=(1, 2, 3, 4),
+                latents=None,
+                prompt_flops=1e9,
+                flops=1e9,
+                seconds=0.01,
+            )
+            for problem in request.problems
+            for sample in range(request.first_sample, request.first_sample + request.samples)
+        ]
+        return trajectory_table(rows, request.first_question, request.samples, request.latents)

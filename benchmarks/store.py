@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_table
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 
 _QUESTIONS, _SAMPLES = 64, 64
 _ANSWER_IDS = tuple(range(1000, 1008))

@@ -15,7 +15,7 @@ Stage = Callable[[pa.Table], pa.Table]
 
 _FEW_ACTORS = 4
 _CALLS_PER_DISPATCHER = 16
-"""Enough for the eight actors of a large node; more, and making tables of what they return would keep them waiting."""
+"""Enough for the eight actors of a large node."""
 _CALLS_PER_ACTOR = 2
 """Whoever has finished a call should find its next one waiting; a trial that is stopped leaves that one behind."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from latent_core.reward.records import QuestionToScore, Score
-from orchestrator.records import LATENT_DTYPES
+from workers.records import LATENT_DTYPES
 
 SCORE_SCHEMA = pa.schema(
     [

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from orchestrator.records import trajectory_table
 from orchestrator.stages import problems_of
 from orchestrator.store import BeamShape, SettingStore
 from workers.pool import actor_pool
+from workers.records import trajectory_table
 from workers.requests import SearchRequest
 
 if TYPE_CHECKING:

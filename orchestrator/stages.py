@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
-from orchestrator.records import LATENT_DTYPES, trajectory_schema, trajectory_table
 from orchestrator.score_records import questions_to_score, score_table
 from orchestrator.setting import Scored
 from orchestrator.shards import Shard
 from orchestrator.store import SettingStore
 from workers.pool import actor_pool
+from workers.records import LATENT_DTYPES, trajectory_schema
 from workers.requests import SampleRequest, ScoreRequest
 
 
@@ -41,10 +40,10 @@ class Generate:
                 latent_steps=self._spec.latent_steps,
                 answer_tokens=self._spec.answer_tokens,
                 seed=self._spec.seed,
-                keep_latents=self._latents != "none",
+                first_question=item["first_question"],
+                latents=self._latents,
             )
-            trajectories: list[Trajectory] = actor_pool(self._reasoners).call("sample", request, item["number"])
-            tables.append(trajectory_table(trajectories, item["first_question"], item["samples"], self._latents))
+            tables.append(actor_pool(self._reasoners).call("sample", request, item["number"]))
         return pa.concat_tables(tables)
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
+from workers.records import trajectory_table
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 from workers.resident import ResidentWorker
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from latent_core.reward.model import LatentRewardModel
     from latent_core.reward.records import LabelledTrajectory
     from latent_core.selection.beams import Beam
@@ -48,14 +51,18 @@ class ReasonerWorker(ResidentWorker):
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
         self._settle()
 
-    def sample(self, request: SampleRequest) -> list[Trajectory]:
-        """Sample a shard."""
+    def sample(self, request: SampleRequest) -> "pa.Table":
+        """Sample a shard; returns it as it is stored, see `workers.records.trajectory_table`.
+
+        Tables are what travels: as objects, trajectories take several times as long to pack and to unpack.
+        """
 
         def failed(problem: Problem, error: str) -> list[Trajectory]:
             samples = range(request.first_sample, request.first_sample + request.samples)
             return [Trajectory.failed(problem, sample, error) for sample in samples]
 
-        return self._one_by_one_if_needed(lambda some: self._sample(request, some), request.problems, failed)
+        rows = self._one_by_one_if_needed(lambda some: self._sample(request, some), request.problems, failed)
+        return trajectory_table(rows, request.first_question, request.samples, request.latents)
 
     def search(self, request: SearchRequest) -> "list[Beam]":
         """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
@@ -98,7 +105,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.engine.sampling import sample_trajectories
         from latent_core.samplers import parse_sampler
 
-        trajectories = sample_trajectories(
+        return sample_trajectories(
             self._reasoner,
             parse_sampler(request.sampler),
             problems,
@@ -107,9 +114,6 @@ class ReasonerWorker(ResidentWorker):
             answer_tokens=request.answer_tokens,
             seed=request.seed,
         )
-        if request.keep_latents:
-            return trajectories
-        return [replace(trajectory, latents=None) for trajectory in trajectories]
 
     def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> "list[Beam]":
         from latent_core.samplers import parse_sampler

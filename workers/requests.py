@@ -19,7 +19,8 @@ class SampleRequest:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
-        keep_latents: Whether the reply carries latent vectors.
+        first_question: Index of the first question in its task.
+        latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
     """
 
     problems: tuple[Problem, ...]
@@ -29,7 +30,8 @@ class SampleRequest:
     latent_steps: int
     answer_tokens: int
     seed: int
-    keep_latents: bool = False
+    first_question: int = 0
+    latents: str = "none"
 
 
 @dataclass(frozen=True)

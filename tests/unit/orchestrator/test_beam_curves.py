@@ -8,10 +8,10 @@ import pytest
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.beam_curves import evaluate_search
-from orchestrator.records import trajectory_table
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard
 from orchestrator.store import BeamShape, SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", "1") for index in range(3))
 # Per question, the answers of its beams, the best one first.

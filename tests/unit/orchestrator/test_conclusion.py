@@ -15,11 +15,11 @@ from orchestrator.conclusion import conclude, start_tracking
 from orchestrator.config import parse_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
-from orchestrator.records import trajectory_table
 from orchestrator.run import plan_run
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard
 from orchestrator.sweep import plan_sweep
+from workers.records import trajectory_table
 
 ERROR = "RuntimeError: shape '[2, 3]' is invalid for input [/of size 7]"
 

@@ -12,10 +12,10 @@ from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from orchestrator.config import parse_config
 from orchestrator.plan import Plan, make_plan
-from orchestrator.records import trajectory_table
 from orchestrator.run import plan_run
 from orchestrator.shards import Shard
 from orchestrator.sweep import plan_sweep
+from workers.records import trajectory_table
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "eva 7 cards . sells 2 cards ?", "ann 1 ?"]
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}

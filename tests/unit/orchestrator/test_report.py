@@ -16,13 +16,13 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.config import load_config, parse_config
 from orchestrator.curves import read_curves_csv
-from orchestrator.records import trajectory_table
 from orchestrator.report import all_comparisons, all_rows, evaluate, write_files
 from orchestrator.score_records import SCORE_SCHEMA
 from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
 from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.tables import render
+from workers.records import trajectory_table
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
 Answer = Callable[[int, int], str | None]

@@ -16,13 +16,13 @@ from orchestrator.cli import main
 from orchestrator.config import parse_config, save_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
-from orchestrator.records import trajectory_table
 from orchestrator.report import all_rows, evaluate_all, write_files
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard
 from orchestrator.sweep import plan_sweep
+from workers.records import trajectory_table
 
 Right = Callable[[int, int], bool]
 

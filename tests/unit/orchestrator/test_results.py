@@ -10,12 +10,12 @@ import pytest
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_table
 from orchestrator.results import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
 from orchestrator.score_records import SCORE_SCHEMA
 from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
 from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", f"{index}.0") for index in range(3))
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")

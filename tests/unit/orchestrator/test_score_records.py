@@ -9,8 +9,8 @@ import pytest
 from latent_core.reward.records import Score
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_table
 from orchestrator.score_records import SCORE_SCHEMA, questions_to_score, score_table
+from workers.records import trajectory_table
 
 WIDTH = 4
 

@@ -12,11 +12,11 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator import search_stage
 from orchestrator.pipeline import work_item
-from orchestrator.records import trajectory_schema
 from orchestrator.search_stage import BEAM_COLUMNS, Search
 from orchestrator.shards import Shard
 from orchestrator.stages import Persist
 from orchestrator.store import BeamShape, SettingStore, TrajectorySpec
+from workers.records import trajectory_schema
 from workers.requests import SearchRequest
 
 SHAPE = BeamShape(2, 3, "rm", "bfloat16")

@@ -6,10 +6,10 @@ import pytest
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_table
 from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
 from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
 

@@ -13,11 +13,11 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator import stages
 from orchestrator.pipeline import work_item
-from orchestrator.records import trajectory_table
 from orchestrator.setting import Scored
 from orchestrator.shards import Shard
 from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
 from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 from workers.requests import SampleRequest, ScoreRequest
 
 SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 0, "float32")
@@ -117,18 +117,21 @@ def test_what_is_not_a_whole_shard_is_not_stored(store: SettingStore) -> None:
 
 
 def test_an_actor_is_asked_for_what_the_item_says(tmp_path: Path, actor_that: Any) -> None:
-    def sample(request: SampleRequest) -> list[Trajectory]:
-        first = PROBLEMS.index(request.problems[0])
-        samples = range(request.first_sample, request.first_sample + request.samples)
-        return [trajectory(first + place, number) for place in range(len(request.problems)) for number in samples]
+    def sample(request: SampleRequest) -> pa.Table:
+        end_question, end_sample = (
+            request.first_question + len(request.problems),
+            request.first_sample + request.samples,
+        )
+        shard = Shard(request.first_question, end_question, request.first_sample, end_sample)
+        return table_of(shard, request.latents)
 
     actor = actor_that(sample)
     table = Generate(("one", "two"), store_with(tmp_path, "float16"))(items_of(SHARD))
     assert table.equals(table_of(SHARD, "float16"))
     [request] = actor.asked
-    assert request == SampleRequest(PROBLEMS[7:9], 2, 2, {"kind": "none"}, 2, 4, 0, keep_latents=True)
+    assert request == SampleRequest(PROBLEMS[7:9], 2, 2, {"kind": "none"}, 2, 4, 0, 7, "float16")
     Generate(("one", "two"), store_with(tmp_path, "none"))(items_of(Shard(0, 1, 0, 1), SHARD))
-    assert [request.keep_latents for request in actor.asked[1:]] == [False, False]
+    assert [request.latents for request in actor.asked[1:]] == ["none", "none"]
     assert actor.preferred == [0, 0, 1]
     assert set(actor.methods) == {"sample"}
 

@@ -19,7 +19,6 @@ from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
 from orchestrator.config import parse_config, save_config
 from orchestrator.experiment import Experiment
-from orchestrator.records import trajectory_table
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file
 from orchestrator.score_records import SCORE_SCHEMA
@@ -29,6 +28,7 @@ from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.status_text import age_in_words
 from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.sweep import plan_sweep
+from workers.records import trajectory_table
 
 QUESTIONS = 3
 PROBLEMS = tuple(Problem(f"q{index}", "?", str(index)) for index in range(QUESTIONS))

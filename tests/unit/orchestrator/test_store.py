@@ -12,9 +12,9 @@ import pytest
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_table
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import BeamShape, LabelSpec, LabelStore, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("checkpoint", "task", {"kind": "gaussian", "sigma": 0.4}, 6, 32, 0, "float32")
 STEPS, WIDTH = 2, 3

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from latent_core.selection.beam_search import beam_search
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker
+from workers.records import trajectory_table
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
@@ -44,41 +46,49 @@ def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
     return SampleRequest(problems, **settings)
 
 
-def content(row: Trajectory) -> tuple[Any, ...]:
+def said(row: Trajectory) -> tuple[Any, ...]:
     return row.question_id, row.sample_index, row.answer_text, row.answer_tokens, row.flops, row.error
+
+
+def content(table: pa.Table) -> list[dict[str, Any]]:
+    """Everything but the time that it took."""
+    return table.drop_columns(["seconds"]).to_pylist()
 
 
 def test_a_request_is_what_the_engine_samples(
     worker: ReasonerWorker, tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
 ) -> None:
-    rows = worker.sample(request(problems, keep_latents=True))
+    found = worker.sample(request(problems, first_question=5, latents="float32"))
     expected = sample_trajectories(
         tiny_reasoner, parse_sampler(GAUSSIAN), problems, range(3, 5), latent_steps=2, answer_tokens=4, seed=1
     )
-    assert [content(row) for row in rows] == [content(row) for row in expected]
-    for row, other in zip(rows, expected, strict=True):
-        assert row.latents is not None
-        assert other.latents is not None
-        np.testing.assert_allclose(row.latents, other.latents, atol=1e-5)
+    table = trajectory_table(expected, 5, 2, "float32")
+    assert found.schema.equals(table.schema)
+    assert content(found.drop_columns(["latents"])) == content(table.drop_columns(["latents"]))
+    for row, other in zip(found["latents"].to_pylist(), table["latents"].to_pylist(), strict=True):
+        np.testing.assert_allclose(row, other, atol=1e-5)
 
 
 def test_latents_stay_behind_unless_they_are_wanted(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
-    assert all(row.latents is None for row in worker.sample(request(problems)))
+    assert "latents" not in worker.sample(request(problems)).schema.names
 
 
 def test_a_question_that_fails_takes_no_other_with_it(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
     """A prompt beyond the model's positions breaks the batch that it is in."""
     too_long = Problem("long", "ann " * 200, "1")
-    rows = worker.sample(request((*problems[:2], too_long, *problems[2:])))
-    assert [(row.question_id, row.sample_index) for row in rows] == [
-        (name, sample) for name in ("question-0", "question-1", "long", "question-2", "question-3") for sample in (3, 4)
+    rows = content(worker.sample(request((*problems[:2], too_long, *problems[2:]))))
+    assert [(row["question_id"], row["question_index"], row["sample_index"]) for row in rows] == [
+        (name, index, sample)
+        for index, name in enumerate(("question-0", "question-1", "long", "question-2", "question-3"))
+        for sample in (3, 4)
     ]
-    healthy = worker.sample(request(problems))
-    assert [content(row) for row in rows if row.question_id != "long"] == [content(row) for row in healthy]
+    healthy = content(worker.sample(request(problems)))
+    for row, other in zip(rows[:4] + rows[6:], healthy, strict=True):
+        assert {**row, "question_index": None} == {**other, "question_index": None}
     for row in rows[4:6]:
-        assert row.error is not None
-        assert "\n" not in row.error
-        assert (row.answer, row.correct) == (None, False)
+        assert row["error"] is not None
+        assert "\n" not in row["error"]
+        assert (row["answer"], row["correct"]) == (None, False)
 
 
 def test_a_worker_is_idle_after_success_and_failure(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
@@ -114,12 +124,12 @@ def test_a_search_is_what_beam_search_finds(
         answer_tokens=4,
         seed=1,
     )
-    assert [content(beam.trajectory) for beam in found] == [content(beam.trajectory) for beam in expected]
+    assert [said(beam.trajectory) for beam in found] == [said(beam.trajectory) for beam in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.trajectory.latents is not None
         np.testing.assert_allclose(one.step_scores, other.step_scores, atol=1e-5)
     again = worker.search(search_request(problems, tiny_reward_checkpoint))
-    assert [content(beam.trajectory) for beam in again] == [content(beam.trajectory) for beam in found]
+    assert [said(beam.trajectory) for beam in again] == [said(beam.trajectory) for beam in found]
     assert all(beam.trajectory.latents is None for beam in again)
 
 
@@ -149,13 +159,13 @@ def test_annotation_is_what_annotate_labels(
     asked = AnnotateRequest(problems, GAUSSIAN, candidates=4, rollouts=2, latent_steps=3, answer_tokens=4, seed=1)
     found = worker.annotate(asked)
     expected = annotate(tiny_reasoner, parse_sampler(GAUSSIAN), problems, 4, 2, latent_steps=3, answer_tokens=4, seed=1)
-    assert [content(row.trajectory) for row in found] == [content(row.trajectory) for row in expected]
+    assert [said(row.trajectory) for row in found] == [said(row.trajectory) for row in expected]
     assert [row.label_flops for row in found] == [row.label_flops for row in expected]
     too_long = Problem("long", "ann " * 200, "1")
     rows = worker.annotate(replace(asked, problems=(too_long, problems[0])))
     assert [row.trajectory.question_id for row in rows] == ["long"] * 4 + ["question-0"] * 4
     assert [(row.labels, row.trajectory.error is None) for row in rows[:4]] == [(None, False)] * 4
-    assert [content(row.trajectory) for row in rows[4:]] == [content(row.trajectory) for row in found[:4]]
+    assert [said(row.trajectory) for row in rows[4:]] == [said(row.trajectory) for row in found[:4]]
 
 
 def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) -> SearchRequest:

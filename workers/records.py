@@ -1,13 +1,17 @@
-"""The columns of a stored trajectory."""
+"""The columns of a stored trajectory: what actors return and the store keeps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from latent_core.trajectory import Trajectory
 
-LATENT_DTYPES = {"float16": np.float16, "float32": np.float32}
+LATENT_DTYPES: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
+
+_MOST_VALUES = 2**31 - 1
+"""Numbers that fit into one chunk of a column of lists."""
 
 _COLUMNS = [
     ("question_id", pa.string()),
@@ -57,10 +61,25 @@ def trajectory_table(
         if name not in ("question_index", "latents")
     }
     columns["question_index"] = [first_question + row // samples for row in range(len(trajectories))]
-    if latents != "none":
-        dtype = LATENT_DTYPES[latents]
-        columns["latents"] = [
-            None if trajectory.latents is None else trajectory.latents.astype(dtype).ravel()
-            for trajectory in trajectories
-        ]
-    return pa.table(columns, schema=schema)
+    if latents == "none":
+        return pa.table(columns, schema=schema)
+    return pa.table(columns | {"latents": _latent_column(trajectories, LATENT_DTYPES[latents])}, schema=schema)
+
+
+def _latent_column(trajectories: Sequence[Trajectory], dtype: type[np.floating[Any]]) -> pa.ChunkedArray:
+    """Return the latents as lists of numbers, null where there are none."""
+    largest = max((one.latents.size for one in trajectories if one.latents is not None), default=0)
+    rows = max(1, _MOST_VALUES // max(largest, 1))
+    chunks = [_latent_lists(trajectories[first : first + rows], dtype) for first in range(0, len(trajectories), rows)]
+    return pa.chunked_array(chunks, pa.list_(pa.from_numpy_dtype(dtype)))
+
+
+def _latent_lists(trajectories: Sequence[Trajectory], dtype: type[np.floating[Any]]) -> pa.ListArray:
+    known = [one.latents for one in trajectories]
+    offsets = np.cumsum([0, *(0 if latents is None else latents.size for latents in known)], dtype=np.int32)
+    values = np.empty(offsets[-1], dtype)
+    for latents, first, last in zip(known, offsets[:-1], offsets[1:], strict=True):
+        if latents is not None:
+            values[first:last] = latents.ravel()
+    missing = pa.array([latents is None for latents in known], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), mask=missing)

@@ -8,7 +8,7 @@ import pytest
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.records import trajectory_schema, trajectory_table
+from workers.records import trajectory_schema, trajectory_table
 
 LATENTS = np.arange(12, dtype=np.float32).reshape(3, 4) / 7
 GOOD = Trajectory("a", 5, "### 7", "7", True, 3, 4, (11, 7, 0, 2), LATENTS, 10.0, 20.5, 0.25)
@@ -54,3 +54,15 @@ def test_a_shard_of_failures_only_has_the_same_schema() -> None:
     table = trajectory_table([FAILED, FAILED], 0, 2, "float16")
     assert table.schema.equals(trajectory_schema("float16"))
     assert table["latents"].null_count == 2
+
+
+def test_latents_that_fill_more_than_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trajectory_table(ROWS, 0, 2, "float16")
+    monkeypatch.setattr("workers.records._MOST_VALUES", 2 * LATENTS.size)
+    table = trajectory_table(ROWS, 0, 2, "float16")
+    assert table["latents"].num_chunks == 2
+    assert table.equals(whole)
+
+
+def test_a_table_without_rows_has_the_same_schema() -> None:
+    assert trajectory_table([], 0, 1, "float32").schema.equals(trajectory_schema("float32"))

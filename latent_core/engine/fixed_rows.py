@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from latent_core.engine.capacity import prompt_capacity, tail_capacity
 from latent_core.engine.capture import CapturedPass
 from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.engine.state import RolloutState
@@ -19,8 +20,6 @@ from latent_core.samplers.base import Phase, Sampler
 
 if TYPE_CHECKING:
     from latent_core.models.reasoner import LatentReasoner
-
-_LEAST_PROMPT, _LEAST_TAIL = 64, 32
 
 
 @dataclass(frozen=True)
@@ -42,23 +41,14 @@ class Shape:
     @classmethod
     def of(cls, state: RolloutState) -> "Shape":
         """Return the shape in which a state has room for one position more."""
-        prompt = _power_of_two(state.prefix.padded_length, _LEAST_PROMPT)
-        return cls(state.questions, state.group, prompt, tail_capacity(state.tail_length + 1))
+        prompt, tail = prompt_capacity(state.prefix.padded_length), tail_capacity(state.tail_length + 1)
+        return cls(state.questions, state.group, prompt, tail)
 
     def nbytes(self, like: RolloutState) -> int:
         """Bytes of the keys and values of states of this shape that are like the given one."""
         part = like.prefix.parts[0]
         positions = self.questions * (self.prompt + self.group * self.tail)
         return sum(one.shape[1] * one.shape[3] * one.element_size() for one in (*part.keys, *part.values)) * positions
-
-
-def tail_capacity(positions: int) -> int:
-    """Return for how many positions there is room where so many are needed."""
-    return _power_of_two(positions, _LEAST_TAIL)
-
-
-def _power_of_two(count: int, least: int) -> int:
-    return max(least, 1 << (count - 1).bit_length())
 
 
 class FixedRows:

@@ -10,8 +10,8 @@ from latent_core.engine.state import RolloutState
 from latent_core.samplers.base import ModulePerturbation, Site
 
 _MOST_SHAPES = 8
-_SHARE = 0.5
-"""Share of the memory for batches that buffers may fill; batches also need some of their own."""
+_SHARE = 0.7
+"""Share of the memory for batches beyond which buffers make room for those of another shape."""
 
 
 class FixedShapes:
@@ -62,7 +62,7 @@ class FixedShapes:
 
     def _make(self, shape: Shape, like: RolloutState) -> FixedRows | None:
         needed, room = shape.nbytes(like), share_of(like.hidden.device, self.nbytes)
-        if room is not None and needed > _SHARE * room:
+        if room is not None and needed > room:
             return None
         while self._kept and (
             len(self._kept) == _MOST_SHAPES or (room is not None and needed + self.nbytes > _SHARE * room)

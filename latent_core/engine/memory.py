@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from latent_core.engine.capacity import prompt_capacity, tail_capacity
 from latent_core.engine.prompts import padded_length
 
 _SHARE = {"cpu": 0.25, "cuda": 0.8}
@@ -79,10 +80,11 @@ class Footprint:
             logits=int(config.vocab_size) * size,
         )
 
-    def prompt(self, tokens: int) -> int:
-        """Bytes that the prompt of so many tokens needs."""
+    def prompt(self, tokens: int, *, fixed: bool = False) -> int:
+        """Bytes that the prompt of so many tokens needs, also for a copy in fixed memory if there is one."""
         padded = padded_length(tokens)
-        return padded * (self.per_position + self.transient)
+        copy = prompt_capacity(padded) * self.per_position if fixed else 0
+        return padded * (self.per_position + self.transient) + copy
 
     def row(self, prompt_tokens: int, tail: int, *, samples_tokens: bool, on_cpu: bool) -> int:
         """Bytes that a row needs behind its prompt.
@@ -91,10 +93,11 @@ class Footprint:
             prompt_tokens: Length of the prompt.
             tail: Positions behind it.
             samples_tokens: Whether answer tokens are drawn.
-            on_cpu: Whether the most likely token is found without all logits.
+            on_cpu: Whether the most likely token is found without all logits, and tails are no longer than they have
+                to be.
         """
         # A tail that outgrows its buffer, and rows that are selected, are there twice for a moment.
-        kept = 2 * tail * self.per_position
+        kept = (tail + (tail if on_cpu else tail_capacity(tail))) * self.per_position
         attention = (padded_length(prompt_tokens) + tail) * self.per_key
         logits = _SAMPLED_COPIES * self.logits if samples_tokens else 0 if on_cpu else self.logits
         return kept + self.transient + max(attention, logits)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.state import RolloutState, even_selection
+from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
@@ -135,3 +135,31 @@ def test_even_selection_keeps_every_row_once_and_fits_select(fresh: RolloutState
         selected = state.select(chosen)
         assert selected.questions == int(mask.any(dim=1).sum())
         assert selected.group >= int(mask.sum(dim=1).max())
+
+
+@pytest.mark.parametrize(
+    ("mask", "at_least", "group"),
+    [
+        ([[1, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]], 1, 2),
+        ([[1, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]], 8, 4),
+        ([[1, 0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]], 1, 4),
+        ([[0, 0, 0, 0, 1, 0, 0, 0]], 1, 1),
+        ([[1, 0, 0, 0, 0, 0]], 1, 3),
+        ([[1, 1, 1, 1, 1, 0, 0, 0]], 1, None),
+        ([[1, 0, 0]], 1, None),
+        ([[1, 0, 0, 0]], 4, None),
+    ],
+)
+def test_halved_selection(mask: list[list[int]], at_least: int, group: int | None) -> None:
+    keep = torch.tensor(mask, dtype=torch.bool)
+    found = halved_selection(keep, at_least)
+    if group is None:
+        assert found is None
+        return
+    assert found is not None
+    chosen, filler = found
+    questions, before = keep.shape
+    assert torch.equal(chosen // before, torch.arange(questions).repeat_interleave(group))
+    # Every row that is kept counts once; fillers were not to be kept.
+    assert chosen[~filler].tolist() == keep.flatten().nonzero().flatten().tolist()
+    assert not keep.flatten()[chosen[filler]].any()

@@ -3,7 +3,7 @@
     python -m benchmarks.simulated_pool
 
 Shards go through stations as they do in a run. The driver, one process, hands a shard out and takes its receipt. A
-dispatcher, one process for 16 calls, receives what an actor has computed and makes a table of it. An actor computes.
+dispatcher, one process for 16 calls, calls actors and receives what they have computed. An actor computes.
 The service times of driver and dispatcher are what `benchmarks.pool` measures as CPU seconds per shard; a shard's time
 at an actor varies from shard to shard, as answers of different lengths make it vary. What is not modelled: starting of
 processes, the network, and the store, which costs writers and nobody who waits.

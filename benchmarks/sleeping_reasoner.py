@@ -22,22 +22,22 @@ class SleepingReasoner(ResidentWorker):
         """Sleep, and answer every question with its sample index."""
         with self._turn():
             time.sleep(self._seconds)
-        rows = [
-            Trajectory(
-                question_id=problem.question_id,
-                sample_index=sample,
-                answer_text=f"# {sample}",
-                answer=str(sample),
-                correct=sample % 2 == 0,
-                latent_steps=request.latent_steps,
-                answer_tokens=4,
-                answer_ids=(1, 2, 3, 4),
-                latents=None,
-                prompt_flops=1e9,
-                flops=1e9,
-                seconds=0.01,
-            )
-            for problem in request.problems
-            for sample in range(request.first_sample, request.first_sample + request.samples)
-        ]
+            rows = [
+                Trajectory(
+                    question_id=problem.question_id,
+                    sample_index=sample,
+                    answer_text=f"# {sample}",
+                    answer=str(sample),
+                    correct=sample % 2 == 0,
+                    latent_steps=request.latent_steps,
+                    answer_tokens=4,
+                    answer_ids=(1, 2, 3, 4),
+                    latents=None,
+                    prompt_flops=1e9,
+                    flops=1e9,
+                    seconds=0.01,
+                )
+                for problem in request.problems
+                for sample in range(request.first_sample, request.first_sample + request.samples)
+            ]
         return trajectory_table(rows, request.first_question, request.samples, request.latents)

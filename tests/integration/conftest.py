@@ -12,6 +12,9 @@ import ray.data
 import yaml
 from support import Command, WriteConfig, environment
 
+from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward.checkpoint import RewardCard
+from latent_core.reward.model import LatentRewardModel
 from orchestrator.config import RunConfig, parse_config
 
 
@@ -72,3 +75,13 @@ def latentswarm(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def latent_rms(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two LatentRMs for the bundled reasoner, which differ in their heads."""
+    reasoner = Checkpoint.open("bundled:coconut-tiny")
+    directories = [tmp_path_factory.mktemp("latent-rms") / str(seed) for seed in range(2)]
+    for seed, directory in enumerate(directories):
+        LatentRewardModel.from_reasoner(reasoner, seed).save(reasoner, directory, RewardCard(score_answer=True))
+    return [str(directory) for directory in directories]

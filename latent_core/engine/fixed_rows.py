@@ -79,7 +79,7 @@ class FixedRows:
         self._streams = Streams(*(torch.zeros_like(one) for one in _words(like.streams)))
         # Where the new position goes, how many there are then, and the step that it is.
         self._place, self._filled, self._step = torch.zeros(3, 1, dtype=torch.int64, device=device)
-        self._passes: dict[object, CapturedPass] = {}
+        self._passes: dict[tuple[str, Phase] | None, CapturedPass] = {}
         self._rooms: list[weakref.ref[Room]] = []
         self._prefix: weakref.ref[SharedPrefix] | None = None
         self.nbytes = shape.nbytes(like)
@@ -139,7 +139,7 @@ class FixedRows:
             )
             return hidden[:, 0]
 
-        key = None if perturbation is None else (sampler, phase)
+        key = None if perturbation is None else (sampler.describe(), phase)
         hidden = self._passes.setdefault(key, CapturedPass()).run(compute, inputs.device)
         for room in rooms:
             room.filled = length

@@ -132,6 +132,8 @@ class LatentReasoner:
         extra: dict[str, Any] = {}
         if perturbation is not None and Site.ATTENTION_WEIGHTS in perturbation.sites:
             extra["weight_transform"] = perturbation.on_attention_weights
+        if tail_length is not None:
+            extra["tail_length"] = tail_length
         with self.modules.perturbed_by(perturbation):
             output = self.model.base_model(
                 inputs_embeds=inputs,
@@ -139,7 +141,6 @@ class LatentReasoner:
                 past_key_values=cache,
                 use_cache=True,
                 prefix=prefix,
-                tail_length=tail_length,
                 **extra,
             )
         hidden: Tensor = output.last_hidden_state

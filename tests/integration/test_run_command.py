@@ -86,6 +86,8 @@ def test_interrupted_run_goes_on_where_it_stopped(
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        # Jobs in the background of a script are told to ignore Ctrl-C, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 200
     # Greedy decoding alone makes 32 shards: wait until sampling itself is under way.

@@ -1,0 +1,23 @@
+"""Latents that are no numbers are found, and where the first one stands."""
+
+import pytest
+import torch
+
+from latent_core.engine.records import _finite_steps
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_latents_count_up_to_the_first_that_is_not_finite(value: float) -> None:
+    latents = torch.randn(4, 3, 5)
+    latents[1, 2, 4] = latents[2, 0, 0] = latents[3, 1, 2] = value
+    latents[3, 0, 3] = -value
+    assert _finite_steps(latents).tolist() == [3, 2, 0, 0]
+
+
+def test_large_latents_are_finite() -> None:
+    largest = torch.finfo(torch.float32).max
+    assert _finite_steps(torch.tensor([[[largest, -largest]]])).tolist() == [1]
+
+
+def test_a_trajectory_without_latents() -> None:
+    assert _finite_steps(torch.zeros(2, 0, 5)).tolist() == [0, 0]

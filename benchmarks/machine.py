@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 import transformers
 
+from latent_core.models.packed_linear import PackedLinear, packable
+
 _SIZE = {"cpu": 1536, "cuda": 8192}
 _BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
 
@@ -38,6 +40,9 @@ def measure_machine(device: torch.device, dtype: torch.dtype) -> Machine:
     source = torch.empty(_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     product = fastest(lambda: left @ right, device)
+    if packable(right):
+        layer = PackedLinear(right, None)
+        product = min(product, fastest(lambda: layer(left), device))
     copy = fastest(lambda: target.copy_(source), device)
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     name = f"{kind}, {torch.get_num_threads()} thread(s), {str(dtype).removeprefix('torch.')}"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from benchmarks.gsm8k_lengths import prompt_lengths
@@ -94,9 +95,10 @@ class Bench:
         prompts = [self.reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
 
         def plain() -> object:
-            return self.plain.roll_out(
+            written = self.plain.roll_out(
                 prompts, n, _STEPS, _ANSWER_TOKENS, settings.get("sigma", 0.0), settings.get("p", 0.0)
             )
+            return self._graded(written, [problem for problem in problems for _ in range(n)])
 
         def ours() -> object:
             return self._sample(sampler, problems, n)
@@ -134,6 +136,15 @@ class Bench:
             answer_tokens=_ANSWER_TOKENS,
             seed=0,
         )
+
+    def _graded(self, written: Tensor, problems: Sequence[Problem]) -> list[bool]:
+        """Read and grade the plain loop's answers, so that both sides end at the same place."""
+        checkpoint = self.reasoner.checkpoint
+        texts = checkpoint.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [
+            problem.is_correct(problem.canonical(checkpoint.format.extract_answer(text)))
+            for problem, text in zip(problems, texts, strict=True)
+        ]
 
     def _thinking_seconds(self, sampler: Sampler, prompts: Sequence[Sequence[int]], n: int, rounds: int) -> float:
         """Median seconds of all latent steps of a batch."""

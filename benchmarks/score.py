@@ -24,6 +24,7 @@ from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import Machine, faster, measure_machine, seconds_of
 from benchmarks.random_model import SHAPES, VOCABULARIES, random_problems_of, save_random_reasoner
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.reasoner import DTYPES
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, score_candidates
@@ -54,6 +55,8 @@ class Bench:
         plain: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder, num_labels=1)
         plain.load_state_dict(self.model.model.state_dict())
         self.plain = plain.to(device=device, dtype=dtype).eval()
+        # As a scorer's are.
+        pack_linear_layers(self.model.model.base_model)
         self.machine: Machine = measure_machine(device, dtype)
         self.weight_bytes = sum(one.numel() * one.element_size() for one in plain.base_model.parameters())
 

@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from latent_core.models.backbones import find_backbone
 from latent_core.models.backbones.base import Part
+from latent_core.models.packed_linear import PackedLinear
 from latent_core.samplers.base import ModulePerturbation, Phase, Projection, Sampler, SingularFactors, Site
 
 
@@ -117,7 +118,7 @@ class PerturbedModules:
 
 def _weight(module: nn.Module, part: Part) -> Tensor:
     """Return the weight of a projection as [inputs, outputs]."""
-    stored: Any = module.weight
+    stored: Any = module.unpacked_weight() if isinstance(module, PackedLinear) else module.weight
     weight: Tensor = stored if isinstance(module, Conv1D) else stored.T
     return weight.chunk(part.of, dim=1)[part.index]
 

@@ -17,6 +17,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
 from latent_core.models.output_head import OutputHead
+from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.perturbed import PerturbedModules
 from latent_core.models.weights import check_feedback, load_feedback, load_model, tensor_shapes
 from latent_core.samplers.base import ModulePerturbation, Site
@@ -50,7 +51,12 @@ class LatentReasoner:
 
     @classmethod
     def from_pretrained(
-        cls, source: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        source: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        *,
+        packed: bool = True,
     ) -> "LatentReasoner":
         """Load a reasoner.
 
@@ -58,6 +64,7 @@ class LatentReasoner:
             source: A directory, a Hugging Face hub id, or "bundled:NAME".
             device: Where the weights go.
             dtype: Precision of weights and activations.
+            packed: Let weights be laid out for speed, after which they cannot be replaced.
 
         Raises:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
@@ -71,7 +78,12 @@ class LatentReasoner:
             raise UserError(f"checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} other tensors")
         module: nn.Module = model
         module.to(device)
-        return cls(checkpoint, model, load_feedback(kind, directory, checkpoint.config, device, dtype))
+        reasoner = cls(checkpoint, model, load_feedback(kind, directory, checkpoint.config, device, dtype))
+        if packed:
+            pack_linear_layers(reasoner.model.base_model)
+            pack_linear_layers(reasoner.feedback)
+            reasoner.output_head.pack()
+        return reasoner
 
     @property
     def device(self) -> torch.device:

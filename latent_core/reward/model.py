@@ -20,6 +20,7 @@ from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
+from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
 
@@ -50,14 +51,20 @@ class LatentRewardModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, source: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        source: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        *,
+        packed: bool = True,
     ) -> "LatentRewardModel":
-        """Load a LatentRM for scoring.
+        """Load a LatentRM.
 
         Args:
             source: A directory, a Hugging Face hub id, or "bundled:NAME".
             device: Where the weights go.
             dtype: Precision of weights and activations.
+            packed: Let weights be laid out for speed, after which they can be neither trained nor saved.
 
         Raises:
             UserError: If the checkpoint is missing, incomplete, or not a LatentRM.
@@ -67,7 +74,10 @@ class LatentRewardModel(nn.Module):
         if missing:
             raise UserError(f"scorer.checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} others")
         reward_model = cls(model, checkpoint.end_id, checkpoint.end_of_text_id)
-        return reward_model.to(device).eval().requires_grad_(False)
+        reward_model = reward_model.to(device).eval().requires_grad_(False)
+        if packed:
+            pack_linear_layers(reward_model.model.base_model)
+        return reward_model
 
     @classmethod
     def from_reasoner(cls, checkpoint: Checkpoint, seed: int) -> "LatentRewardModel":

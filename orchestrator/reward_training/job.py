@@ -65,7 +65,7 @@ class RewardJob:
     def new_model(self) -> LatentRewardModel:
         """Return the model that training starts from, with trainable weights."""
         if is_latent_rm(self.start):
-            return LatentRewardModel.from_pretrained(self.start).requires_grad_(True)
+            return LatentRewardModel.from_pretrained(self.start, packed=False).requires_grad_(True)
         return LatentRewardModel.from_reasoner(Checkpoint.open(self.start), self.settings.seed).eval()
 
     def encoder(self) -> Encode:

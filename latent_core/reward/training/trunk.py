@@ -29,7 +29,7 @@ def trunk_reasoner(model: LatentRewardModel, source: str) -> LatentReasoner:
         UserError: If the reasoner cannot be loaded.
         RuntimeError: If its backbone has another shape.
     """
-    reasoner = LatentReasoner.from_pretrained(source, model.device)
+    reasoner = LatentReasoner.from_pretrained(source, model.device, packed=False)
     backbone: torch.nn.Module = reasoner.model.base_model
     trained: torch.nn.Module = model.model.base_model
     backbone.load_state_dict(trained.state_dict())

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import compress
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -72,8 +72,7 @@ def _finite_steps(latents: Tensor) -> Tensor:
     return finite.long().cumprod(dim=-1).sum(dim=-1)
 
 
-@dataclass(frozen=True)
-class _Grade:
+class _Grade(NamedTuple):
     """What samples of a question share that write the same.
 
     Attributes:
@@ -122,11 +121,10 @@ class _Reader:
         )
 
     def _graded(self, question: int, ids: tuple[int, ...]) -> _Grade:
-        checkpoint, problem = self._engine.reasoner.checkpoint, self._block.problems[question]
-        text = self._engine.reasoner.decode_text(ids)
-        answer = problem.canonical(checkpoint.format.extract_answer(text))
-        spoken = tuple(token for token in ids if token != checkpoint.latent_id)
-        grade = self._grades[question, ids] = _Grade(text, answer, problem.is_correct(answer), spoken)
+        reasoner, problem = self._engine.reasoner, self._block.problems[question]
+        text = reasoner.decode_text(ids)
+        answer = problem.canonical(reasoner.checkpoint.format.extract_answer(text))
+        grade = self._grades[question, ids] = _Grade(text, answer, problem.is_correct(answer), reasoner.spoken(ids))
         return grade
 
     def _counted(self, question: int, steps: int, tokens: int, overrun: bool) -> tuple[float, float]:

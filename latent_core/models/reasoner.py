@@ -1,6 +1,7 @@
 """A latent reasoner in memory: backbone, tokenizer, and what turns a hidden state into the next input."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -158,11 +159,19 @@ class LatentReasoner:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def spoken(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Return answer tokens without those that show thinking."""
+        latent_id = self.checkpoint.latent_id
+        return tuple(token for token in token_ids if token != latent_id) if latent_id in token_ids else token_ids
+
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """Return the text of answer tokens, special tokens left out."""
-        tokenizer, latent_id = self.checkpoint.tokenizer, self.checkpoint.latent_id
-        spoken = [token for token in token_ids if token != latent_id]
+        return self._text_of(self.spoken(tuple(token_ids)))
+
+    @cached_property
+    def _text_of(self) -> Callable[[Sequence[int]], str]:
+        tokenizer: Any = self.checkpoint.tokenizer
         if tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces:
             # What `decode` comes to, at a third of the time: it looks at every id to see whether it is a tensor.
-            return str(tokenizer.backend_tokenizer.decode(spoken, skip_special_tokens=True))
-        return str(tokenizer.decode(spoken, skip_special_tokens=True))
+            return partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=True)
+        return partial(tokenizer.decode, skip_special_tokens=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from latent_core.errors import UserError
 from latent_core.registry import Registry
@@ -31,6 +32,7 @@ GRADER_FAMILIES: Registry[Callable[[str], Grader]] = Registry("grader family", "
 """Graders that need to know more about a problem: what follows the colon in "family:argument" makes one."""
 
 
+@cache
 def find_grader(name: str) -> Grader:
     """Return the grader of that name.
 

@@ -9,10 +9,10 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
 
-.PHONY: help setup demo test check bench drill format lock tree clean
+.PHONY: help setup demo test test-units test-clusters test-commands check bench drill format lock tree clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 setup: $(INSTALLED) ## Create .venv and put `latentswarm` into it
 
@@ -24,8 +24,23 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU cores
 	$(BIN)/latentswarm sweep tune_configs/demo.yaml --out runs/demo
 
-test: setup check ## Check style, types and imports, then run every test
-	$(BIN)/python -m pytest
+# Integration tests wait for a third of their time, so two groups run at a time. The heads of clusters that tests start on
+# ports of their own must not meet: they are all in one group.
+CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate calls cluster drill jobs same_trajectories scoring \
+	sweep_resume train_rm)
+
+test: setup check ## Check style, types and imports, then run every test: three groups, each printed when it ends
+	$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		test-clusters test-units test-commands
+
+test-units: setup ## Run the tests that start no cluster
+	$(BIN)/python -m pytest tests/unit tests/parity
+
+test-clusters: setup ## Run the tests of clusters, actors, jobs and training
+	$(BIN)/python -m pytest $(CLUSTERS)
+
+test-commands: setup ## Run all other integration tests
+	$(BIN)/python -m pytest tests/integration $(addprefix --ignore=,$(CLUSTERS))
 
 check: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -18,9 +18,14 @@ WriteConfig = Callable[[dict[str, Any]], Path]
 """Writes settings to a YAML file."""
 
 
+CLUSTER: dict[str, str] = {}
+"""Variables that say where commands find a cluster, while tests use the fixture `shared_cluster`."""
+
+
 def environment() -> dict[str, str]:
-    """The environment of a user's shell: nothing of it decides where tracking or the cluster are."""
-    return {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    """The environment of a user's shell: nothing of it decides where tracking is, and only `CLUSTER` where Ray is."""
+    own = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    return own | CLUSTER
 
 
 def shared_folder(name: str) -> Path:

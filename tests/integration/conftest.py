@@ -1,5 +1,6 @@
 """Real Ray, real MLflow, the bundled reasoner."""
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pytest
 import ray
 import ray.data
 import yaml
-from support import Command, WriteConfig, environment
+from support import CLUSTER, Command, WriteConfig, environment
 
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
@@ -27,6 +28,46 @@ def local_ray() -> Iterator[None]:
     context.issue_detectors_config.detectors = []
     yield
     ray.shutdown()
+
+
+_HOST = """
+import os, sys, ray
+from orchestrator.cluster import LOCAL_ENVIRONMENT
+os.environ.update(LOCAL_ENVIRONMENT)
+started = ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False)
+print(started.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Iterator[dict[str, str]]:
+    """A cluster that stays: the variables with which commands find it."""
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # Workers that are started at once would wait for a driver that never uses them.
+    lean = {"RAY_prestart_worker_first_driver": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOST],
+        cwd=Path(__file__).parents[2],
+        env=environment() | access | lean,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as host:
+        assert host.stdin is not None
+        assert host.stdout is not None
+        address = host.stdout.readline().strip()
+        assert address, "no cluster"
+        yield {**access, "RAY_ADDRESS": address}
+        host.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(running_cluster: dict[str, str]) -> Iterator[None]:
+    """Let the commands of a module meet a running cluster; others start one each, which takes half of a short run."""
+    CLUSTER.update(running_cluster)
+    yield
+    CLUSTER.clear()
 
 
 @pytest.fixture

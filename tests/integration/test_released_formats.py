@@ -13,6 +13,8 @@ from latent_core.engine.sampling import sample_trajectories
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 
+pytestmark = pytest.mark.usefixtures("shared_cluster")
+
 ROOT = Path(__file__).parents[2]
 SIZES = {"gsm8k_test": 1319, "gsm_hard": 1318, "multiarith": 580, "svamp": 1000, "gsm8k_aug_valid": 500}
 

@@ -20,6 +20,8 @@ from support import Command, WriteConfig, environment, shard_files, stored_rows
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.loading import load_task
 
+pytestmark = pytest.mark.usefixtures("shared_cluster")
+
 QUESTIONS = 16
 SCORED = ("best_of_n", "best_of_n_answer", "weighted_vote", "weighted_vote_answer")
 

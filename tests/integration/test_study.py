@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from support import Command, WriteConfig
+
+pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 NOISE = {"sampler.kind": "gaussian", "sampler.sigma": 0.4, "sampler.relative": True}
 SETTINGS: dict[str, Any] = {

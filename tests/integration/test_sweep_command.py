@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from mlflow import MlflowClient
 from support import Command, WriteConfig
+
+pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 SETTINGS: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",

@@ -132,7 +132,7 @@ class ReasonerWorker(ResidentWorker):
         )
         if request.keep_latents:
             return found
-        return [replace(beam, trajectory=replace(beam.trajectory, latents=None)) for beam in found]
+        return [replace(beam, trajectory=beam.trajectory._replace(latents=None)) for beam in found]
 
     def _annotate(self, request: AnnotateRequest, problems: Sequence[Problem]) -> "list[LabelledTrajectory]":
         from latent_core.reward.annotation import annotate

@@ -122,9 +122,10 @@ class _Reader:
 
     def _graded(self, question: int, ids: tuple[int, ...]) -> _Grade:
         reasoner, problem = self._engine.reasoner, self._block.problems[question]
-        text = reasoner.decode_text(ids)
+        spoken = reasoner.spoken(ids)
+        text = reasoner.text_of(spoken)
         answer = problem.canonical(reasoner.checkpoint.format.extract_answer(text))
-        grade = self._grades[question, ids] = _Grade(text, answer, problem.is_correct(answer), reasoner.spoken(ids))
+        grade = self._grades[question, ids] = _Grade(text, answer, problem.is_correct(answer), spoken)
         return grade
 
     def _counted(self, question: int, steps: int, tokens: int, overrun: bool) -> tuple[float, float]:

@@ -166,10 +166,11 @@ class LatentReasoner:
 
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """Return the text of answer tokens, special tokens left out."""
-        return self._text_of(self.spoken(tuple(token_ids)))
+        return self.text_of(self.spoken(tuple(token_ids)))
 
     @cached_property
-    def _text_of(self) -> Callable[[Sequence[int]], str]:
+    def text_of(self) -> Callable[[Sequence[int]], str]:
+        """What turns ids that were spoken into text, special tokens left out."""
         tokenizer: Any = self.checkpoint.tokenizer
         if tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces:
             # What `decode` comes to, at a third of the time: it looks at every id to see whether it is a tensor.

@@ -168,7 +168,7 @@ class _Search:
         scoring = sum(read[step] * scorer.tail(prompt_tokens + step, 1) for step in steps)
         writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, trajectory.answer_tokens)
         return Beam(
-            replace(trajectory, flops=thinking / self.beams + writing),
+            trajectory._replace(flops=thinking / self.beams + writing),
             step_scores,
             scoring / self.beams,
             scorer.prompt(prompt_tokens),

@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
+from checkpoints import save_checkpoint_of
 from rich.console import Console
+from transformers.cache_utils import DynamicCache
 
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
@@ -294,3 +298,16 @@ def test_training_starts_from_a_reasoner_or_a_latent_rm(
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad
         np.testing.assert_array_equal(parameter.detach().numpy(), own[name].detach().numpy())
+
+
+def test_layers_of_any_width_can_be_trained_on(make_labels: MakeLabels, tmp_path: Path) -> None:
+    # Wide layers are packed where models are only applied, and packed weights get no gradients.
+    shape = {"hidden_size": 256, "intermediate_size": 512}
+    wide = save_checkpoint_of(tmp_path / "wide", "llama", {"feedback": "identity"}, **shape)
+    reasoner = Checkpoint.open(str(wide))
+    LatentRewardModel.from_reasoner(reasoner, seed=0).save(reasoner, tmp_path / "rm", RewardCard())
+    job = RewardJob.of(plan_training(parse_train_config({"data": str(make_labels(MIXED)), "validation_share": 0.4})))
+    model = replace(job, start=str(tmp_path / "rm")).new_model()
+    assert model.state_dict().keys() == LatentRewardModel.from_reasoner(reasoner, seed=0).state_dict().keys()
+    model(model.embed(torch.arange(4)[None]), torch.arange(4)[None], DynamicCache()).sum().backward()
+    assert all(weight.grad is not None for name, weight in model.named_parameters() if "embed" not in name)

@@ -11,8 +11,13 @@ from transformers.pytorch_utils import Conv1D
 
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
+from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.output_head import largest_output, pieces_of
 from latent_core.models.packed_linear import PackedLinear, pack_linear_layers, packable
+from latent_core.reward.checkpoint import RewardCard
+from latent_core.reward.model import LatentRewardModel
+from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.training.trunk import trunk_reasoner
 from latent_core.samplers import parse_sampler
 from latent_core.samplers.base import Projection
 from latent_core.tasks.base import Problem
@@ -113,6 +118,25 @@ def test_a_reasoner_thinks_the_same(wide_checkpoint: Path) -> None:
         latents.append(torch.stack([torch.from_numpy(row.latents) for row in rows if row.latents is not None]))
     torch.testing.assert_close(*latents, rtol=1e-4, atol=1e-4)
     assert latents[0].std(dim=1).min() > 0
+
+
+def test_a_latent_rm_scores_the_same_and_may_be_trained_on(wide_checkpoint: Path, tmp_path: Path) -> None:
+    reasoner = Checkpoint.open(str(wide_checkpoint))
+    LatentRewardModel.from_reasoner(reasoner, seed=0).save(reasoner, tmp_path, RewardCard())
+    one, other = (LatentRewardModel.from_pretrained(str(tmp_path), packed=packed) for packed in (True, False))
+    assert [any(isinstance(layer, PackedLinear) for layer in model.modules()) for model in (one, other)] == [
+        True,
+        False,
+    ]
+    prompts = [reasoner.prompt_ids("ann has 3 pens ?"), reasoner.prompt_ids("ben 5 cards . buys 2 cards ?")]
+    candidates = Candidates(torch.randn(8, 3, WIDTH), torch.full((8,), 3))
+    with torch.inference_mode():
+        mine, theirs = (score_candidates(model, prompts, candidates).steps for model in (one, other))
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+    trunk = trunk_reasoner(other, str(wide_checkpoint))
+    weights = dict(trunk.model.base_model.named_parameters())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in other.model.base_model.named_parameters())
 
 
 @pytest.mark.parametrize("projection", list(Projection))

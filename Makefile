@@ -24,8 +24,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU cores
 	$(BIN)/latentswarm sweep tune_configs/demo.yaml --out runs/demo
 
-# Integration tests wait for a third of their time, so two groups run at a time. Clusters that are started by `ray start`
-# or have several nodes must not meet: cluster, drill and jobs are one group; the others in it make both lanes equally long.
+# Integration tests wait for a third of their time, so two groups run at a time. Clusters that `ray start` has started
+# or that have several nodes must not meet: `cluster`, `drill` and `jobs` are in one group. The others in it make both
+# lanes equally long.
 CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate calls cluster drill jobs same_trajectories scoring \
 	sweep_resume train_rm)
 

@@ -3,7 +3,8 @@
 Kept apart from the engine so that processes which only pass records on need not import torch.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from latent_core.tasks.base import Problem
 
 FloatArray = NDArray[np.float32]
+LatentArray = NDArray[np.float16] | NDArray[np.float32]
 
 
 class Trajectory(NamedTuple):
@@ -27,8 +29,7 @@ class Trajectory(NamedTuple):
         latent_steps: Latent vectors fed back.
         answer_tokens: Answer tokens written, the end-of-text token included.
         answer_ids: Their ids.
-        latents: The fed-back vectors, float32 [latent_steps, hidden size]; None for a failed row, or where they are
-            not kept.
+        latents: The fed-back vectors, [latent_steps, hidden size]; None for a failed row, or where they are not kept.
         prompt_flops: FLOPs of reading the prompt where all samples of the question share it, else 0.
         flops: FLOPs of this trajectory alone, its own reading of the prompt included where it had one.
         seconds: Wall-clock share of this row in its batch.
@@ -43,11 +44,20 @@ class Trajectory(NamedTuple):
     latent_steps: int
     answer_tokens: int
     answer_ids: tuple[int, ...]
-    latents: FloatArray | None
+    latents: LatentArray | None
     prompt_flops: float
     flops: float
     seconds: float
     error: str | None = None
+
+    @classmethod
+    def of_columns(cls, **columns: Iterable[object]) -> "list[Self]":
+        """Return trajectories whose fields are given column by column, which is the fastest way to make many.
+
+        Args:
+            columns: Every field by its name; the shortest column says how many trajectories there are.
+        """
+        return list(map(cls._make, zip(*(columns[field] for field in cls._fields), strict=False)))
 
     @classmethod
     def failed(cls, problem: Problem, sample_index: int, error: str) -> "Trajectory":

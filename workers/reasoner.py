@@ -103,6 +103,7 @@ class ReasonerWorker(ResidentWorker):
 
     def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> list[Trajectory]:
         from latent_core.engine.sampling import sample_trajectories
+        from latent_core.models.reasoner import DTYPES
         from latent_core.samplers import parse_sampler
 
         return sample_trajectories(
@@ -113,6 +114,8 @@ class ReasonerWorker(ResidentWorker):
             latent_steps=request.latent_steps,
             answer_tokens=request.answer_tokens,
             seed=request.seed,
+            # The device turns numbers into those that are stored much faster than the host, and has fewer to copy.
+            latents=None if request.latents == "none" else DTYPES[request.latents],
         )
 
     def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> "list[Beam]":

@@ -77,9 +77,6 @@ def _latent_column(trajectories: Sequence[Trajectory], dtype: type[np.floating[A
 def _latent_lists(trajectories: Sequence[Trajectory], dtype: type[np.floating[Any]]) -> pa.ListArray:
     known = [one.latents for one in trajectories]
     offsets = np.cumsum([0, *(0 if latents is None else latents.size for latents in known)], dtype=np.int32)
-    values = np.empty(offsets[-1], dtype)
-    for latents, first, last in zip(known, offsets[:-1], offsets[1:], strict=True):
-        if latents is not None:
-            values[first:last] = latents.ravel()
+    values = np.concatenate([np.empty(0, dtype), *(one.ravel() for one in known if one is not None)], dtype=dtype)
     missing = pa.array([latents is None for latents in known], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), mask=missing)

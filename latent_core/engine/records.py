@@ -1,10 +1,15 @@
-"""The records of trajectories: rows that have finished are decoded, copied to the host, read and graded."""
+"""The records of trajectories: rows that have finished are decoded, copied to the host, read and graded.
+
+A GPU waits meanwhile, so records are made column by column: a batch has thousands of rows.
+"""
 
 import time
 from collections.abc import Iterable, Sequence
-from itertools import compress
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from itertools import compress, repeat
 
+import torch
 from torch import Tensor
 
 from latent_core.engine.answers import Answers
@@ -12,7 +17,7 @@ from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.host import to_host
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.walk import Stretch
-from latent_core.trajectory import FloatArray, Trajectory
+from latent_core.trajectory import LatentArray, Trajectory
 
 
 def read_trajectories(
@@ -23,6 +28,7 @@ def read_trajectories(
     kept: Sequence[int],
     answer_tokens: int,
     started: float,
+    latents: torch.dtype | None = torch.float32,
 ) -> list[Trajectory]:
     """Decode the answers behind the last latent steps and make a record of each kept row.
 
@@ -34,35 +40,36 @@ def read_trajectories(
         kept: Rows of the first state, question by question in sample order.
         answer_tokens: Longest answer in tokens.
         started: When the batch was begun, by `time.perf_counter()`.
+        latents: Precision of the latent vectors in the records; None leaves them out.
     """
     finished: dict[int, _Finished] = {}
     for stop in stops:
         answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
-        finished.update(_finished(stop, answers))
+        finished.update(_finished(stop, answers, latents))
     seconds = (time.perf_counter() - started) / len(kept)
-    reader = _Reader(engine, block)
-    addresses = ((question, sample) for question in range(len(block.problems)) for sample in samples)
-    return [
-        reader.trajectory(question, sample, finished[row], seconds)
-        for row, (question, sample) in zip(kept, addresses, strict=True)
-    ]
+    return _Reader(engine, block).trajectories([finished[row] for row in kept], samples, seconds)
 
 
-_Finished = tuple[FloatArray, tuple[int, ...], bool, int]
-"""What a row has thought, the ids that it has written, whether it overran, and how many of its first latents are
-finite."""
+_Finished = tuple[LatentArray | None, int, int, tuple[int, ...], bool]
+"""What a row has thought, in how many steps, how many of them are finite before the first that is not, the ids that it
+has written, and whether it overran."""
+
+_Grade = tuple[str, str | None, bool, tuple[int, ...]]
+"""The text of an answer, the canonical answer in it or None, whether it is right, and the ids that do not show
+thinking."""
 
 
-def _finished(stop: Stretch, answers: Answers) -> Iterable[tuple[int, _Finished]]:
+def _finished(stop: Stretch, answers: Answers, dtype: torch.dtype | None) -> Iterable[tuple[int, _Finished]]:
     """Go through the rows that count, with the row of the first state that each of them is."""
-    latents = stop.state.latents.float()
-    thoughts, *others = to_host(
-        latents, answers.token_ids, answers.lengths, stop.origin, stop.counts, _finite_steps(latents)
+    latents, rows = stop.state.latents, stop.state.rows
+    wanted = [] if dtype is None else [latents.to(dtype)]
+    *thoughts, token_ids, lengths, origin, counts, finite = to_host(
+        *wanted, answers.token_ids, answers.lengths, stop.origin, stop.counts, _finite_steps(latents)
     )
-    array = thoughts.numpy()
-    token_ids, lengths, origin, counts, finite = (one.tolist() for one in others)
-    for row in compress(range(len(counts)), counts):
-        yield origin[row], (array[row], tuple(token_ids[row][: lengths[row]]), stop.overrun, finite[row])
+    arrays: Iterable[LatentArray | None] = thoughts[0].numpy() if thoughts else repeat(None, rows)
+    ids = (tuple(row[:length]) for row, length in zip(token_ids.tolist(), lengths.tolist(), strict=True))
+    columns = zip(arrays, repeat(latents.shape[1]), finite.tolist(), ids, repeat(stop.overrun), strict=False)
+    return compress(zip(origin.tolist(), columns, strict=True), counts.tolist())
 
 
 def _finite_steps(latents: Tensor) -> Tensor:
@@ -72,68 +79,57 @@ def _finite_steps(latents: Tensor) -> Tensor:
     return finite.long().cumprod(dim=-1).sum(dim=-1)
 
 
-class _Grade(NamedTuple):
-    """What samples of a question share that write the same.
-
-    Attributes:
-        text: The decoded text.
-        answer: The canonical answer in it, or None.
-        correct: Whether it is right.
-        spoken: The ids without those that show thinking.
-    """
-
-    text: str
-    answer: str | None
-    correct: bool
-    spoken: tuple[int, ...]
-
-
+@dataclass(frozen=True)
 class _Reader:
     """Reads what rows have written; samples often write the same, and reading it once is enough."""
 
-    def __init__(self, engine: RolloutEngine, block: PromptBlock) -> None:
-        self._engine, self._block = engine, block
-        self._grades: dict[tuple[int, tuple[int, ...]], _Grade] = {}
-        self._costs: dict[tuple[int, int, int, bool], tuple[float, float]] = {}
+    engine: RolloutEngine
+    block: PromptBlock
 
-    def trajectory(self, question: int, sample: int, row: _Finished, seconds: float) -> Trajectory:
-        """Make the record of one finished row."""
-        latents, ids, overrun, finite = row
-        problem, steps = self._block.problems[question], len(latents)
-        if finite < steps:
-            return Trajectory.failed(problem, sample, f"non-finite latent at step {finite + 1}")
-        grade = self._grades.get((question, ids)) or self._graded(question, ids)
-        cost = (question, steps, len(ids), overrun)
-        prompt_flops, flops = self._costs.get(cost) or self._counted(*cost)
-        return Trajectory(
-            question_id=problem.question_id,
-            sample_index=sample,
-            answer_text=grade.text,
-            answer=grade.answer,
-            correct=grade.correct,
+    def trajectories(self, rows: Sequence[_Finished], samples: range, seconds: float) -> list[Trajectory]:
+        """Make the records of finished rows, question by question in sample order."""
+        latents, steps, finite, ids, overruns = zip(*rows, strict=True)
+        questions = [question for question in range(len(self.block.problems)) for _ in samples]
+        tokens = list(map(len, ids))
+        texts, answers, correct, spoken = zip(*self._grades(list(zip(questions, ids, strict=True))), strict=True)
+        prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, overruns), strict=True)
+        trajectories = Trajectory.of_columns(
+            question_id=[problem.question_id for problem in self.block.problems for _ in samples],
+            sample_index=[sample for _ in self.block.problems for sample in samples],
+            answer_text=texts,
+            answer=answers,
+            correct=correct,
             latent_steps=steps,
-            answer_tokens=len(ids),
-            answer_ids=grade.spoken,
+            answer_tokens=tokens,
+            answer_ids=spoken,
             latents=latents,
             prompt_flops=prompt_flops,
             flops=flops,
-            seconds=seconds,
+            seconds=repeat(seconds),
+            error=repeat(None),
         )
+        for row, one in enumerate(trajectories):
+            if finite[row] < steps[row]:
+                problem, error = self.block.problems[questions[row]], f"non-finite latent at step {finite[row] + 1}"
+                trajectories[row] = Trajectory.failed(problem, one.sample_index, error)
+        return trajectories
 
-    def _graded(self, question: int, ids: tuple[int, ...]) -> _Grade:
-        reasoner, problem = self._engine.reasoner, self._block.problems[question]
-        spoken = reasoner.spoken(ids)
-        text = reasoner.text_of(spoken)
-        answer = problem.canonical(reasoner.checkpoint.format.extract_answer(text))
-        grade = self._grades[question, ids] = _Grade(text, answer, problem.is_correct(answer), spoken)
-        return grade
+    def _grades(self, written: Sequence[tuple[int, tuple[int, ...]]]) -> Iterable[_Grade]:
+        """Read and judge answers, given as their questions and ids."""
+        distinct = dict.fromkeys(written)
+        reasoner, problems = self.engine.reasoner, [self.block.problems[question] for question, _ in distinct]
+        extract = reasoner.checkpoint.format.extract_answer
+        spoken = [reasoner.spoken(ids) for _, ids in distinct]
+        texts = reasoner.texts_of(spoken)
+        answers = [problem.canonical(extract(text)) for problem, text in zip(problems, texts, strict=True)]
+        correct = [problem.is_correct(answer) for problem, answer in zip(problems, answers, strict=True)]
+        grades = dict(zip(distinct, zip(texts, answers, correct, spoken, strict=True), strict=True))
+        return map(grades.__getitem__, written)
 
-    def _counted(self, question: int, steps: int, tokens: int, overrun: bool) -> tuple[float, float]:
+    def _cost(self, question: int, steps: int, tokens: int, overrun: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""
-        reasoner, prompt_tokens = self._engine.reasoner, len(self._block.prompts[question])
+        reasoner, prompt_tokens = self.engine.reasoner, len(self.block.prompts[question])
         prompt = reasoner.flops.prompt(prompt_tokens)
         own = reasoner.flops.trajectory(prompt_tokens, steps, 0 if overrun else 1, tokens)
-        own += self._engine.perturbation_flops(prompt_tokens, steps)
-        cost = (0.0, own + prompt) if self._engine.sampler.perturbs_prompt else (prompt, own)
-        self._costs[question, steps, tokens, overrun] = cost
-        return cost
+        own += self.engine.perturbation_flops(prompt_tokens, steps)
+        return (0.0, own + prompt) if self.engine.sampler.perturbs_prompt else (prompt, own)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 
+import torch
+
 from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
@@ -25,6 +27,7 @@ def sample_trajectories(
     latent_steps: int,
     answer_tokens: int,
     seed: int,
+    latents: torch.dtype | None = torch.float32,
 ) -> list[Trajectory]:
     """Sample every question of a block at the given sample indices, as many at once as memory has room for.
 
@@ -36,6 +39,7 @@ def sample_trajectories(
         latent_steps: T, latent vectors per trajectory.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
+        latents: Precision of the latent vectors in the records; None leaves them out.
 
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order.
@@ -46,7 +50,8 @@ def sample_trajectories(
         some, started = block.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
         stops = walk(engine, Stretch.of(state), latent_steps)
-        return some.by_question(read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started))
+        rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
+        return some.by_question(rows)
 
     needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     batches = micro_batches(needs, samples, reasoner.room, divisible=True)

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latent_core.trajectory import FloatArray, Trajectory
-
-LatentArray = NDArray[np.float16] | NDArray[np.float32]
+from latent_core.trajectory import FloatArray, LatentArray, Trajectory
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from latent_core.selection.beam_search import beam_search
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker
-from workers.records import trajectory_table
+from workers.records import trajectory_schema, trajectory_table
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
@@ -67,6 +67,17 @@ def test_a_request_is_what_the_engine_samples(
     assert content(found.drop_columns(["latents"])) == content(table.drop_columns(["latents"]))
     for row, other in zip(found["latents"].to_pylist(), table["latents"].to_pylist(), strict=True):
         np.testing.assert_allclose(row, other, atol=1e-5)
+
+
+def test_latents_that_are_stored_in_half_precision_are_those_of_full_precision_rounded(
+    worker: ReasonerWorker, problems: tuple[Problem, ...]
+) -> None:
+    half = worker.sample(request(problems, latents="float16"))
+    full = worker.sample(request(problems, latents="float32"))
+    assert half.schema.equals(trajectory_schema("float16"))
+    assert content(half.drop_columns(["latents"])) == content(full.drop_columns(["latents"]))
+    for row, other in zip(half["latents"].to_pylist(), full["latents"].to_pylist(), strict=True):
+        np.testing.assert_array_equal(np.array(row, np.float16), np.array(other, np.float32).astype(np.float16))
 
 
 def test_latents_stay_behind_unless_they_are_wanted(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:

@@ -169,6 +169,23 @@ def test_records_are_complete(tiny_reasoner: LatentReasoner, problems: tuple[Pro
         assert row.error is None
 
 
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+def test_latents_are_recorded_as_asked_for(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], dtype: torch.dtype | None
+) -> None:
+    sampler = Poison(row=4, step=2)
+    lengths: dict[str, Any] = {"latent_steps": STEPS, "answer_tokens": TOKENS, "seed": SEED}
+    rows = sample_trajectories(tiny_reasoner, sampler, problems, range(3), **lengths, latents=dtype)
+    for row, full in zip(rows, sample(tiny_reasoner, sampler, problems), strict=True):
+        # A vector that is no number is found even where no vector is kept.
+        assert (row.answer_ids, row.latent_steps, row.error) == (full.answer_ids, full.latent_steps, full.error)
+        if dtype is None or full.latents is None:
+            assert row.latents is None
+        else:
+            assert row.latents is not None
+            np.testing.assert_array_equal(row.latents, full.latents.astype(np.float16))
+
+
 def test_answers_are_read_and_compared(tiny_reasoner: LatentReasoner) -> None:
     """With enough samples of a hot decoder some answers can be read, and the reference decides which are right."""
     problem = Problem("q", "ann has 12 pens ?", "7.0")

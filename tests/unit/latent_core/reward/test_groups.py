@@ -12,9 +12,10 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward import groups
 from latent_core.reward.groups import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import LatentArray, QuestionToScore, Score
+from latent_core.reward.records import QuestionToScore, Score
 from latent_core.reward.scoring import Candidates, score_candidates
 from latent_core.tasks.loading import load_task
+from latent_core.trajectory import LatentArray
 
 WIDTH = 32
 # The second and the fourth are padded to another length than the others.

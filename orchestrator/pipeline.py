@@ -87,11 +87,12 @@ class Sampling:
         stage: Generate | Search = Generate(self.reasoners, store)
         if beam is not None:
             stage = Search(self.reasoners, store, beam, str(setting.scorer))
+        writers = _WRITERS + len(self.reasoners) // _REASONERS_PER_WRITER
         return call_actors(self._items(shards), stage, len(self.reasoners), len(shards), _GENERATE_CPUS).map_batches(
             Persist(store, pass_on=setting.scored is not None),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=_WRITERS + len(self.reasoners) // _REASONERS_PER_WRITER),
+            compute=ray.data.TaskPoolStrategy(size=min(writers, len(shards))),
             num_cpus=_STORE_CPUS,
         )
 

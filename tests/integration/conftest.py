@@ -4,6 +4,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import ray
 import ray.data
 import yaml
+from commands import run_command
 from support import CLUSTER, Command, WriteConfig, environment
 
 from latent_core.models.checkpoint import Checkpoint
@@ -103,19 +105,7 @@ def config_file(tmp_path: Path) -> WriteConfig:
 @pytest.fixture
 def latentswarm(tmp_path: Path) -> Command:
     """Run the command line in a process of its own, in an empty folder."""
-
-    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "orchestrator", *arguments],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    return run
+    return partial(run_command, tmp_path)
 
 
 @pytest.fixture(scope="session")

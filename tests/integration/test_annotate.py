@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from commands import run_command
 from support import environment, process_below, shard_files, stored_rows
 
 from latent_core.models.checkpoint import Checkpoint
 from orchestrator.labels import LabelManifest, label_files, read_labels
+
+pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 QUESTIONS, CANDIDATES, ROLLOUTS, STEPS = 24, 4, 4, 6
 SETTINGS: dict[str, Any] = {
@@ -30,14 +33,12 @@ SETTINGS: dict[str, Any] = {
     "micro_batch": 1,
     "store": {"path": "store"},
 }
-COMMAND = [sys.executable, "-m", "orchestrator", "annotate", "annotate.yaml", "--out", "out"]
+ARGUMENTS = ["annotate", "annotate.yaml", "--out", "out"]
 
 
 def annotate(folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "annotate.yaml").write_text(yaml.safe_dump(SETTINGS))
-    return subprocess.run(
-        COMMAND, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
+    return run_command(folder, *ARGUMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,9 @@ def test_the_same_command_again_does_nothing(labelled: Path) -> None:
 def disturbed(folder: Path, disturb: Callable[[int], None]) -> int:
     """Annotate, and disturb the command once some questions have been labelled; returns how it ended."""
     (folder / "annotate.yaml").write_text(yaml.safe_dump(SETTINGS))
+    command = [sys.executable, "-m", "orchestrator", *ARGUMENTS]
     with subprocess.Popen(
-        COMMAND, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 200
         while len(shard_files(folder)) < 3 and process.poll() is None and time.monotonic() < deadline:
@@ -127,8 +129,8 @@ def test_a_driver_killed_in_the_middle(labelled: Path, tmp_path: Path) -> None:
 
 
 def test_an_actor_killed_in_the_middle(labelled: Path, tmp_path: Path) -> None:
-    def kill_actor(driver: int) -> None:
-        os.kill(process_below(driver, "ReasonerWorker"), signal.SIGKILL)
+    def kill_actor(_: int) -> None:
+        os.kill(process_below(os.getpid(), "ReasonerWorker"), signal.SIGKILL)
 
     assert disturbed(tmp_path, kill_actor) == 0
     assert_undisturbed(tmp_path, labelled)

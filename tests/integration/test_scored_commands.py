@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from commands import run_command
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 from support import Command, WriteConfig, environment, shard_files, stored_rows
@@ -35,13 +36,6 @@ SETTINGS: dict[str, Any] = {
     "search": {"beams": [1, 2], "candidates": 2},
     "store": {"path": "store", "samples_per_shard": 1},
 }
-
-
-def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "orchestrator", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 @pytest.fixture(scope="module")

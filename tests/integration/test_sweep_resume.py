@@ -10,10 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 from support import Command, WriteConfig, environment, shard_files
 
 from orchestrator.tuning.state import trial_states
+
+pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 TRIALS = 6
 SETTINGS: dict[str, Any] = {

@@ -37,6 +37,8 @@ from orchestrator.reward_training.reading import QuestionOrder, read_questions
 from orchestrator.shards import Shard
 from orchestrator.train_rm import train_reward_model
 
+pytestmark = pytest.mark.usefixtures("shared_cluster")
+
 QUESTIONS, CANDIDATES, PER_SHARD = 40, 8, 5
 UPDATES, EVERY = 48, 6
 TRAINING: dict[str, Any] = {
@@ -120,10 +122,10 @@ def wait_for(out: Path, evaluations: int, process: subprocess.Popen[str]) -> Non
         time.sleep(0.05)
 
 
-def kill_training_worker(driver: int) -> None:
+def kill_training_worker() -> None:
     workers = [
         child
-        for child in psutil.Process(driver).children(recursive=True)
+        for child in psutil.Process().children(recursive=True)
         if any("RayTrainWorker" in word for word in child.cmdline()[:1])
     ]
     assert len(workers) == 1
@@ -159,7 +161,7 @@ def test_from_labels_to_a_latent_rm_through_deaths_of_worker_and_driver(
         text=True,
     )
     wait_for(out, 1, process)
-    kill_training_worker(process.pid)
+    kill_training_worker()
     wait_for(out, len(history(out)) + 1, process)
     process.kill()
     process.communicate()

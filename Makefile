@@ -30,9 +30,9 @@ demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU core
 CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate calls cluster drill jobs same_trajectories scoring \
 	sweep_resume train_rm)
 
-test: setup check ## Check style, types and imports, then run every test: three groups, each printed when it ends
-	$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
-		test-clusters test-units test-commands
+test: setup ## Check style, types and imports and run every test: two groups at a time, each printed when it ends
+	$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		check test-clusters test-units test-commands
 
 test-units: setup ## Run the tests that start no cluster
 	$(BIN)/python -m pytest tests/unit tests/parity

@@ -119,17 +119,20 @@ def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path
     return resumed
 
 
-# Each command imports what it needs when it is called: `--help` and wrong arguments then answer at once.
+# Each command imports what it needs when it is called: `--help` and wrong arguments then answer at once. What a wrong
+# configuration does not need comes after it.
 
 
 def _run(options: argparse.Namespace) -> None:
     from orchestrator.config import load_config
+
+    config = load_config(options.config, options.overrides)
+    out = _out_of_experiment(options, config)
+
     from orchestrator.experiment import carry_out
     from orchestrator.run import plan_run, sample_one_by_one
     from orchestrator.show_plan import show_plan
 
-    config = load_config(options.config, options.overrides)
-    out = _out_of_experiment(options, config)
     experiment = plan_run(out.name, config, out)
     if options.dry_run:
         show_plan(experiment, make_console())
@@ -139,13 +142,15 @@ def _run(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> None:
     from orchestrator.config import load_config
+
+    config = load_config(options.config, options.overrides)
+    out = _out_of_experiment(options, config)
+
     from orchestrator.experiment import carry_out
     from orchestrator.show_plan import show_plan
     from orchestrator.study import members_of, run_study
     from orchestrator.sweep import plan_sweep, sample_with_tune
 
-    config = load_config(options.config, options.overrides)
-    out = _out_of_experiment(options, config)
     members = members_of(config)
     if members[0].name:
         run_study(config, members, out, dry_run=options.dry_run, console=make_console())

@@ -40,7 +40,7 @@ def read_trajectories(
         kept: Rows of the first state, question by question in sample order.
         answer_tokens: Longest answer in tokens.
         started: When the batch was begun, by `time.perf_counter()`.
-        latents: Precision of the latent vectors in the records; None leaves them out.
+        latents: Precision of the latent vectors in the records, float32 or float16; None leaves them out.
     """
     finished: dict[int, _Finished] = {}
     for stop in stops:

@@ -39,7 +39,7 @@ def sample_trajectories(
         latent_steps: T, latent vectors per trajectory.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
-        latents: Precision of the latent vectors in the records; None leaves them out.
+        latents: Precision of the latent vectors in the records, float32 or float16; None leaves them out.
 
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order.

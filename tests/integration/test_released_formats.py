@@ -27,7 +27,7 @@ def run(latentswarm: Command, out: Path, family: str, benchmark: str, *overrides
         f"checkpoint={shared_folder('parity')}/{family}",
         f"task.path={shared_folder('data')}/{benchmark}.json",
         "actor.gpus=0",
-        "actors=2",
+        "actors=1",
         "micro_batch=64",
         "answer_tokens=16",
         *overrides,

@@ -59,7 +59,15 @@ class _Written(RolloutEngine):
 
     token_ids: Tensor
 
-    def decode(self, state: RolloutState, *_: object, **__: object) -> Answers:  # type: ignore[override]
+    def decode(
+        self,
+        state: RolloutState,
+        max_tokens: int,
+        stop_at_end: bool = True,
+        keep_logits: bool = False,
+        overrun: bool = False,
+    ) -> Answers:
+        """Return what was written: writing is not what is timed."""
         return Answers(self.token_ids, torch.full((state.rows,), self.token_ids.shape[1], device=state.hidden.device))
 
 
@@ -87,11 +95,11 @@ class Bench:
         self._engine.token_ids = ids.repeat_interleave(rows // distinct, dim=0)
         trajectories = self._records(latents)
 
-        def table() -> object:
+        def as_table() -> object:
             return trajectory_table(trajectories, 0, _SAMPLES, latents)
 
         seconds: Sequence[tuple[float, float]] = [
-            (seconds_of(lambda: self._records(latents), self._device), seconds_of(table, self._device))
+            (seconds_of(lambda: self._records(latents), self._device), seconds_of(as_table, self._device))
             for _ in range(rounds)
         ]
         return Line(answers, latents, *(statistics.median(column) for column in zip(*seconds, strict=True)))

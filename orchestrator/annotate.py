@@ -23,6 +23,7 @@ from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import create_board
 from orchestrator.progress_display import ProgressDisplay
 from orchestrator.shards import Shard, missing_shards
+from orchestrator.show_plan import reference_lines
 from orchestrator.store import LabelSpec, LabelStore
 
 _ANNOTATE_CPUS = 0.02
@@ -111,6 +112,7 @@ def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[La
         mixed_questions=mixed,
         sampler=config.sampler.to_config(),
         answer_tokens=plan.answer_tokens,
+        extractor=config.task.extractor,
     )
     counts = {
         "questions": questions,
@@ -134,6 +136,7 @@ def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Sh
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.problems):,} questions, {plan.task_fingerprint})",
+        *reference_lines(plan),
         f"candidates  {config.candidates} per question by {config.sampler.describe()!r}, seed {config.seed}",
         f"labels      {config.rollouts} completions per candidate and latent step, {plan.latent_steps} steps",
         f"store       {store.root}/{store.name}",

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         "task": plan.task.name,
         "task_fingerprint": plan.task_fingerprint,
         "questions": len(plan.task.problems),
+        "references": asdict(plan.references),
         "seed": plan.config.seed,
         "scorer": _scorer(plan),
         "trials": [result.summary for result in results],

@@ -26,12 +26,14 @@ class TaskConfig(Settings):
 
     Attributes:
         name: A registered task, or one of a family ("reasoning_gym:NAME"); exactly one of name, path and hub is given.
-        path: A local JSON, JSONL or Parquet file.
+        path: A local JSON, JSONL, Parquet, CSV or TSV file.
         hub: A data set of the Hugging Face hub (owner/name), or a directory in its layout.
         hub_config: Configuration of the hub's data set, where it has several.
         split: Split of a registered task or of the hub's data set.
         columns: Which columns of the file or of the hub's data set hold question, answer, id and steps.
-        grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given, or "text".
+        grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given; or "text",
+            "math" or "choice".
+        extractor: What finds the answer in generated text; where it is not given, what the checkpoint's format says.
         count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.
     """
@@ -43,6 +45,7 @@ class TaskConfig(Settings):
     split: str = "test"
     columns: Columns | None = None
     grader: str | None = None
+    extractor: str | None = None
     count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
 
@@ -66,6 +69,7 @@ class TaskConfig(Settings):
             split=self.split,
             columns=self.columns,
             grader=self.grader,
+            extractor=self.extractor,
             count=self.count,
         )
 

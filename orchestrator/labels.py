@@ -69,6 +69,7 @@ class LabelManifest(Settings):
         mixed_questions: Those with right and wrong candidates.
         sampler: The complete sampler setting of candidates and completions.
         answer_tokens: Longest answer in tokens; None for the default of the reasoner's format.
+        extractor: What found the answers in generated text; None for that of the reasoner's format.
     """
 
     directory: str = Field(min_length=1)
@@ -82,6 +83,7 @@ class LabelManifest(Settings):
     mixed_questions: int = Field(ge=0)
     sampler: dict[str, Any]
     answer_tokens: int | None = Field(default=None, ge=1)
+    extractor: str | None = None
 
     @classmethod
     def load(cls, path: str | Path, key: str = "data") -> "LabelManifest":

@@ -12,7 +12,30 @@ from latent_core.errors import UserError
 
 TASK_SOURCES = ("name", "path", "hub")
 """Settings of a task of which exactly one is given."""
-_OF_ONE_TASK_SOURCE = ("hub_config", "columns", "grader")
+_OF_ONE_TASK_SOURCE = ("hub_config", "columns", "grader", "extractor")
+
+
+class _TwoValues(yaml.constructor.ConstructorError):
+    """A key that is given twice in one mapping."""
+
+    problem: str
+
+
+class _OneValuePerKey(yaml.SafeLoader):
+    """Refuses what YAML forbids and PyYAML takes: of two values of one key, it silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
+                continue
+            line, earlier = key.start_mark.line + 1, first.get((key.tag, key.value))
+            if earlier is not None:
+                raise _TwoValues(
+                    problem=f"line {line}: the key {key.value!r} is given twice (first in line {earlier}); drop one"
+                )
+            first[key.tag, key.value] = line
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -26,7 +49,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         near = difflib.get_close_matches(file.name, [found.name for found in file.parent.glob("*.yaml")], n=1)
         raise UserError(f"config {path}: no such file" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _OneValuePerKey)
+    except _TwoValues as error:
+        raise UserError(f"config {path}: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config {path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -44,7 +69,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UserError(f"override {text!r}: expected key=value, such as sampler.kind=gaussian")
     try:
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), yaml.load(value, _OneValuePerKey)
+    except _TwoValues as error:
+        raise UserError(f"override {text!r}: {error.problem}") from None
     except yaml.YAMLError as error:
         raise UserError(f"override {text!r}: the value is not valid YAML") from error
 

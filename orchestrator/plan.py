@@ -7,6 +7,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.references import ReferenceCounts, count_references
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
@@ -28,6 +29,7 @@ class Plan:
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
         scorer: The LatentRM, or None.
+        references: How many reference answers can be met.
     """
 
     config: RunConfig
@@ -38,6 +40,7 @@ class Plan:
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
     scorer: ScorerPlan | None = None
+    references: ReferenceCounts = ReferenceCounts()  # noqa: RUF009 - immutable
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -144,7 +147,8 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         variations: Trials of a sweep over it, which may differ in the lengths of their rollouts.
 
     Raises:
-        UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
+        UserError: If the checkpoint or the task cannot be used, no reference answer can be met, or a question does not
+            fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
     from latent_core.models.skeleton import check_model
@@ -158,6 +162,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     task = whole.head(config.task.limit)
     if not task.problems:
         raise UserError(f"task {task.name}: the data set is empty")
+    references = count_references(task, checkpoint.format.extractor)
     latent_steps = config.latent_steps or checkpoint.latent_steps
     answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
     lengths = tuple(len(checkpoint.prompt_ids(problem.question)) for problem in task.problems)
@@ -171,7 +176,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer)
+    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer, references)
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

@@ -24,6 +24,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
+        *reference_lines(plan),
         f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
         f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
         f"store       {config.store.path}",
@@ -50,6 +51,11 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
         console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
         total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]
     return total
+
+
+def reference_lines(plan: Plan) -> list[str]:
+    """Return a line for each way in which reference answers cannot be met, as plans print it."""
+    return [f"references  {line}" for line in plan.references.lines()]
 
 
 def _scorer_lines(plan: Plan) -> list[str]:

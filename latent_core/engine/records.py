@@ -118,10 +118,10 @@ class _Reader:
         """Read and judge answers, given as their questions and ids."""
         distinct = dict.fromkeys(written)
         reasoner, problems = self.engine.reasoner, [self.block.problems[question] for question, _ in distinct]
-        extract = reasoner.checkpoint.format.extract_answer
+        own = reasoner.checkpoint.format.extract_answer
         spoken = [reasoner.spoken(ids) for _, ids in distinct]
         texts = reasoner.texts_of(spoken)
-        answers = [problem.canonical(extract(text)) for problem, text in zip(problems, texts, strict=True)]
+        answers = [problem.canonical(problem.extract(text, own)) for problem, text in zip(problems, texts, strict=True)]
         correct = [problem.is_correct(answer) for problem, answer in zip(problems, answers, strict=True)]
         grades = dict(zip(distinct, zip(texts, answers, correct, spoken, strict=True), strict=True))
         return map(grades.__getitem__, written)

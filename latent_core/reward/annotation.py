@@ -178,4 +178,4 @@ class _Labeller:
     def _is_correct(self, problem: Problem, token_ids: Sequence[int]) -> bool:
         reasoner = self.engine.reasoner
         text = reasoner.decode_text(token_ids)
-        return problem.is_correct(problem.canonical(reasoner.checkpoint.format.extract_answer(text)))
+        return problem.is_correct(problem.canonical(problem.extract(text, reasoner.checkpoint.format.extract_answer)))

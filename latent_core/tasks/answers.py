@@ -1,16 +1,25 @@
-"""From generated text to an answer that can be compared.
+"""Numbers in text: the grammar by which they are read, and one spelling per value.
 
-An extractor takes the decoded text after the latent steps and returns the piece that holds the answer, or None.
-`canonical_answer` and `canonical_text` bring that piece into one spelling per value, so that equal answers are equal
+`canonical_answer` and `canonical_text` bring an answer into one spelling per value, so that equal answers are equal
 strings: votes are counted on it. `numbers_agree` compares numbers with the reference, within a tolerance.
+
+The grammar of `canonical_answer`, applied to words between blanks (and "=", which parts words):
+
+    number   = (sign currency? | currency sign?)? unsigned ("/" currency? unsigned)? unit?
+    unsigned = (grouped | digits) ("." digits?)? exponent? | "." digits exponent?
+    grouped  = 1 to 3 digits, the first not 0, then one or more of "," and three digits
+    exponent = ("e" | "E") ("+" | "-")? digits
+    sign     = "+", "-", or a minus sign, hyphen or en dash of typography
+    unit     = "%", "°", "°C", "°F", or a currency sign
+
+A text is read if exactly one of its words is a number and every other word is a word of language: without digits of any
+script, without signs of mathematics, and none that makes another number of it ("negative", "half", "million").
 """
 
 import re
-from collections.abc import Callable
+import unicodedata
 from fractions import Fraction
 from typing import Final
-
-Extractor = Callable[[str], str | None]
 
 TOLERANCE: Final = Fraction(1, 1000)
 """Numbers that are less than this apart count as equal when an answer is compared with its reference.
@@ -24,39 +33,66 @@ MAX_EXPONENT: Final = 308
 MAX_CHARACTERS: Final = 1000
 """Numbers whose spelling is longer than this are not read."""
 
-_UNSIGNED = r"(?:[0-9]+(?:,[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_NUMBER = re.compile(rf"[-+]?\$?{_UNSIGNED}(?:\s?/\s?{_UNSIGNED})?")
-# With a further decimal point it is no number at all, and must not be taken for its last part.
-_RUN = re.compile(rf"{_NUMBER.pattern}(?:\.[0-9]+)*")
-_MINUS = str.maketrans({"\u2212": "-", "\ufe63": "-", "\uff0d": "-"})
-# A number that is a part of something else ("--5", "x2", "3^2") has another value than its digits alone.
-_GLUED_BEFORE = re.compile(r"(?:[\w.^√/]|[-+]\s*[$£€]?\s*)\Z")
-_GLUED_BEHIND = re.compile(r"\s*[/^]|\.[0-9]")
+_CURRENCY = "[$£€¥₹]"
+_UNSIGNED = r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_NUMBER = re.compile(
+    rf"(?:[-+]{_CURRENCY}?|{_CURRENCY}[-+]?)?(?P<top>{_UNSIGNED})(?:/{_CURRENCY}?(?P<bottom>{_UNSIGNED}))?"
+    rf"(?:%|°[CF]?|{_CURRENCY})?"
+)
+# Hyphens and dashes that stand for a minus in front of a digit. An em dash is punctuation and never one.
+_MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
+# Only a true minus sign may stand apart from its number: with a blank behind it, "-" may be a bullet or a dash.
+_MINUS_APART = re.compile(rf"(?<!\S)[\u2212\ufe63\uff0d]\s(?={_CURRENCY}?[0-9.])")
+_RATIO = re.compile(r"(?<=[0-9])\s?/\s?(?=[$£€¥₹.0-9])")
+# Signs of equality part words; "<=", "==" and ":=" are something else.
+_EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|[≈~]")
 
+# What LaTeX writes around a number without changing it.
+_MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|boxed|fbox)\s*\{([^{}\\]*)\}")
+_DEGREES = re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})")
+_LATEX = (("{,}", ","), (r"\!", ""), (r"\$", "$"), (r"\%", "%"), (r"\,", " "), (r"\;", " "), ("\\ ", " "))
+_DELIMITERS = re.compile(r"\\[()\[\]]|\$\$")
 
-def after_last_hash(text: str) -> str | None:
-    """Return what follows the last "#", the format of COCONUT checkpoints; None without a "#"."""
-    _, mark, tail = text.rpartition("#")
-    return tail.strip() if mark else None
-
-
-def last_number(text: str) -> str | None:
-    """Return the last number in the text, the format of CODI checkpoints; None without a number."""
-    numbers = _RUN.findall(text.translate(_MINUS))
-    return numbers[-1].replace("$", "") if numbers else None
-
-
-def after_answer_marker(text: str) -> str | None:
-    """Return what follows the last "Answer:" without "#" around it, the format of CoLaR checkpoints; None without."""
-    _, mark, tail = text.rpartition("Answer:")
-    return tail.strip().strip("#").strip() if mark else None
-
-
-EXTRACTORS: dict[str, Extractor] = {
-    "after_last_hash": after_last_hash,
-    "last_number": last_number,
-    "after_answer_marker": after_answer_marker,
-}
+_QUOTES = "\"'`*_\u201c\u201d\u2018\u2019«»"
+_STOPS = ".,;:?…"
+_EDGES = _QUOTES + _STOPS + "!()[]#°"
+_LONE = frozenset("$£€¥₹%#°" + _QUOTES + _STOPS) - {"*"}
+_NEVER_IN_WORDS = frozenset("\\^*{}()[]=@_/")
+_OTHER_NUMBERS = frozenset(
+    [
+        "negative",
+        "minus",
+        "half",
+        "halves",
+        "dozen",
+        "dozens",
+        "hundred",
+        "hundreds",
+        "thousand",
+        "thousands",
+        "million",
+        "millions",
+        "billion",
+        "billions",
+        "trillion",
+        "trillions",
+        "squared",
+        "cubed",
+        "factorial",
+        "pi",
+        "root",
+        "sqrt",
+        "log",
+        "ln",
+        "exp",
+        "sin",
+        "cos",
+        "tan",
+    ]
+)
+"""Words that make another number of the one beside them, or a part of one."""
+_UNIT_LETTERS = frozenset(["m", "g", "l", "L", "s", "h", "C", "F"])
+"""Single letters that are units behind a number; any other is a variable, and the number its factor."""
 
 
 def canonical_answer(text: str | None) -> str | None:
@@ -67,8 +103,8 @@ def canonical_answer(text: str | None) -> str | None:
     "0.75") unless their digits would never end: those stay ratios in lowest terms ("2/6" is "1/3").
 
     Returns:
-        The canonical spelling, or None where the text does not hold exactly one number ("5 or 6" is ambiguous): such
-        an answer is wrong and never votes.
+        The canonical spelling, or None where the text does not hold exactly one number by the grammar at the head of
+        this module ("5 or 6" is ambiguous, "2x" another number): such an answer is wrong and never votes.
     """
     value = _value(text)
     spelled = None if value is None else _spell(value)
@@ -90,29 +126,84 @@ def canonical_text(text: str | None) -> str | None:
     return " ".join((text or "").casefold().split()).rstrip(". ") or None
 
 
+def canonical_fraction(value: Fraction) -> str | None:
+    """Write an exact value as `canonical_answer` spells it; None where it is too long."""
+    spelled = _spell(value)
+    return spelled if spelled is not None and len(spelled) <= MAX_CHARACTERS else None
+
+
 def _value(text: str | None) -> Fraction | None:
     """Return the one number that a text holds."""
-    plain = (text or "").translate(_MINUS)
-    found = list(_NUMBER.finditer(plain))
-    if len(found) != 1:
-        return None
-    before, behind = plain[: found[0].start()], plain[found[0].end() :]
-    if _GLUED_BEFORE.search(before) or _GLUED_BEHIND.match(behind) or any(map(str.isnumeric, before + behind)):
-        return None
-    numerator, _, denominator = re.sub("[$,]", "", found[0].group()).partition("/")
-    top, bottom = _decimal_value(numerator.strip()), _decimal_value(denominator.strip() or "1")
+    found: re.Match[str] | None = None
+    behind_number = False
+    for word in _words(text or ""):
+        number = _NUMBER.fullmatch(_bare(word))
+        if number is not None:
+            if found is not None:
+                return None
+            found, behind_number = number, True
+        elif word in _LONE:
+            continue
+        elif any(map(str.isnumeric, word)) or not _is_language(word, behind_number):
+            return None
+        else:
+            behind_number = False
+    return None if found is None else _computed(found)
+
+
+def _words(text: str) -> list[str]:
+    """Part a text into words, without the markup that changes no value."""
+    plain = _DEGREES.sub("°", text)
+    for mark, meaning in _LATEX:
+        plain = plain.replace(mark, meaning)
+    plain = _DELIMITERS.sub(" ", _MARKUP.sub(r" \1 ", plain))
+    plain = _MINUS_APART.sub("-", plain).translate(_MINUS)
+    return _EQUALS.sub(" ", _RATIO.sub("/", plain)).split()
+
+
+def _bare(word: str) -> str:
+    """Return a word without the quotes and stops around it; "!" stays, which behind a number is a factorial."""
+    bare = word.strip(_QUOTES + "#").rstrip(_STOPS + _QUOTES)
+    return bare[1:-1] if len(bare) > 2 and bare[0] == bare[-1] == "$" else bare
+
+
+def _is_language(word: str, behind_number: bool) -> bool:
+    """Whether a word without digits leaves the number beside it what it is."""
+    bare = word.strip(_EDGES)
+    if not bare:
+        # Marks alone: stops and quotes say nothing, "*" and "!" may be signs of mathematics.
+        return set(word) <= _LONE or word == "**"
+    if bare.casefold() in _OTHER_NUMBERS or bare == "π":
+        return False
+    if behind_number and len(bare) == 1 and bare not in _UNIT_LETTERS:
+        return False
+    inner = bare.replace("/", "") if bare[0] != "/" != bare[-1] else bare
+    return (
+        not _NEVER_IN_WORDS & set(inner)
+        and unicodedata.category(bare[0]) != "Pd"
+        and unicodedata.category(bare[-1]) != "Pd"
+        and any(map(str.isalpha, bare))
+        and not any(unicodedata.category(letter) == "Sm" for letter in bare)
+    )
+
+
+def _computed(number: re.Match[str]) -> Fraction | None:
+    """Return the value of what the grammar has matched; None where it is beyond what is read."""
+    top, bottom = _decimal_value(number["top"]), _decimal_value(number["bottom"] or "1")
     if top is None or not bottom or abs(top / bottom) >= 10 ** (MAX_EXPONENT + 1):
         return None
-    return top / bottom
+    # Signs stand in front of the digits; one in an exponent stands behind them.
+    negative = "-" in number.string[: number.start("top")]
+    return -top / bottom if negative else top / bottom
 
 
 def _decimal_value(number: str) -> Fraction | None:
-    """Return the value of a decimal number; None where it is too long or would fill the memory."""
-    _, _, exponent = number.lower().partition("e")
+    """Return the value of an unsigned number; None where it is too long or would fill the memory."""
+    digits, _, exponent = number.replace(",", "").lower().partition("e")
     # Looked at before anything is computed: "1e999999999" has a billion digits.
     if len(number) > MAX_CHARACTERS or abs(int(exponent or 0)) > MAX_EXPONENT:
         return None
-    return Fraction(number)
+    return Fraction(f"{digits}e{exponent}" if exponent else digits)
 
 
 def _spell(value: Fraction) -> str | None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+from latent_core.tasks.extractors import find_extractor
 from latent_core.tasks.grading import NUMERIC, find_grader
 
 
@@ -19,6 +21,7 @@ class Problem:
         answer: The reference answer as the data set spells it.
         steps: The reference reasoning steps, possibly empty.
         grader: Name of the grader that reads and judges answers.
+        extractor: Name of the extractor that finds the answer in generated text; None for that of the checkpoint.
     """
 
     question_id: str
@@ -26,10 +29,20 @@ class Problem:
     answer: str
     steps: tuple[str, ...] = ()
     grader: str = NUMERIC
+    extractor: str | None = None
 
     def canonical(self, text: str | None) -> str | None:
         """Bring an answer into its one spelling; None where it cannot be read."""
-        return find_grader(self.grader).canonical(text)
+        return find_grader(self.grader).read(self.question, text)
+
+    def extract(self, text: str, own: Callable[[str], str | None]) -> str | None:
+        """Return the piece of generated text that holds the answer, or None.
+
+        Args:
+            text: What the model has written behind its latent steps.
+            own: The extractor of the checkpoint that has written it, for a problem that names none.
+        """
+        return (own if self.extractor is None else find_extractor(self.extractor))(text)
 
     def is_correct(self, answer: str | None) -> bool:
         """Whether a canonical answer is right; None (unparsable) is wrong."""
@@ -65,11 +78,13 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all questions, answers, graders and their order (16 hexadecimal digits)."""
+        """Hash of all questions, answers, graders, extractors and their order (16 hexadecimal digits)."""
         digest = hashlib.blake2b(digest_size=8)
         for problem in self.problems:
-            identity = [problem.question_id, problem.question, problem.answer]
+            identity: list[Any] = [problem.question_id, problem.question, problem.answer]
             if problem.grader != NUMERIC:  # Left out where it says nothing, as in stores that are older than graders.
                 identity.append(problem.grader)
+            if problem.extractor is not None:
+                identity.append({"extractor": problem.extractor})
             digest.update(json.dumps(identity).encode())
         return digest.hexdigest()

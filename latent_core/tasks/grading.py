@@ -19,11 +19,21 @@ class Grader:
         is_correct: Whether a canonical answer is right, given the question, the reference answer and the answer. It
             sees nothing else, so that no answer is right in one sample and wrong in another.
         fits_any_data: Whether it needs no more than a reference answer, so that any data set may name it.
+        canonical_for: Where reading an answer needs its question too: takes question and text, in place of `canonical`.
+        version: Goes up when the same text is read or judged in another way.
+        prepare: Called before a task is used, for what may be missing on this machine; raises UserError.
     """
 
     canonical: Callable[[str | None], str | None]
     is_correct: Callable[[str, str, str], bool]
     fits_any_data: bool = False
+    canonical_for: Callable[[str, str | None], str | None] | None = None
+    version: int = 1
+    prepare: Callable[[], None] | None = None
+
+    def read(self, question: str, text: str | None) -> str | None:
+        """Bring an answer to a question into its one spelling; None where it cannot be read."""
+        return self.canonical(text) if self.canonical_for is None else self.canonical_for(question, text)
 
 
 GRADERS: Registry[Grader] = Registry("grader", "latent_core.tasks")
@@ -47,11 +57,13 @@ def check_fits_any_data(name: str) -> None:
     """Refuse a grader that cannot judge the answers of any data set.
 
     Raises:
-        UserError: If it is unknown or made for one task; the message names those that fit.
+        UserError: If it is unknown or made for one task (the message names those that fit), or lacks a package.
     """
     fitting = [known for known in GRADERS if GRADERS[known].fits_any_data]
     if name not in fitting:
         raise UserError(f"task.grader: {name!r} is no grader for any data set; use one of {', '.join(fitting)}")
+    if (prepare := GRADERS[name].prepare) is not None:
+        prepare()
 
 
 def _agrees_with_reference(question: str, reference: str, answer: str) -> bool:
@@ -67,5 +79,6 @@ NUMERIC = "numeric"
 TEXT = "text"
 """Words, right if they are those of the reference; case, spacing and a period at the end do not matter."""
 
-GRADERS.register(NUMERIC, Grader(canonical_answer, _agrees_with_reference, fits_any_data=True))
+# Version 2 reads by the grammar; version 1 took the digits out of "2x", "(3,5)" and "35\\pi".
+GRADERS.register(NUMERIC, Grader(canonical_answer, _agrees_with_reference, fits_any_data=True, version=2))
 GRADERS.register(TEXT, Grader(canonical_text, _says_the_same, fits_any_data=True))

@@ -1,5 +1,6 @@
 """Benchmarks from the Hugging Face hub, its cache, or a directory in the hub's layout."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from latent_core.tasks.grading import NUMERIC
 from latent_core.tasks.rows import Columns, check_columns, read_problems
+from latent_core.tasks.tables import exact_decimal, narrow_columns
 
 _PROBE_SECONDS = 10.0
 _CONFIG_HINTS = ("Config name is missing", "BuilderConfig")
@@ -37,9 +39,16 @@ def load_hub(
     columns = columns or Columns()
     table = _load(where, hub, config, split)
     check_columns(where, columns, table.column_names)
-    problems = read_problems(f"{where}, split {split}", table, columns, grader)
+    problems = read_problems(f"{where}, split {split}", _rows(table), columns, grader)
     called = hub if not Path(hub).expanduser().is_dir() else Path(hub).expanduser().resolve().name
     return Task(name or "/".join([called, *([config] if config else []), split]), problems)
+
+
+def _rows(table: Any) -> Iterable[Any]:
+    """Go through the rows; single-precision numbers come as the decimals that they are written as."""
+    narrow = narrow_columns(table.features.arrow_schema)
+    for row in table:
+        yield {**row, **{name: exact_decimal(row[name], narrow[name]) for name in narrow}} if narrow else row
 
 
 def _load(where: str, hub: str, config: str | None, split: str) -> Any:

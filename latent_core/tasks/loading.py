@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from latent_core.errors import UserError
 from latent_core.registry import Registry
 from latent_core.tasks.base import Task
+from latent_core.tasks.extractors import find_extractor
 from latent_core.tasks.grading import NUMERIC, check_fits_any_data
 from latent_core.tasks.hub import load_hub
 from latent_core.tasks.local import load_local
@@ -30,23 +32,42 @@ def load_task(
     split: str = "test",
     columns: Columns | None = None,
     grader: str | None = None,
+    extractor: str | None = None,
     count: int | None = None,
 ) -> Task:
     """Load a benchmark.
 
     Args:
         name: A registered task; exactly one of name, path and hub is given.
-        path: A local JSON, JSONL or Parquet file.
+        path: A local JSON, JSONL, Parquet, CSV or TSV file.
         hub: A data set of the Hugging Face hub, or a directory in its layout.
         hub_config: Configuration of the hub's data set.
         split: Which split of a registered task or of the hub's data set.
         columns: Which columns of the file or of the hub's data set are read.
         grader: Grader of the file or of the hub's data set; "numeric" where it is not given.
+        extractor: What finds the answer in generated text; that of the checkpoint's format where it is not given.
         count: Number of problems, for a registered task that is made from a seed.
 
     Raises:
         UserError: If the benchmark is unknown, missing, malformed or empty, or a setting does not apply to it.
     """
+    task = _load(name, path, hub, hub_config, split, columns, grader, count)
+    if extractor is None:
+        return task
+    find_extractor(extractor)
+    return replace(task, problems=tuple(replace(problem, extractor=extractor) for problem in task.problems))
+
+
+def _load(
+    name: str | None,
+    path: str | None,
+    hub: str | None,
+    hub_config: str | None,
+    split: str,
+    columns: Columns | None,
+    grader: str | None,
+    count: int | None,
+) -> Task:
     if sum(source is not None for source in (name, path, hub)) != 1:
         raise UserError("task: give exactly one of task.name, task.path and task.hub")
     if hub is None and hub_config is not None:

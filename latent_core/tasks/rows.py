@@ -1,5 +1,7 @@
 """From the rows of a data set to problems: which columns hold what."""
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from latent_core.tasks.base import Problem
 from latent_core.tasks.grading import NUMERIC
 
 _GSM8K_ANSWER_MARK = "####"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Columns(Settings):
@@ -44,8 +47,8 @@ def read_problems(where: str, rows: Iterable[Any], columns: Columns, grader: str
         grader: Name of the grader of the answers.
 
     Raises:
-        UserError: If there are no rows, a row lacks a column, ids repeat themselves, or the grader can read none of
-            the reference answers; the message names the row.
+        UserError: If there are no rows, a row lacks a column or holds in it what is no text and no number, ids repeat
+            themselves, or the grader can read none of the reference answers; the message names row and column.
     """
     problems = tuple(_problem(where, index, row, columns, grader) for index, row in enumerate(rows))
     if not problems:
@@ -78,19 +81,47 @@ def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) ->
     if not isinstance(row, dict):
         needed = " and ".join(f"`{name}`" for name in (*columns.question, columns.answer))
         raise UserError(f"{where}: row {index} is not an object with {needed}")
-    texts = {name: str(value) for name, value in row.items() if value is not None}
+    read = (*columns.question, columns.answer, columns.id)
+    texts = {
+        name: _text(f"{where}: row {index}: `{name}`", row[name])
+        for name in read
+        if name is not None and row.get(name) is not None
+    }
     answer = texts.get(columns.answer, "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
     for name, text in [*((name, texts.get(name, "")) for name in columns.question), (columns.answer, answer)]:
         if not text.strip():
             found = ", ".join(row) or "no columns"
-            raise UserError(f"{where}: row {index} lacks `{name}` (it has {found})")
+            cure = "" if name in row else "; say by task.columns which columns hold what"
+            raise UserError(f"{where}: row {index} lacks `{name}` (it has {found}){cure}")
     return Problem(
         question_id=str(index) if columns.id is None else texts.get(columns.id, str(index)),
         question=_join([texts[name] for name in columns.question]),
         answer=answer,
-        steps=_steps(row, columns.steps),
+        steps=_steps(f"{where}: row {index}: `{columns.steps}`", row, columns.steps),
         grader=grader,
     )
+
+
+def _text(where: str, value: Any) -> str:
+    """Return the text of a cell.
+
+    Raises:
+        UserError: If it holds something that is neither text nor a number; the message begins with `where`.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where} holds bytes that are no UTF-8 text ({error.reason}); store it as text") from None
+    if isinstance(value, Mapping) or (isinstance(value, Iterable) and not isinstance(value, str)):
+        kind = "a struct" if isinstance(value, Mapping) else "a list"
+        raise UserError(f"{where} holds {kind} ({str(value)[:60]}), not text; write the text into a column of its own")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} is {value}, neither text nor a number; drop the row or fill it in")
+    text = str(value)
+    if _LONE_SURROGATE.search(text):
+        raise UserError(f"{where} holds half of a surrogate pair, which is no text; repair or drop the row")
+    return text
 
 
 def _join(parts: Sequence[str]) -> str:
@@ -98,10 +129,12 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else " ".join(part.strip() for part in parts)
 
 
-def _steps(row: Mapping[str, Any], column: str | None) -> tuple[str, ...]:
+def _steps(where: str, row: Mapping[str, Any], column: str | None) -> tuple[str, ...]:
     steps = row.get(column) if column is not None else None
     if steps is None:
         return ()
+    if isinstance(steps, bytes):
+        steps = _text(where, steps)
     if isinstance(steps, str):
         return tuple(line for line in steps.splitlines() if line.strip())
     return tuple(str(step) for step in steps) if isinstance(steps, Iterable) else (str(steps),)

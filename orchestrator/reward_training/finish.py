@@ -90,7 +90,11 @@ def _problems(job: RewardJob) -> list[Problem]:
         for row in table.take(list(range(0, len(table), job.validation_candidates))).to_pylist():
             if (file, row["question_id"]) in wanted:
                 found[row["question_id"]] = Problem(
-                    row["question_id"], row["question"], row["reference"], grader=row["grader"]
+                    row["question_id"],
+                    row["question"],
+                    row["reference"],
+                    grader=row["grader"],
+                    extractor=job.validation_extractor,
                 )
     return list(found.values())
 

@@ -30,6 +30,8 @@ class RewardJob:
         window: Questions that are shuffled together.
         per_batch: Questions per update.
         updates: Updates in all.
+        validation_extractor: What finds the answers to validation questions in generated text; None for that of the
+            reasoner's format.
     """
 
     settings: RewardTrainingSettings
@@ -43,6 +45,7 @@ class RewardJob:
     window: int
     per_batch: int
     updates: int
+    validation_extractor: str | None = None
 
     @classmethod
     def of(cls, plan: RewardPlan) -> "RewardJob":
@@ -60,6 +63,7 @@ class RewardJob:
             plan.config.shuffle_window,
             plan.per_batch,
             plan.updates,
+            plan.validation_manifest.extractor,
         )
 
     def new_model(self) -> LatentRewardModel:

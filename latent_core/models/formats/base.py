@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings
-from latent_core.tasks.answers import EXTRACTORS, Extractor
+from latent_core.tasks.extractors import EXTRACTORS
 
 _QUESTION = "{question}"
 
@@ -80,8 +80,7 @@ class LatentFormat(Settings):
 
     def extract_answer(self, text: str) -> str | None:
         """Return the piece of the decoded text that holds the answer, or None."""
-        extract: Extractor = EXTRACTORS[self.extractor]
-        return extract(text)
+        return EXTRACTORS[self.extractor](text)
 
 
 FormatOf = Callable[[Mapping[str, Any]], LatentFormat]

@@ -58,40 +58,12 @@ _STOPS = ".,;:?…"
 _EDGES = _QUOTES + _STOPS + "!()[]#°"
 _LONE = frozenset("$£€¥₹%#°" + _QUOTES + _STOPS) - {"*"}
 _NEVER_IN_WORDS = frozenset("\\^*{}()[]=@_/")
-_OTHER_NUMBERS = frozenset(
-    [
-        "negative",
-        "minus",
-        "half",
-        "halves",
-        "dozen",
-        "dozens",
-        "hundred",
-        "hundreds",
-        "thousand",
-        "thousands",
-        "million",
-        "millions",
-        "billion",
-        "billions",
-        "trillion",
-        "trillions",
-        "squared",
-        "cubed",
-        "factorial",
-        "pi",
-        "root",
-        "sqrt",
-        "log",
-        "ln",
-        "exp",
-        "sin",
-        "cos",
-        "tan",
-    ]
+_OTHER_NUMBERS = re.compile(
+    "negative|minus|half|halves|dozens?|hundreds?|thousands?|millions?|billions?|trillions?|squared|cubed|factorial|"
+    "pi|\u03c0|root|sqrt|log|ln|exp|sin|cos|tan"
 )
 """Words that make another number of the one beside them, or a part of one."""
-_UNIT_LETTERS = frozenset(["m", "g", "l", "L", "s", "h", "C", "F"])
+_UNIT_LETTERS = frozenset("mglLshCF")
 """Single letters that are units behind a number; any other is a variable, and the number its factor."""
 
 
@@ -173,7 +145,7 @@ def _is_language(word: str, behind_number: bool) -> bool:
     if not bare:
         # Marks alone: stops and quotes say nothing, "*" and "!" may be signs of mathematics.
         return set(word) <= _LONE or word == "**"
-    if bare.casefold() in _OTHER_NUMBERS or bare == "π":
+    if _OTHER_NUMBERS.fullmatch(bare.casefold()):
         return False
     if behind_number and len(bare) == 1 and bare not in _UNIT_LETTERS:
         return False

@@ -147,7 +147,7 @@ def test_a_task_is_loaded_with_all_its_settings(tmp_path: Path) -> None:
         parse_config({**MINIMAL, "task": {"name": "gsm8k", "columns": columns}}).task.load()
     with pytest.raises(UserError, match=r"task\.hub_config: "):
         parse_config({**MINIMAL, "task": {"name": "gsm8k", "hub_config": "main"}}).task.load()
-    with pytest.raises(UserError, match=r"task\.grader: 'words' is no grader .* numeric, text"):
+    with pytest.raises(UserError, match=r"task\.grader: 'words' is no grader .* choice, math, numeric, text"):
         parse_config({**MINIMAL, "task": {**task, "grader": "words"}}).task.load()
     assert len(parse_config({**MINIMAL, "task": {"name": "word_problems", "count": 2}}).task.load().problems) == 2
 

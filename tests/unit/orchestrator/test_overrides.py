@@ -132,3 +132,38 @@ def test_a_missing_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
         read_yaml(tmp_path / "zzz.txt")
     with pytest.raises(UserError, match=r"no such file$"):
         read_yaml(tmp_path / "nowhere" / "demo.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nbudgets: [1]\nseed: 2\n", "line 3: the key 'seed' is given twice (first in line 1); drop one"),
+        ("task:\n  limit: 1\n  name: x\n  limit: 2\n", "line 4: the key 'limit' is given twice (first in line 2)"),
+        ("sampler: {kind: a, kind: a}\n", "line 1: the key 'kind' is given twice (first in line 1); drop one"),
+        ("sweep: {space: [{a: 1, a: 2}]}\n", "line 1: the key 'a' is given twice"),
+        ("seed: 1\n'seed': 2\n", "line 2: the key 'seed' is given twice (first in line 1)"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_yaml(file)
+    assert str(caught.value).startswith(f"config {file}: {message}")
+
+
+def test_anchors_and_merged_keys_may_be_overridden(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("base: &b {seed: 1, limit: 2}\nown: {<<: *b, seed: 3}\nagain: *b\n")
+    assert read_yaml(file)["own"] == {"seed": 3, "limit": 2}
+
+
+def test_an_override_with_a_key_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="line 1: the key 'kind' is given twice"):
+        parse_override("sampler={kind: gaussian, kind: none}")
+
+
+def test_another_source_drops_the_extractor_of_the_former() -> None:
+    raw = {"task": {"path": "a.json", "extractor": "boxed"}}
+    assert with_overrides(raw, [("task.name", "gsm8k")]) == {"task": {"name": "gsm8k"}}
+    assert with_overrides(raw, [("task.limit", 3)])["task"]["extractor"] == "boxed"

@@ -1,10 +1,12 @@
 """Plans: what is to be done, checked before anything starts."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from latent_core.compute import FlopModel
 from latent_core.errors import UserError
@@ -14,6 +16,7 @@ from orchestrator.config import parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
 from orchestrator.shards import Shard
+from orchestrator.show_plan import show_plan
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 
@@ -165,3 +168,29 @@ def test_the_scheduler_needs_room_above_its_grace(content: dict[str, Any], tmp_p
     sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": 0.4}], "scheduler": "asha", "grace_samples": 9}
     with pytest.raises(UserError, match=r"sweep\.grace_samples: 9 is more than the largest budget, 8"):
         plan_sweep("mine", parse_config({**content, "sweep": sweep}), tmp_path)
+
+
+def test_a_tasks_own_extractor_makes_another_setting(content: dict[str, Any]) -> None:
+    """What is stored of answers that were found in another way must not be found; without it, keys stay as they are."""
+    plain = plan_of(content)
+    own, same = (plan_of(content, task={**content["task"], "extractor": name}) for name in ("text", None))
+    assert {problem.extractor for problem in own.problems} == {"text"}
+    assert own.task_fingerprint != plain.task_fingerprint == same.task_fingerprint
+    assert own.greedy().store.spec.key != plain.greedy().store.spec.key == same.greedy().store.spec.key
+    with pytest.raises(UserError, match="unknown extractor 'texts': did you mean 'text'"):
+        plan_of(content, task={**content["task"], "extractor": "texts"})
+
+
+def test_the_plan_counts_references_that_cannot_be_read(content: dict[str, Any], tmp_path: Path) -> None:
+    rows = zip(QUESTIONS, ["35", "2x", "(3,5)", "7"], strict=True)
+    data = tmp_path / "some.json"
+    data.write_text(json.dumps([{"question": text, "answer": answer} for text, answer in rows]))
+    plan = plan_of(content, task={"path": str(data)})
+    assert (plan.references.unreadable, plan.references.unreadable_example) == (2, "question 1: '2x'")
+    shown = io.StringIO()
+    experiment = plan_run("mine", parse_config({**content, "task": {"path": str(data)}}), tmp_path)
+    show_plan(experiment, Console(file=shown, width=200), with_cost=False)
+    assert "references  2 of 4 reference answers cannot be read" in shown.getvalue()
+    with pytest.raises(UserError, match="the numeric grader can read no reference answer"):
+        data.write_text(json.dumps([{"question": "?", "answer": answer} for answer in ("2x", "35")]))
+        plan_of(content, task={"path": str(data), "limit": 1})

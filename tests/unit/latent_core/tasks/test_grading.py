@@ -27,7 +27,7 @@ def test_a_number_that_is_spelled_differently_may_be_right_too() -> None:
     assert [problem.is_correct(answer) for answer in ("0.3333", "1/3", "0.3")] == [True, True, False]
 
 
-@pytest.mark.parametrize("name", ["numeric", "text"])
+@pytest.mark.parametrize("name", ["numeric", "text", "choice"])
 def test_graders_for_any_data(name: str) -> None:
     check_fits_any_data(name)
 
@@ -36,7 +36,10 @@ def test_graders_for_any_data(name: str) -> None:
 def test_others_are_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(UserError) as caught:
         check_fits_any_data(name)
-    assert str(caught.value) == f"task.grader: {name!r} is no grader for any data set; use one of numeric, text"
+    assert (
+        str(caught.value)
+        == f"task.grader: {name!r} is no grader for any data set; use one of choice, math, numeric, text"
+    )
 
 
 def test_a_family_makes_a_grader_of_what_follows_the_colon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +54,13 @@ def test_a_family_makes_a_grader_of_what_follows_the_colon(monkeypatch: pytest.M
     with pytest.raises(UserError, match="unknown grader 'equal_to'"):
         find_grader("equal_to")
     assert find_grader("numeric") is GRADERS["numeric"]
+
+
+def test_versions_say_when_readings_have_changed() -> None:
+    """Rows that an earlier version has graded are read again; version 1 took "2x" for 2."""
+    assert {name: GRADERS[name].version for name in ("numeric", "text", "choice", "math")} == {
+        "numeric": 2,
+        "text": 1,
+        "choice": 1,
+        "math": 1,
+    }

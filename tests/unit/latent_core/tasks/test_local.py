@@ -1,10 +1,12 @@
 """Local data sets: every layout, and every way in which a file can be wrong."""
 
+import csv
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +15,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.local import load_local
 from latent_core.tasks.rows import Columns
 
+CURE = "; say by task.columns which columns hold what"
 ROWS: list[dict[str, Any]] = [
     {"question": "One?", "answer": "1"},
     {"question": "Two?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2", "steps": ["1+1=2"]},
@@ -108,13 +111,16 @@ def test_no_rows(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"answer": "1"}, "row 2 lacks `question` (it has answer)"),
-        ({"question": "?"}, "row 2 lacks `answer` (it has question)"),
+        ({"answer": "1"}, f"row 2 lacks `question` (it has answer){CURE}"),
+        ({"question": "?"}, f"row 2 lacks `answer` (it has question){CURE}"),
         ({"question": None, "answer": "1"}, "row 2 lacks `question` (it has question, answer)"),
         ({"question": " ", "answer": "1"}, "row 2 lacks `question` (it has question, answer)"),
         ({"question": "?", "answer": ""}, "row 2 lacks `answer` (it has question, answer)"),
-        ({"Question": "?", "Answer": "1"}, "row 2 lacks `question` (it has Question, Answer)"),
-        ({}, "row 2 lacks `question` (it has no columns)"),
+        (
+            {"Question": "?", "Answer": "1"},
+            "row 2 lacks `question` (it has Question, Answer); say by task.columns which columns hold what",
+        ),
+        ({}, f"row 2 lacks `question` (it has no columns){CURE}"),
         ([], "row 2 is not an object with `question` and `answer`"),
         ("text", "row 2 is not an object with `question` and `answer`"),
     ],
@@ -154,7 +160,7 @@ def test_a_parquet_file_that_is_none_or_lacks_columns(tmp_path: Path) -> None:
     file.write_bytes(b"PAR1")
     assert refusal(file).startswith("not valid Parquet: ")
     pq.write_table(pa.table({"q": ["?"], "answer": ["1"]}), file)
-    assert refusal(file) == "row 0 lacks `question` (it has q, answer)"
+    assert refusal(file) == "row 0 lacks `question` (it has q, answer); say by task.columns which columns hold what"
     pq.write_table(pa.table({"question": pa.array([], pa.string())}), file)
     assert refusal(file) == "the data set is empty"
 
@@ -179,6 +185,67 @@ def test_columns_of_the_file(tmp_path: Path, suffix: str) -> None:
 def test_the_fingerprint_of_a_file_does_not_change(tmp_path: Path) -> None:
     """What is stored of runs on somebody's file is found by it."""
     assert load_local(write(tmp_path / "set.json", ROWS)).fingerprint == "f5840d12d2fed3c5"
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
+def test_single_precision_references_are_the_decimals_they_were_written_as(tmp_path: Path, kind: pa.DataType) -> None:
+    file = tmp_path / "set.parquet"
+    answers = np.array([0.1, 2.5, 1234.0, np.nan], dtype=kind.to_pandas_dtype())
+    pq.write_table(pa.table({"question": list("abc"), "answer": pa.array(answers[:3], kind)}), file)
+    problems = load_local(str(file)).problems
+    assert [problem.canonical(problem.answer) for problem in problems] == ["0.1", "2.5", "1234"]
+    pq.write_table(pa.table({"question": list("abcd"), "answer": pa.array(answers, kind)}), file)
+    assert refusal(file).startswith("row 3: `answer` is nan")
+
+
+def test_binary_columns_of_parquet_are_text(tmp_path: Path) -> None:
+    file = tmp_path / "set.parquet"
+    table = {"question": pa.array([b"Zw\xc3\xb6lf?"], pa.binary()), "answer": pa.array([b"12"], pa.binary())}
+    pq.write_table(pa.table(table), file)
+    [problem] = load_local(str(file)).problems
+    assert (problem.question, problem.answer) == ("Zwölf?", "12")
+
+
+@pytest.mark.parametrize(("name", "separator"), [("s.csv", ","), ("s.csv", ";"), ("s.csv", "|"), ("s.tsv", "\t")])
+def test_separated_text(tmp_path: Path, name: str, separator: str) -> None:
+    file = tmp_path / name
+    rows = [["question", "answer", "other"], ["One, or; two|three?", "1", ""], ['Say "x"\nagain', "2,000", "c"]]
+    with file.open("w", newline="", encoding="utf-8-sig") as opened:
+        csv.writer(opened, delimiter=separator).writerows(rows)
+    problems = load_local(str(file)).problems
+    assert [(problem.question, problem.answer) for problem in problems] == [tuple(row[:2]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("question;answer\n1;2\n3;4;5\n", "no separator parts all its lines alike; with ';': line 3 has 3 cells, and "),
+        ("question\nOne?\n", "no separator parts all its lines alike; with ',': the first line has one cell"),
+        ("question,answer\n'a,'b',1\n", "no separator parts all its lines alike; with ',': line 2 has 3 cells"),
+        ('question,answer\n"a,1\n', "no separator parts all its lines alike; with ',': unexpected end of data"),
+        ("answer,answer\na,1\n", "no separator parts all its lines alike; with ',': a column's name stands twice"),
+        ("a,b;c\n1,2;3\n", "several separators part its lines alike; name its columns by task.columns"),
+        ("", "no separator parts all its lines alike; with "),
+        ("question,answer\n", "the data set is empty"),
+        ("question,answer\nOne?,\n", "row 0 lacks `answer` (it has question, answer)"),
+        ("q,answer\nOne?,1\n", "row 0 lacks `question` (it has q, answer); say by task.columns which columns hold "),
+    ],
+)
+def test_separated_text_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "set.csv").write_text(text)
+    assert refusal(tmp_path / "set.csv").startswith(message)
+
+
+def test_a_separated_file_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "set.csv").write_bytes("question,answer\nZwölf?,12\n".encode("latin-1"))
+    assert refusal(tmp_path / "set.csv").startswith("cannot be read as UTF-8 text")
+
+
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl"])
+def test_a_key_that_stands_twice_in_a_row(tmp_path: Path, name: str) -> None:
+    row = '{"question": "One?", "answer": 1, "answer": 2}'
+    (tmp_path / name).write_text(row if name.endswith("l") else f"[{row}]")
+    assert "has the key 'answer' twice" in refusal(tmp_path / name)
 
 
 DATA_DIR = Path(os.environ.get("LATENTSWARM_DATA_DIR", Path(__file__).resolve().parents[4].parent / "shared" / "data"))

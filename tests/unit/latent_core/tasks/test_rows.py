@@ -78,3 +78,36 @@ def test_columns_that_are_not_there(lacking: str) -> None:
         check_columns("here", COLUMNS, found)
     assert str(caught.value) == f"here: no column `{lacking}`; it has {', '.join(found)} (set task.columns)"
     check_columns("here", COLUMNS, list(ROWS[0]))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("question", [{"role": "user", "content": "?"}], "row 1: `question` holds a list ([{'role': "),
+        ("question", {"text": "?"}, "row 1: `question` holds a struct ({'text': "),
+        ("question", ("a", "b"), "row 1: `question` holds a list"),
+        ("question", float("nan"), "row 1: `question` is nan, neither text nor a number; "),
+        ("question", b"\xff", "row 1: `question` holds bytes that are no UTF-8 text"),
+        ("question", "How \ud83d many?", "row 1: `question` holds half of a surrogate pair"),
+        ("answer", float("nan"), "row 1: `answer` is nan"),
+        ("answer", float("inf"), "row 1: `answer` is inf"),
+        ("answer", ["1"], "row 1: `answer` holds a list"),
+        ("answer", "1\udc00", "row 1: `answer` holds half of a surrogate pair"),
+        ("id", float("nan"), "row 1: `id` is nan"),
+        ("id", {"a": 1}, "row 1: `id` holds a struct"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_row_and_column(column: str, value: Any, message: str) -> None:
+    rows = [{"question": "One?", "answer": 1, "id": "a"}, {"question": "Two?", "answer": 2, "id": "b", column: value}]
+    with pytest.raises(UserError) as caught:
+        read_problems("here", rows, Columns(id="id"))
+    assert str(caught.value).startswith(f"here: {message}")
+    # A column that is not read may hold anything.
+    assert len(read_problems("here", [{**row, "other": value} for row in rows[:1]], Columns())) == 1
+
+
+def test_bytes_that_are_text_are_read_as_text() -> None:
+    row = {"question": "Zwölf?".encode(), "answer": b"12", "id": b"a", "steps": b"6+6\n12"}
+    [problem] = read_problems("here", [row], Columns(id="id", steps="steps"))
+    assert (problem.question, problem.answer, problem.question_id) == ("Zwölf?", "12", "a")
+    assert problem.steps == ("6+6", "12")

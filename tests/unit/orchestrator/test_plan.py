@@ -191,6 +191,6 @@ def test_the_plan_counts_references_that_cannot_be_read(content: dict[str, Any],
     experiment = plan_run("mine", parse_config({**content, "task": {"path": str(data)}}), tmp_path)
     show_plan(experiment, Console(file=shown, width=200), with_cost=False)
     assert "references  2 of 4 reference answers cannot be read" in shown.getvalue()
+    data.write_text(json.dumps([{"question": "?", "answer": answer} for answer in ("2x", "35")]))
     with pytest.raises(UserError, match="the numeric grader can read no reference answer"):
-        data.write_text(json.dumps([{"question": "?", "answer": answer} for answer in ("2x", "35")]))
         plan_of(content, task={"path": str(data), "limit": 1})

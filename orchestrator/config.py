@@ -14,6 +14,7 @@ from latent_core.settings import Settings, explain_validation_error
 from latent_core.tasks.base import Task
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.rows import Columns
+from latent_core.trajectory import CutAnswers
 from orchestrator.objectives import Objective, parse_objective
 from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides
 
@@ -34,6 +35,8 @@ class TaskConfig(Settings):
         grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given, or "text".
         count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.
+        cut_answers: What becomes of answers that were cut off at `answer_tokens`: they "abstain", which is to say that
+            they do not vote and are not right, like answers that cannot be read; or they "vote" as far as they got.
     """
 
     name: str | None = None
@@ -45,6 +48,7 @@ class TaskConfig(Settings):
     grader: str | None = None
     count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
+    cut_answers: CutAnswers = "abstain"
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskConfig":

@@ -74,7 +74,8 @@ def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
     if thoughts.error is not None:
         yield "failed", thoughts.error
         return
-    yield "answer text", f"{thoughts.answer_text!r} ({thoughts.answer_tokens} tokens)"
+    cut = ", cut off there: it does not vote unless task.cut_answers=vote" if thoughts.cut else ""
+    yield "answer text", f"{thoughts.answer_text!r} ({thoughts.answer_tokens} tokens{cut})"
     yield "extracted", "nothing" if thoughts.extracted is None else repr(thoughts.extracted)
     yield "answer", "no number can be read" if thoughts.answer is None else thoughts.answer
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
+from latent_core.trajectory import CutAnswers
 from orchestrator.shards import Shard
 
 MANIFEST_FILE = "labels.json"
@@ -69,6 +70,7 @@ class LabelManifest(Settings):
         mixed_questions: Those with right and wrong candidates.
         sampler: The complete sampler setting of candidates and completions.
         answer_tokens: Longest answer in tokens; None for the default of the reasoner's format.
+        cut_answers: Whether an answer that was cut off could be right; "vote" in a set that is older than the setting.
     """
 
     directory: str = Field(min_length=1)
@@ -82,6 +84,7 @@ class LabelManifest(Settings):
     mixed_questions: int = Field(ge=0)
     sampler: dict[str, Any]
     answer_tokens: int | None = Field(default=None, ge=1)
+    cut_answers: CutAnswers = "vote"
 
     @classmethod
     def load(cls, path: str | Path, key: str = "data") -> "LabelManifest":

@@ -51,8 +51,13 @@ class Plan:
         budgets = (1,) if sampler.deterministic else config.budgets
         # Samples that are all the same leave nothing to choose.
         scorer = None if sampler.deterministic else self.scorer
-        store = SettingStore(config.store.path, self._spec(sampler, config), _latents(config, scorer))
-        return Setting(name, sampler.kind, samples, budgets, store, scorer.scored(store) if scorer else None)
+        store = self._store(self._spec(sampler, config), _latents(config, scorer), config)
+        scored = scorer.scored(store) if scorer else None
+        cut_answers = config.task.cut_answers
+        return Setting(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
+
+    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> SettingStore:
+        return SettingStore(config.store.path, spec, latents, self.checkpoint.answer_end_ids)
 
     def searches(self, setting: Setting, sampler: Sampler, config: RunConfig | None = None) -> tuple[Setting, ...]:
         """Return the beam searches that go with a sampled setting.
@@ -85,8 +90,9 @@ class Plan:
             sampler=sampler.kind,
             samples=beams,
             budgets=(beams * candidates,),
-            store=SettingStore(config.store.path, spec, latents),
+            store=self._store(spec, latents, config),
             scorer=self.scorer.source,
+            cut_answers=config.task.cut_answers,
         )
 
     def _spec(self, sampler: Sampler, config: RunConfig) -> TrajectorySpec:

@@ -60,6 +60,7 @@ class Thoughts:
         extracted: The piece of it that the format takes for the answer, or None.
         answer: That piece as the one number it holds, or None.
         error: Why the trajectory failed, or None.
+        cut: Whether the answer was cut off at the largest number of tokens.
     """
 
     prompt_tokens: int
@@ -69,6 +70,7 @@ class Thoughts:
     extracted: str | None
     answer: str | None
     error: str | None = None
+    cut: bool = False
 
 
 def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = None, near: int = 5) -> Thoughts:
@@ -108,6 +110,7 @@ def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = No
         extracted=checkpoint.format.extract_answer(trajectory.answer_text),
         answer=trajectory.answer,
         error=trajectory.error,
+        cut=trajectory.cut,
     )
 
 

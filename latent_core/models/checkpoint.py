@@ -79,6 +79,11 @@ class Checkpoint:
         return int(self.config.max_position_embeddings)
 
     @property
+    def answer_end_ids(self) -> tuple[int, ...]:
+        """Ids of the tokens that end an answer."""
+        return (int(self.tokenizer.eos_token_id),)
+
+    @property
     def hidden_size(self) -> int:
         """Width of a latent vector."""
         return int(self.config.hidden_size)

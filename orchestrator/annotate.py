@@ -144,6 +144,7 @@ def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Sh
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.problems):,} questions, {plan.task_fingerprint})",
+        *(f"            {remark}" for remark in plan.remarks),
         f"candidates  {config.candidates} per question by {config.sampler.describe()!r}, seed {config.seed}",
         f"labels      {config.rollouts} completions per candidate and latent step, {plan.latent_steps} steps",
         f"store       {store.root}/{store.name}",

@@ -37,6 +37,7 @@ class TaskConfig(Settings):
         limit: Keep only the first questions.
         cut_answers: What becomes of answers that were cut off at `answer_tokens`: they "abstain", which is to say that
             they do not vote and are not right, like answers that cannot be read; or they "vote" as far as they got.
+        trust_grader: Whether answers are judged by the task's own scorer though it takes wrong ones for right.
     """
 
     name: str | None = None
@@ -49,6 +50,7 @@ class TaskConfig(Settings):
     count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     cut_answers: CutAnswers = "abstain"
+    trust_grader: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskConfig":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
     "sweep": {"max_concurrent_trials"},
+    "task": {"trust_grader"},
 }
 """What pydantic leaves out of a configuration so that only what curves depend on is left."""
 

@@ -71,6 +71,9 @@ def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
 def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
     """Return what stands around the latent steps, line by line."""
     yield "prompt", f"{thoughts.prompt_tokens} tokens"
+    if thoughts.lost:
+        some = ", ".join(map(repr, dict.fromkeys(thoughts.lost)))
+        yield "lost", f"{len(thoughts.lost)} characters of it, which the tokenizer cannot represent: {some}"
     if thoughts.error is not None:
         yield "failed", thoughts.error
         return

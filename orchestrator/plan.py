@@ -13,6 +13,7 @@ from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.task_checks import check_outside, check_prompts, check_questions
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Plan:
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
         scorer: The LatentRM, or None.
+        remarks: What is worth knowing of the questions before they are asked, line by line.
     """
 
     config: RunConfig
@@ -38,6 +40,7 @@ class Plan:
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
     scorer: ScorerPlan | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -166,7 +169,13 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         raise UserError(f"task {task.name}: the data set is empty")
     latent_steps = config.latent_steps or checkpoint.latent_steps
     answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
-    lengths = tuple(len(checkpoint.prompt_ids(problem.question)) for problem in task.problems)
+    prompts = [checkpoint.prompt_ids(problem.question) for problem in task.problems]
+    remarks = (
+        *check_prompts(checkpoint, task, prompts),
+        *check_questions(task),
+        *check_outside(whole, trust_grader=config.task.trust_grader),
+    )
+    lengths = tuple(map(len, prompts))
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     for one in (config, *variations):
         checkpoint.check_length(
@@ -177,7 +186,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer)
+    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer, remarks)
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

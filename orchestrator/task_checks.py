@@ -49,8 +49,8 @@ def check_prompts(checkpoint: Checkpoint, task: Task, prompts: Sequence[Sequence
         )
     affected = sum(share > 0 for share in shares)
     yield (
-        f"{affected:,} of {len(shares):,} questions have text that the tokenizer cannot represent; most of it {named}: "
-        f"{shares[worst]:.1%}, such as {examples}"
+        f"{affected:,} of {len(shares):,} questions have text that the tokenizer cannot represent, most of all "
+        f"{named}: {shares[worst]:.1%} of it, such as {examples}"
     )
 
 

@@ -49,7 +49,7 @@ def test_text_without_a_token_is_counted_with_an_example(tmp_path: Path, tiny_ch
     ]
     made = plan(tmp_path, tiny_checkpoint, questions)
     assert made.remarks[0] == (
-        "2 of 4 questions have text that the tokenizer cannot represent; most of it question 2: 11.5%, such as "
+        "2 of 4 questions have text that the tokenizer cannot represent, most of all question 2: 11.5% of it, such as "
         "'a', 'd', 'n'"
     )
 

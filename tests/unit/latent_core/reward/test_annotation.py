@@ -11,8 +11,10 @@ from torch import Tensor
 
 from benchmarks.annotate import plain_labels
 from benchmarks.plain_loop import PlainLoop
+from latent_core.engine.records import read_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
+from latent_core.reward import annotation
 from latent_core.reward.annotation import annotate
 from latent_core.reward.records import LabelledTrajectory
 from latent_core.samplers import Sampler, parse_sampler
@@ -22,7 +24,7 @@ from latent_core.tasks.word_problems import word_problems
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
-from latent_core.trajectory import CutAnswers
+from latent_core.trajectory import CutAnswers, Trajectory
 
 STEPS = 5
 CHANCE = 0.55
@@ -182,15 +184,19 @@ def test_cut_answers_are_wrong_wherever_they_abstain(coin_counter: LatentReasone
     assert all(row.trajectory.cut and row.cut_completions == 4 * (STEPS - 1) for row in voting)
 
 
-def test_a_cut_completion_of_a_whole_candidate_is_not_right() -> None:
-    """Labels under both settings, from the same completions: with room for a part of the answers only."""
-    reasoner = LatentReasoner.from_pretrained("bundled:coconut-tiny")
-    problem, lengths = word_problems().problems[0], {"latent_steps": 6, "seed": 0}
-    longest = max(
-        len(row.trajectory.answer_ids)
-        for row in annotate(reasoner, NOISE, [problem], 6, 0, answer_tokens=32, **lengths)
-    )
-    cut = annotate(reasoner, NOISE, [problem], 6, 4, answer_tokens=longest - 1, cut_answers="vote", **lengths)
-    assert any(row.cut_completions for row in cut)
-    whole = annotate(reasoner, NOISE, [problem], 6, 4, answer_tokens=longest, **lengths)
-    assert not any(row.trajectory.cut or row.cut_completions for row in whole)
+def test_a_cut_completion_of_a_whole_candidate_is_not_right(
+    coin_counter: LatentReasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(*arguments: Any) -> list[Trajectory]:
+        return [row._replace(cut=False) for row in read_trajectories(*arguments)]
+
+    monkeypatch.setattr(annotation, "read_trajectories", whole)
+    voting = toss(coin_counter, candidates=8, rollouts=4)
+    abstaining = toss(coin_counter, candidates=8, rollouts=4, cut_answers="abstain")
+    assert any((row.labels[:-1] > 0).any() for row in voting if row.labels is not None)
+    for vote, abstain in zip(voting, abstaining, strict=True):
+        assert vote.labels is not None
+        assert abstain.labels is not None
+        assert abstain.labels[-1] == vote.labels[-1] == vote.trajectory.correct
+        assert (abstain.labels[:-1] == 0).all()
+        assert abstain.cut_completions == vote.cut_completions == 4 * (STEPS - 1)

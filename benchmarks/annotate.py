@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import FloatArray
+
+label = partial(annotate, cut_answers="vote")
+"""The plain loop takes an answer as far as it got, and models with random weights write no end token."""
 
 
 def plain_labels(
@@ -123,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n, m = options.candidates, options.rollouts
 
     def ours() -> list[FloatArray | None]:
-        rows = annotate(reasoner, sampler, problems, n, m, latent_steps=lengths[0], answer_tokens=lengths[1], seed=0)
+        rows = label(reasoner, sampler, problems, n, m, latent_steps=lengths[0], answer_tokens=lengths[1], seed=0)
         return [row.labels for row in rows]
 
     def plain(at_once: int) -> list[FloatArray]:
@@ -172,7 +176,7 @@ def _mixed(
     """Return the first questions with right and wrong candidates: only those are labelled."""
     found: list[Problem] = []
     for problem in problems:
-        rows = annotate(
+        rows = label(
             reasoner,
             sampler,
             [problem],

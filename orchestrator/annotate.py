@@ -14,7 +14,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.actor_meter import ActorMeter
 from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
-from orchestrator.annotate_stage import Annotate
+from orchestrator.annotate_stage import CUT_FIELDS, Annotate
 from orchestrator.calls import call_actors
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.labels import LabelManifest, ReasonerIdentity
@@ -27,6 +27,7 @@ from orchestrator.show_plan import reference_lines
 from orchestrator.store import LabelSpec, LabelStore
 
 _ANNOTATE_CPUS = 0.02
+_CUT_COLUMNS = [name for name, _ in CUT_FIELDS]
 
 
 def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run: bool, console: Console) -> None:
@@ -62,7 +63,8 @@ def label_store(config: AnnotateConfig, plan: Plan) -> LabelStore:
     """Return the place of the labelled set."""
     trajectories = plan.setting("candidates", config.sampler).store.spec
     return LabelStore(
-        config.store.path, LabelSpec(trajectories, config.candidates, config.rollouts, config.store.latents)
+        config.store.path,
+        LabelSpec(trajectories, config.candidates, config.rollouts, config.store.latents, config.task.cut_answers),
     )
 
 
@@ -95,8 +97,10 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
 def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[LabelManifest, dict[str, Any]]:
     """Count what the store holds; returns the manifest and further counts and costs."""
     questions = len(plan.problems)
-    columns = ["question_id", "correct", "error", "prompt_flops", "flops", "label_flops"]
+    columns = ["question_id", "answer", "correct", "error", "prompt_flops", "flops", "label_flops", *_CUT_COLUMNS]
     rows = store.read(questions, config.candidates, columns)
+    cut = rows["cut"].fillna(False).astype(bool)
+    unknown = bool(rows["cut"].isna().any())
     by_question = rows.groupby("question_id")
     right = by_question["correct"].mean()
     mixed = int(((right > 0) & (right < 1)).sum())
@@ -113,6 +117,7 @@ def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[La
         sampler=config.sampler.to_config(),
         answer_tokens=plan.answer_tokens,
         extractor=config.task.extractor,
+        cut_answers=config.task.cut_answers,
     )
     counts = {
         "questions": questions,
@@ -121,6 +126,11 @@ def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[La
         "all_wrong": int((right == 0).sum()),
         "candidates": len(rows),
         "failed_candidates": int(rows["error"].notna().sum()),
+        "unparsable_candidates": int((rows["answer"].isna() & rows["error"].isna() & ~cut).sum()),
+        # Labels of an older version do not tell.
+        "cut_candidates": None if unknown else int(cut.sum()),
+        "cut_completions": None if unknown else int(rows["cut_completions"].sum()),
+        "cut_answers": config.task.cut_answers,
         "accuracy_of_candidates": float(rows["correct"].mean()),
         "completions": mixed * config.candidates * config.rollouts * (plan.latent_steps - 1),
         "flops": {
@@ -137,6 +147,7 @@ def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Sh
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.problems):,} questions, {plan.task_fingerprint})",
         *reference_lines(plan),
+        *(f"            {remark}" for remark in plan.remarks),
         f"candidates  {config.candidates} per question by {config.sampler.describe()!r}, seed {config.seed}",
         f"labels      {config.rollouts} completions per candidate and latent step, {plan.latent_steps} steps",
         f"store       {store.root}/{store.name}",
@@ -151,8 +162,14 @@ def _report(manifest: LabelManifest, counts: dict[str, Any], out: Path) -> None:
         f"{counts['mixed_questions']:,} of {counts['questions']:,} questions have right and wrong candidates and are "
         f"for training; all right: {counts['all_right']:,}, all wrong: {counts['all_wrong']:,}",
         f"{counts['candidates']:,} candidates, {100 * counts['accuracy_of_candidates']:.1f} % right, "
-        f"{counts['failed_candidates']:,} failed; {counts['completions']:,} completions",
+        f"{counts['failed_candidates']:,} failed, {counts['unparsable_candidates']:,} unparsable, "
+        f"{_known(counts['cut_candidates'])} cut; {counts['completions']:,} completions, "
+        f"{_known(counts['cut_completions'])} cut (task.cut_answers: {counts['cut_answers']})",
         f"labelled set  {out}  (shards in {manifest.directory})",
         f"next          latentswarm train-rm CONFIG data={out}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _known(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"

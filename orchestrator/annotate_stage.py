@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from latent_core.reward.records import LabelledTrajectory
 
 COST_FIELDS = [("prompt_flops", pa.float64()), ("flops", pa.float64()), ("label_flops", pa.float64())]
-"""What the shards hold beyond `LABEL_SCHEMA`: the cost of candidates and of their completions."""
+CUT_FIELDS = [("cut", pa.bool_()), ("cut_completions", pa.int32())]
+"""What the shards hold beyond `LABEL_SCHEMA`: the cost of candidates and of their completions, and whose answers were
+cut off."""
 
 
 class Annotate:
@@ -41,6 +43,7 @@ class Annotate:
                 latent_steps=spec.trajectories.latent_steps,
                 answer_tokens=spec.trajectories.answer_tokens,
                 seed=spec.trajectories.seed,
+                cut_answers=spec.cut_answers,
             )
             rows: list[LabelledTrajectory] = actor_pool(self._reasoners).call("annotate", request, item["number"])
             table = label_table(rows, problems, item["first_question"], spec.candidates, spec.rollouts)
@@ -57,7 +60,7 @@ def label_table(
     rollouts: int,
 ) -> pa.Table:
     """Turn the labelled candidates of one shard, question by question in sample order, into a table."""
-    schema = pa.schema([*LABEL_SCHEMA, *COST_FIELDS])
+    schema = pa.schema([*LABEL_SCHEMA, *COST_FIELDS, *CUT_FIELDS])
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     for row, labelled in enumerate(rows):
         trajectory, problem = labelled.trajectory, problems[row // candidates]
@@ -81,6 +84,8 @@ def label_table(
             "prompt_flops": trajectory.prompt_flops,
             "flops": trajectory.flops,
             "label_flops": labelled.label_flops,
+            "cut": trajectory.cut,
+            "cut_completions": labelled.cut_completions,
         }
         for name, value in values.items():
             columns[name].append(value)

@@ -11,10 +11,14 @@ from latent_core.selection.aggregations.majority_vote import majority_vote
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Problem
 from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow, row_of
+from orchestrator.cut_answers import judged
 from orchestrator.outcomes import outcomes_from_records
 from orchestrator.setting import Setting
 
-_COLUMNS = ("question_id", "answer", "correct", "error", "flops", "prompt_flops", "score_flops", "score_prompt_flops")
+_COLUMNS = (
+    *("question_id", "answer", "correct", "error", "cut"),
+    *("flops", "prompt_flops", "score_flops", "score_prompt_flops"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ def evaluate_search(search: Setting, problems: Sequence[Problem]) -> BeamResult 
     """Evaluate a finished search; None where the store does not hold all of its questions."""
     if not search.store.covered(len(problems), search.samples).all():
         return None
-    records = search.store.read(len(problems), search.samples, _COLUMNS)
+    records = judged(search.store.read(len(problems), search.samples, _COLUMNS), search)
     outcomes = outcomes_from_records(records, [problem.question_id for problem in problems])
     # Beams are stored by rank, so that the first one is the best.
     best = outcomes.correct[:, 0].astype(np.float64)
-    failed = records["error"].notna()
+    failed = records["failed"]
     return BeamResult(
         search,
         search.budgets[0],
@@ -65,6 +69,9 @@ def evaluate_search(search: Setting, problems: Sequence[Problem]) -> BeamResult 
             "trajectories": len(records),
             "errors": int(failed.sum()),
             "first_error": next(iter(records.loc[failed, "error"]), None),
+            "unparsable": int(records["unparsable"].sum()),
+            "cut": int(records["cut"].sum()),
+            "cut_answers": search.cut_answers,
             "store": search.store.spec.key,
         },
     )

@@ -65,6 +65,8 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
     results = evaluate_all(experiment.with_searches(), plan.task)
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
+    for result in results:
+        tracker.log_counts(result.setting.name, result.summary)
     tracker.describe(headline(rows))
     judged = judge(rows, experiment.objectives) if experiment.objectives else []
     for one in judged:

@@ -14,6 +14,7 @@ from latent_core.settings import Settings, explain_validation_error
 from latent_core.tasks.base import Task
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.rows import Columns
+from latent_core.trajectory import CutAnswers
 from orchestrator.objectives import Objective, parse_objective
 from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides
 
@@ -36,6 +37,9 @@ class TaskConfig(Settings):
         extractor: What finds the answer in generated text; where it is not given, what the checkpoint's format says.
         count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.
+        cut_answers: What becomes of answers that were cut off at `answer_tokens`: they "abstain", which is to say that
+            they do not vote and are not right, like answers that cannot be read; or they "vote" as far as they got.
+        trust_grader: Whether answers are judged by the task's own scorer though it takes wrong ones for right.
     """
 
     name: str | None = None
@@ -48,6 +52,8 @@ class TaskConfig(Settings):
     extractor: str | None = None
     count: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
+    cut_answers: CutAnswers = "abstain"
+    trust_grader: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> "TaskConfig":

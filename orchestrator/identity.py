@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cut_answers import CUT_ANSWERS_BEFORE
 from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
     "sweep": {"max_concurrent_trials"},
+    "task": {"trust_grader"},
 }
 """What pydantic leaves out of a configuration so that only what curves depend on is left."""
 
@@ -28,6 +30,9 @@ def identity(experiment: "Experiment") -> str:
     content = plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
     content["checkpoint"] = plan.checkpoint.fingerprint
     content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
+    if plan.config.task.cut_answers != CUT_ANSWERS_BEFORE:
+        # Left out where it says what was always so: runs that were begun before it go on with it.
+        content["cut_answers"] = plan.config.task.cut_answers
     # What a searcher has chosen so far does not make it another experiment.
     content["settings"] = [] if experiment.open_ended else [setting.name for setting in experiment.all_settings()]
     if plan.scorer is not None:

@@ -71,10 +71,14 @@ def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
 def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
     """Return what stands around the latent steps, line by line."""
     yield "prompt", f"{thoughts.prompt_tokens} tokens"
+    if thoughts.lost:
+        some = ", ".join(map(repr, dict.fromkeys(thoughts.lost)))
+        yield "lost", f"{len(thoughts.lost)} characters of it, which the tokenizer cannot represent: {some}"
     if thoughts.error is not None:
         yield "failed", thoughts.error
         return
-    yield "answer text", f"{thoughts.answer_text!r} ({thoughts.answer_tokens} tokens)"
+    cut = ", cut off there: it does not vote unless task.cut_answers=vote" if thoughts.cut else ""
+    yield "answer text", f"{thoughts.answer_text!r} ({thoughts.answer_tokens} tokens{cut})"
     yield "extracted", "nothing" if thoughts.extracted is None else repr(thoughts.extracted)
     yield "answer", "no number can be read" if thoughts.answer is None else thoughts.answer
 

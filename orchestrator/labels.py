@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
+from latent_core.trajectory import CutAnswers
 from orchestrator.shards import Shard
 
 MANIFEST_FILE = "labels.json"
@@ -70,6 +71,7 @@ class LabelManifest(Settings):
         sampler: The complete sampler setting of candidates and completions.
         answer_tokens: Longest answer in tokens; None for the default of the reasoner's format.
         extractor: What found the answers in generated text; None for that of the reasoner's format.
+        cut_answers: Whether an answer that was cut off could be right; "vote" in a set that is older than the setting.
     """
 
     directory: str = Field(min_length=1)
@@ -84,6 +86,7 @@ class LabelManifest(Settings):
     sampler: dict[str, Any]
     answer_tokens: int | None = Field(default=None, ge=1)
     extractor: str | None = None
+    cut_answers: CutAnswers = "vote"
 
     @classmethod
     def load(cls, path: str | Path, key: str = "data") -> "LabelManifest":

@@ -14,6 +14,7 @@ from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.task_checks import check_outside, check_prompts, check_questions
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
         prompt_tokens: Length of each question's prompt.
         scorer: The LatentRM, or None.
         references: How many reference answers can be met.
+        remarks: What is worth knowing of the questions before they are asked, line by line.
     """
 
     config: RunConfig
@@ -41,6 +43,7 @@ class Plan:
     prompt_tokens: tuple[int, ...]
     scorer: ScorerPlan | None = None
     references: ReferenceCounts = ReferenceCounts()  # noqa: RUF009 - immutable
+    remarks: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -54,8 +57,13 @@ class Plan:
         budgets = (1,) if sampler.deterministic else config.budgets
         # Samples that are all the same leave nothing to choose.
         scorer = None if sampler.deterministic else self.scorer
-        store = SettingStore(config.store.path, self._spec(sampler, config), _latents(config, scorer))
-        return Setting(name, sampler.kind, samples, budgets, store, scorer.scored(store) if scorer else None)
+        store = self._store(self._spec(sampler, config), _latents(config, scorer), config)
+        scored = scorer.scored(store) if scorer else None
+        cut_answers = config.task.cut_answers
+        return Setting(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
+
+    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> SettingStore:
+        return SettingStore(config.store.path, spec, latents, self.checkpoint.answer_end_ids)
 
     def searches(self, setting: Setting, sampler: Sampler, config: RunConfig | None = None) -> tuple[Setting, ...]:
         """Return the beam searches that go with a sampled setting.
@@ -88,8 +96,9 @@ class Plan:
             sampler=sampler.kind,
             samples=beams,
             budgets=(beams * candidates,),
-            store=SettingStore(config.store.path, spec, latents),
+            store=self._store(spec, latents, config),
             scorer=self.scorer.source,
+            cut_answers=config.task.cut_answers,
         )
 
     def _spec(self, sampler: Sampler, config: RunConfig) -> TrajectorySpec:
@@ -165,7 +174,13 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     references = count_references(task, checkpoint.format.extractor)
     latent_steps = config.latent_steps or checkpoint.latent_steps
     answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
-    lengths = tuple(len(checkpoint.prompt_ids(problem.question)) for problem in task.problems)
+    prompts = [checkpoint.prompt_ids(problem.question) for problem in task.problems]
+    remarks = (
+        *check_prompts(checkpoint, task, prompts),
+        *check_questions(task),
+        *check_outside(whole, trust_grader=config.task.trust_grader),
+    )
+    lengths = tuple(map(len, prompts))
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     for one in (config, *variations):
         checkpoint.check_length(
@@ -176,7 +191,18 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer, references)
+    return Plan(
+        config,
+        checkpoint,
+        task,
+        whole.fingerprint,
+        latent_steps,
+        answer_tokens,
+        lengths,
+        scorer,
+        references,
+        remarks,
+    )
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

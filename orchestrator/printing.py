@@ -46,5 +46,17 @@ def _failures(summary: dict[str, Any]) -> Iterator[str]:
             f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "
             f"wrong; the first: {summary['first_error']}"
         )
+    if summary["unparsable"]:
+        yield (
+            f"{summary['trial']}: {summary['unparsable']} of {summary['trajectories']} answers could not be read; they "
+            "count as wrong and do not vote"
+        )
+    if summary["cut"]:
+        abstain = summary["cut_answers"] == "abstain"
+        yield (
+            f"{summary['trial']}: {summary['cut']} of {summary['trajectories']} answers were cut off at answer_tokens; "
+            + ("they count as wrong and do not vote" if abstain else "they are judged, and vote, as far as they got")
+            + f" (task.cut_answers: {summary['cut_answers']})"
+        )
     if summary.get("unscored"):
         yield f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score"

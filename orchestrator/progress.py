@@ -37,6 +37,8 @@ class Snapshot:
         done: Trajectories finished since the start.
         correct: How many of them are right.
         errors: How many of them failed.
+        unparsable: How many of them have an answer that could not be read.
+        cut: How many of them have an answer that was cut off.
         running: Names of settings that are being sampled.
         trials: The trials of a sweep that have begun, in that order.
     """
@@ -46,6 +48,8 @@ class Snapshot:
     errors: int
     running: tuple[str, ...]
     trials: tuple[TrialProgress, ...] = ()
+    unparsable: int = 0
+    cut: int = 0
 
 
 class ProgressBoard:
@@ -53,7 +57,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         """Start at zero."""
-        self._done = self._correct = self._errors = 0
+        self._done = self._correct = self._errors = self._unparsable = self._cut = 0
         self._running: dict[str, None] = {}
         self._trials: dict[str, TrialProgress] = {}
 
@@ -65,11 +69,13 @@ class ProgressBoard:
         """Say that a setting is not being sampled any more."""
         self._running.pop(setting, None)
 
-    def advance(self, rows: int, correct: int, errors: int) -> None:
+    def advance(self, rows: int, correct: int, errors: int, unparsable: int = 0, cut: int = 0) -> None:
         """Add finished trajectories."""
         self._done += rows
         self._correct += correct
         self._errors += errors
+        self._unparsable += unparsable
+        self._cut += cut
 
     def begin_trial(self, trial: str) -> None:
         """Say that a trial has begun, or begun again."""
@@ -87,7 +93,15 @@ class ProgressBoard:
 
     def snapshot(self) -> Snapshot:
         """Return the current state."""
-        return Snapshot(self._done, self._correct, self._errors, tuple(self._running), tuple(self._trials.values()))
+        return Snapshot(
+            self._done,
+            self._correct,
+            self._errors,
+            tuple(self._running),
+            tuple(self._trials.values()),
+            self._unparsable,
+            self._cut,
+        )
 
 
 def create_board() -> ActorHandle[Any]:

@@ -33,8 +33,8 @@ def describe_progress(
     left = max(total - snapshot.done, 0)
     parts = [f"{rate:,.0f} rows/s", f"ETA {left / rate:,.0f} s" if rate > 0 else "ETA unknown"]
     parts += [f"{name} {100 * pool.busy:.0f} % busy" for name, pool in (pools or {}).items()]
-    if snapshot.errors:
-        parts.append(f"{snapshot.errors} failed")
+    for count, what in ((snapshot.errors, "failed"), (snapshot.unparsable, "unparsable"), (snapshot.cut, "cut")):
+        parts += [f"{count:,} {what}"] if count else []
     if not with_trials:
         return ", ".join(parts)
     if snapshot.trials:

@@ -29,7 +29,7 @@ from orchestrator.results import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_
 from orchestrator.setting import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
-_TOTALS = ["failed", "unparsable", "unscored", "latent_steps", "answer_tokens", "seconds"]
+_TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def evaluate(setting: Setting, task: Task, searches: Sequence[Setting] = ()) -> 
     for records, problems in blocks(setting, task.problems, samples, _COLUMNS):
         outcomes.append(outcomes_of(setting, records, problems))
         cost += cost_of(records)
-        failed = records["error"].notna()
-        unscored = records["score"].isna() & ~failed if "score" in records else False
-        records = records.assign(failed=failed, unparsable=records["answer"].isna() & ~failed, unscored=unscored)
+        failed = records["failed"]
+        records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
         questions.append(_per_question(records, setting.name))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
@@ -93,6 +92,8 @@ def evaluate(setting: Setting, task: Task, searches: Sequence[Setting] = ()) -> 
         "errors": int(totals["failed"]),
         "first_error": first_error,
         "unparsable": int(totals["unparsable"]),
+        "cut": int(totals["cut"]),
+        "cut_answers": setting.cut_answers,
         "latent_steps": int(totals["latent_steps"]),
         "answer_tokens": int(totals["answer_tokens"]),
         "device_seconds": float(totals["seconds"]),
@@ -124,6 +125,7 @@ def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
             "unparsable": by_question["unparsable"].sum(),
             "distinct_answers": by_question["answer"].nunique(),
             "most_frequent_answer": by_question["answer"].agg(_most_frequent),
+            "cut": by_question["cut"].sum(),
         }
     ).reset_index()
 

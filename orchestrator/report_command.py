@@ -9,6 +9,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.compare_runs import ReportedRun, headline_table, title_of, write_comparison
 from orchestrator.config import RunConfig, parse_config
+from orchestrator.cut_answers import as_begun, with_end_ids
 from orchestrator.printing import print_places, print_results
 from orchestrator.report import all_rows, evaluate_all, write_drawings
 from orchestrator.stored_run import StoredRun, open_run
@@ -86,7 +87,7 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
     config = _config(run)
     task = _task(run, config)
     try:
-        results = evaluate_all(run.settings, task)
+        results = evaluate_all(with_end_ids(run.settings, config.checkpoint), task)
     except OSError as error:
         raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
     if not results:
@@ -109,7 +110,7 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
 
 def _config(run: StoredRun) -> RunConfig:
     try:
-        return parse_config(run.config)
+        return parse_config(as_begun(run.config))
     except UserError as error:
         raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
 

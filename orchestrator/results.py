@@ -8,10 +8,11 @@ import pandas as pd
 from latent_core.selection.aggregations import Outcomes
 from latent_core.tasks.base import Problem
 from orchestrator.curves import Cost, CurveRow, cost_of, curve_rows
+from orchestrator.cut_answers import judged
 from orchestrator.outcomes import join_outcomes, outcomes_from_records
 from orchestrator.setting import Setting
 
-CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "flops", "prompt_flops")
+CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")
 """What curves need of a trajectory."""
 
 _SCORE_COLUMNS = ("score", "score_prompt_flops", "score_flops")
@@ -38,7 +39,7 @@ def blocks(
     """Read a setting's trajectories some questions at a time, so that memory does not grow with their number.
 
     Where a LatentRM scores the setting, the columns of its scores stand beside those of the trajectories, NaN where a
-    trajectory has no score.
+    trajectory has no score. What `judged` adds and changes is there too.
     """
     for first in range(0, len(problems), _QUESTIONS_PER_READ):
         end = min(first + _QUESTIONS_PER_READ, len(problems))
@@ -51,7 +52,7 @@ def blocks(
             # A folder without shards gives a frame without types.
             scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
             records = records.merge(scores, how="left", on=_ADDRESS)
-        yield records, problems[first:end]
+        yield judged(records, setting), problems[first:end]
 
 
 def outcomes_of(setting: Setting, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig, load_config
+from orchestrator.config import RunConfig, parse_config
+from orchestrator.cut_answers import as_begun
 from orchestrator.identity import NO_INFLUENCE
+from orchestrator.overrides import read_yaml
 from orchestrator.run_directory import check_run_file
 
 
@@ -23,7 +25,7 @@ def check_resume(out: Path, config: RunConfig) -> None:
     if not file.is_file():
         raise UserError(f"--resume {out}: no config.yaml there; name the directory that an earlier --out made")
     check_run_file(out)
-    before = load_config(file).model_dump(mode="json", exclude=NO_INFLUENCE)
+    before = parse_config(as_begun(read_yaml(file))).model_dump(mode="json", exclude=NO_INFLUENCE)
     key = _first_difference(before, config.model_dump(mode="json", exclude=NO_INFLUENCE))
     if key is not None:
         raise UserError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from latent_core.selection.calibration import VoteCalibration
+from latent_core.trajectory import CutAnswers
 from orchestrator.shards import Shard, missing_shards
 from orchestrator.store import ScoreStore, SettingStore
 
@@ -35,6 +36,7 @@ class Setting:
         store: Where its trajectories are.
         scored: What a LatentRM adds to it, or None where nothing scores it.
         scorer: Where the LatentRM of a beam search is found; None for independent samples.
+        cut_answers: What becomes of answers that were cut off.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Setting:
     store: SettingStore
     scored: Scored | None = None
     scorer: str | None = None
+    cut_answers: CutAnswers = "abstain"
 
     def unscored(self, questions: int, samples: int, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
         """Return what the store holds of its trajectories without scores, cut into shards."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_core.selection.calibration import VoteCalibration
+from orchestrator.cut_answers import CUT_ANSWERS_BEFORE
 from orchestrator.setting import Scored, Setting, WithSearches
 from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 
@@ -26,6 +27,8 @@ def plain_setting(setting: Setting) -> dict[str, Any]:
             "answer_calibration": _plain_calibration(scored.answer_calibration),
         },
         "scorer": setting.scorer,
+        "cut_answers": setting.cut_answers,
+        "end_ids": None if setting.store.end_ids is None else list(setting.store.end_ids),
     }
 
 
@@ -45,7 +48,7 @@ def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
     beam = content.pop("beam", None)
     spec = TrajectorySpec(**content, beam=BeamShape(**beam) if beam else None)
     _check_version(raw["trajectories"], spec.content)
-    trajectories = SettingStore(store, spec, raw["latents"])
+    trajectories = SettingStore(store, spec, raw["latents"], raw.get("end_ids"))
     return Setting(
         name=raw["name"],
         sampler=raw["sampler"],
@@ -54,6 +57,7 @@ def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
         store=trajectories,
         scored=None if raw["scored"] is None else _scored(raw["scored"], trajectories),
         scorer=raw["scorer"],
+        cut_answers=raw.get("cut_answers", CUT_ANSWERS_BEFORE),
     )
 
 

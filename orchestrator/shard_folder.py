@@ -107,7 +107,7 @@ class ShardFolder:
             asked = shard.first_question < questions and shard.end_question > first_question
             if asked and shard.first_sample < samples:
                 with filesystem.open_input_file(f"{self.directory}/{name}") as file:
-                    frames.append(pq.read_table(file, columns=wanted).to_pandas())
+                    frames.append(self._frame(file, wanted))
         if not frames:
             return pd.DataFrame(columns=wanted)
         rows = pd.concat(frames, ignore_index=True)
@@ -117,6 +117,11 @@ class ShardFolder:
         rows = rows.drop_duplicates(["question_index", "sample_index"])
         in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)
         return in_order
+
+    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
+        """Read some columns of a shard, by default all of them."""
+        frame: pd.DataFrame = pq.read_table(file, columns=columns).to_pandas()
+        return frame
 
     def _files(self) -> Iterator[tuple[Shard, str]]:
         return ((shard, info.base_name) for info, shard in self._infos())

@@ -25,6 +25,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
         *reference_lines(plan),
+        *(f"            {remark}" for remark in plan.remarks),
         f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
         f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
         f"store       {config.store.path}",

@@ -131,5 +131,18 @@ def shard_of(block: pa.Table) -> Shard:
 
 def receipt(block: pa.Table) -> pa.Table:
     """Return what the driver wants to know of a shard that has been dealt with."""
-    errors = len(block) - block["error"].null_count
-    return pa.table({"rows": [len(block)], "correct": [pc.sum(block["correct"]).as_py()], "errors": [errors]})
+    answered = pc.is_null(block["error"])
+    whole = pc.and_(answered, pc.invert(block["cut"]))
+    return pa.table(
+        {
+            "rows": [len(block)],
+            "correct": [pc.sum(block["correct"]).as_py()],
+            "errors": [len(block) - _count(answered)],
+            "unparsable": [_count(pc.and_(whole, pc.is_null(block["answer"])))],
+            "cut": [_count(pc.and_(answered, block["cut"]))],
+        }
+    )
+
+
+def _count(marks: Any) -> int:
+    return int(pc.sum(marks).as_py() or 0)

@@ -27,9 +27,10 @@ class SettingStatus:
         scored: Trajectories with a score; None where nothing scores them, or where scores come with the trajectories.
         done: Trajectories of which nothing is missing: stored, and scored where that is wanted.
         failed: Stored trajectories that failed.
-        unparsable: Stored trajectories whose answer could not be read.
+        unparsable: Stored trajectories whose answer could not be read, though it was not cut off.
         last_written: When its last shard was written.
         tune: What Ray Tune says of it, where Ray Tune ran it.
+        cut: Stored trajectories whose answer was cut off; None where an older store does not tell.
     """
 
     trial: str
@@ -43,6 +44,7 @@ class SettingStatus:
     unparsable: int
     last_written: datetime | None
     tune: str | None
+    cut: int | None
 
     @property
     def share(self) -> float:
@@ -121,8 +123,9 @@ def _setting_status(setting: Setting, questions: int, tune: Mapping[str, str]) -
         with_score = scores.covered(questions, setting.samples)
         done, scored = stored & with_score, int(with_score.sum())
         written.append(scores.last_written())
-    records = setting.store.read(questions, setting.samples, ["answer", "error"])
-    failed = records["error"].notna()
+    records = setting.store.read(questions, setting.samples, ["answer", "error", "cut"])
+    failed, unknown = records["error"].notna(), bool(records["cut"].isna().any())
+    cut = records["cut"].fillna(False).astype(bool)
     return SettingStatus(
         trial=setting.name,
         ready=sampled_so_far(setting, questions),
@@ -132,9 +135,10 @@ def _setting_status(setting: Setting, questions: int, tune: Mapping[str, str]) -
         scored=scored,
         done=int(done.sum()),
         failed=int(failed.sum()),
-        unparsable=int((records["answer"].isna() & ~failed).sum()),
+        unparsable=int((records["answer"].isna() & ~failed & ~cut).sum()),
         last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
         tune=tune.get(setting.name),
+        cut=None if unknown else int(cut.sum()),
     )
 
 

@@ -80,13 +80,18 @@ def _table(status: RunStatus, now: datetime) -> Table:
     scored = any(one.scored is not None for one in status.settings)
     tuned = any(one.tune is not None for one in status.settings)
     table.add_column("trial", overflow="fold", min_width=16)
-    headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "last shard"]
+    headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "cut", "last shard"]
     for heading in (*headings, *(["Tune"] * tuned)):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in status.settings:
         cells = [f"{one.ready}/{one.samples}", f"{one.wanted:,}", f"{one.stored:,}"]
         cells += ["-" if one.scored is None else f"{one.scored:,}"] if scored else []
-        cells += [_percent(one.done, one.wanted), f"{one.failed:,}", f"{one.unparsable:,}"]
+        cells += [
+            _percent(one.done, one.wanted),
+            f"{one.failed:,}",
+            f"{one.unparsable:,}",
+            "?" if one.cut is None else f"{one.cut:,}",
+        ]
         cells += [_age(one.last_written, now), *([_tune(one, status.state)] if tuned else [])]
         table.add_row(Text(one.trial), *cells)
     return table

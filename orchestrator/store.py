@@ -5,10 +5,18 @@ A folder is named by the hash of everything that determines what is in it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
 from orchestrator.shard_folder import ShardFolder
 
 _VERSION = 2
@@ -105,12 +113,14 @@ class LabelSpec:
         candidates: N, candidates per question; whether a question has mixed outcomes depends on it.
         rollouts: M, completions per candidate and step.
         latents: Precision of the stored latents.
+        cut_answers: Whether an answer that was cut off can be right: labels are shares of right completions.
     """
 
     trajectories: TrajectorySpec
     candidates: int
     rollouts: int
     latents: str
+    cut_answers: CutAnswers = "vote"
 
     @property
     def key(self) -> str:
@@ -121,22 +131,61 @@ class LabelSpec:
     def content(self) -> dict[str, Any]:
         """The specification as plain data."""
         own = {"candidates": self.candidates, "rollouts": self.rollouts, "latents": self.latents}
+        # Left out where it says what was always so, as in stores that are older than the setting.
+        own |= {} if self.cut_answers == "vote" else {"cut_answers": self.cut_answers}
         return {"version": _VERSION, "labels": own, "trajectories": self.trajectories.content}
 
 
 class SettingStore(ShardFolder):
     """The trajectories of one setting."""
 
-    def __init__(self, root: str, spec: TrajectorySpec, latents: str = "none") -> None:
+    def __init__(
+        self, root: str, spec: TrajectorySpec, latents: str = "none", end_ids: Sequence[int] | None = None
+    ) -> None:
         """Name a setting's place; nothing is read or written yet.
 
         Args:
             root: Directory or URI of the store.
             spec: The setting.
             latents: Whether and how latent vectors are wanted: shards with less do not count as present.
+            end_ids: Tokens that end an answer, where the checkpoint is at hand. Shards that are older than the column
+                `cut` do not say which answers were cut off; without these ids they are learned from answers that ended
+                earlier than they had to, and where none did, `ask_end_ids` is asked for them.
         """
         super().__init__(root, spec.key, spec.content, latents)
         self.spec = spec
+        self.end_ids = None if end_ids is None else tuple(end_ids)
+        self.ask_end_ids: Callable[[], Sequence[int]] | None = None
+        self._learned: frozenset[int] = frozenset()
+
+    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
+        if (columns is not None and _CUT not in columns) or _CUT in pq.read_schema(file).names:
+            return super()._frame(file, columns)
+        table = pq.read_table(file, columns=None if columns is None else _with_answers(columns))
+        frame: pd.DataFrame = table.select(table.column_names if columns is None else _without_cut(columns)).to_pandas()
+        return frame.assign(**{_CUT: self._derived(table)})
+
+    def _derived(self, table: pa.Table) -> "NDArray[Any]":
+        """Return which answers of an old shard were cut off; None where nobody can tell."""
+        written, last = _written(table), _last_ids(table)
+        ends = self.end_ids if self.end_ids is not None else self._learned_end_ids()
+        if not ends and self.ask_end_ids is not None:
+            ends = self.end_ids = tuple(self.ask_end_ids())
+        cut: NDArray[Any] = is_cut(written, last, self.spec.answer_tokens, ends)
+        cut &= table["error"].is_null().to_numpy()
+        # Where no answer ended earlier than it had to, an end token and any other last token look alike.
+        return cut if ends or not cut.any() else np.array([None if at_the_limit else False for at_the_limit in cut])
+
+    def _learned_end_ids(self) -> frozenset[int]:
+        """Return the last tokens of answers that ended earlier than they had to, in all shards."""
+        if not self._learned:
+            filesystem, _ = self._filesystem()
+            for _, name in self._files():
+                with filesystem.open_input_file(f"{self.directory}/{name}") as file:
+                    table = pq.read_table(file, columns=_ANSWER)
+                early, last = _written(table) < self.spec.answer_tokens, _last_ids(table)
+                self._learned |= frozenset(last[early & (last != NO_TOKEN)].tolist())
+        return self._learned
 
 
 class ScoreStore(ShardFolder):
@@ -155,6 +204,42 @@ class LabelStore(ShardFolder):
         """Name the place of the labels; nothing is read or written yet."""
         super().__init__(root, f"labels-{spec.key}", spec.content)
         self.spec = spec
+
+    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
+        if columns is None:
+            return super()._frame(file, columns)
+        # Older sets of labels do not tell how many tokens were written, nor which answers were cut off: None says so.
+        known = set(pq.read_schema(file).names)
+        absent = [name for name in columns if name.startswith(_CUT) and name not in known]
+        frame = super()._frame(file, [name for name in columns if name not in absent])
+        return frame.assign(**dict.fromkeys(absent))
+
+
+_CUT = "cut"
+_ANSWER = ["answer_tokens", "answer_ids", "error"]
+
+
+def _without_cut(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if name != _CUT]
+
+
+def _with_answers(columns: Sequence[str]) -> list[str]:
+    return [*dict.fromkeys([*_without_cut(columns), *_ANSWER])]
+
+
+def _written(table: pa.Table) -> "NDArray[np.int64]":
+    written: NDArray[np.int64] = table["answer_tokens"].to_numpy().astype(np.int64)
+    return written
+
+
+def _last_ids(table: pa.Table) -> "NDArray[np.int64]":
+    """Return the last token of every answer; `NO_TOKEN` where there is none."""
+    ids = table["answer_ids"].combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(ids), 0).to_numpy(zero_copy_only=False)
+    last = np.full(len(ids), NO_TOKEN, dtype=np.int64)
+    # Values of the lists one behind the other: the last of each stands before the first of the next.
+    last[lengths > 0] = ids.flatten().to_numpy(zero_copy_only=False)[(np.cumsum(lengths) - 1)[lengths > 0]]
+    return last
 
 
 def _key(content: Mapping[str, Any]) -> str:

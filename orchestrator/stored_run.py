@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
+from orchestrator.cut_answers import as_begun
 from orchestrator.overrides import read_yaml
 from orchestrator.run_directory import check_run_file, read_run_file
 from orchestrator.setting import Setting, WithSearches
@@ -96,7 +97,7 @@ def _planned(out: Path, raw: Mapping[str, Any]) -> StoredRun:
     from orchestrator.sweep import plan_sweep
 
     try:
-        config = parse_config(raw)
+        config = parse_config(as_begun(raw))
         command = _command(out, config)
         experiment = (plan_sweep if command == "sweep" else plan_run)(out.name, config, out)
     except UserError as error:

@@ -150,6 +150,7 @@ class ReasonerWorker(ResidentWorker):
             latent_steps=request.latent_steps,
             answer_tokens=request.answer_tokens,
             seed=request.seed,
+            cut_answers=request.cut_answers,
         )
 
     def _reward_model(self, source: str, dtype: str) -> "LatentRewardModel":

@@ -27,6 +27,7 @@ _COLUMNS = [
     ("flops", pa.float64()),
     ("seconds", pa.float64()),
     ("error", pa.string()),
+    ("cut", pa.bool_()),
 ]
 
 

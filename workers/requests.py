@@ -5,6 +5,7 @@ from typing import Any
 
 from latent_core.reward.records import QuestionToScore
 from latent_core.tasks.base import Problem
+from latent_core.trajectory import CutAnswers
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class AnnotateRequest:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
+        cut_answers: What becomes of answers that were cut off.
     """
 
     problems: tuple[Problem, ...]
@@ -84,6 +86,7 @@ class AnnotateRequest:
     latent_steps: int
     answer_tokens: int
     seed: int
+    cut_answers: CutAnswers = "abstain"
 
 
 @dataclass(frozen=True)

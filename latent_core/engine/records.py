@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import compress, repeat
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.host import to_host
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.walk import Stretch
-from latent_core.trajectory import LatentArray, Trajectory
+from latent_core.trajectory import NO_TOKEN, LatentArray, Trajectory, is_cut
 
 
 def read_trajectories(
@@ -47,7 +48,7 @@ def read_trajectories(
         answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
         finished.update(_finished(stop, answers, latents))
     seconds = (time.perf_counter() - started) / len(kept)
-    return _Reader(engine, block).trajectories([finished[row] for row in kept], samples, seconds)
+    return _Reader(engine, block, answer_tokens).trajectories([finished[row] for row in kept], samples, seconds)
 
 
 _Finished = tuple[LatentArray | None, int, int, tuple[int, ...], bool]
@@ -85,6 +86,7 @@ class _Reader:
 
     engine: RolloutEngine
     block: PromptBlock
+    answer_tokens: int
 
     def trajectories(self, rows: Sequence[_Finished], samples: range, seconds: float) -> list[Trajectory]:
         """Make the records of finished rows, question by question in sample order."""
@@ -92,6 +94,8 @@ class _Reader:
         questions = [question for question in range(len(self.block.problems)) for _ in samples]
         tokens = list(map(len, ids))
         texts, answers, correct, spoken = zip(*self._grades(list(zip(questions, ids, strict=True))), strict=True)
+        last = [one[-1] if one else NO_TOKEN for one in spoken]
+        ends = self.engine.reasoner.checkpoint.answer_end_ids
         prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, overruns), strict=True)
         trajectories = Trajectory.of_columns(
             question_id=[problem.question_id for problem in self.block.problems for _ in samples],
@@ -107,6 +111,7 @@ class _Reader:
             flops=flops,
             seconds=repeat(seconds),
             error=repeat(None),
+            cut=is_cut(np.array(tokens), np.array(last), self.answer_tokens, ends).tolist(),
         )
         for row, one in enumerate(trajectories):
             if finite[row] < steps[row]:

@@ -7,6 +7,7 @@ import torch
 
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.errors import UserError
+from latent_core.models.lost_text import lost_characters
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.none import NoSampling
 from latent_core.tasks.base import Problem
@@ -60,6 +61,8 @@ class Thoughts:
         extracted: The piece of it that the format takes for the answer, or None.
         answer: That piece as the one number it holds, or None.
         error: Why the trajectory failed, or None.
+        cut: Whether the answer was cut off at the largest number of tokens.
+        lost: Characters of the prompt that the tokenizer cannot represent.
     """
 
     prompt_tokens: int
@@ -69,6 +72,8 @@ class Thoughts:
     extracted: str | None
     answer: str | None
     error: str | None = None
+    cut: bool = False
+    lost: tuple[str, ...] = ()
 
 
 def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = None, near: int = 5) -> Thoughts:
@@ -108,6 +113,8 @@ def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = No
         extracted=checkpoint.format.extract_answer(trajectory.answer_text),
         answer=trajectory.answer,
         error=trajectory.error,
+        cut=trajectory.cut,
+        lost=tuple(lost_characters(checkpoint.tokenizer, [checkpoint.format.fill_prompt(question)], [prompt])[0]),
     )
 
 

@@ -79,6 +79,11 @@ class Checkpoint:
         return int(self.config.max_position_embeddings)
 
     @property
+    def answer_end_ids(self) -> tuple[int, ...]:
+        """Ids of the tokens that end an answer."""
+        return (int(self.tokenizer.eos_token_id),)
+
+    @property
     def hidden_size(self) -> int:
         """Width of a latent vector."""
         return int(self.config.hidden_size)
@@ -89,8 +94,18 @@ class Checkpoint:
         return int(getattr(self.config, "latent_steps", None) or self.format.latent_steps)
 
     def prompt_ids(self, question: str) -> list[int]:
-        """Tokenize a question's prompt; nothing is added to what the format's template says."""
-        ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
+        """Tokenize a question's prompt; nothing is added to what the format's template says.
+
+        Raises:
+            UserError: If the tokenizer cannot read it.
+        """
+        try:
+            ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
+        except Exception as error:  # A bare one comes from vocabularies that lack their own unknown token.
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"checkpoint {self.source}: its tokenizer cannot read {question[:60]!r}: {reason}"
+            ) from error
         return ids
 
     def check_length(self, question_id: str, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:

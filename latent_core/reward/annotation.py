@@ -24,7 +24,7 @@ from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import FloatArray, Trajectory
+from latent_core.trajectory import NO_TOKEN, CutAnswers, FloatArray, Trajectory, is_cut
 
 _MOST_ROWS = 1024
 """Completions that are computed at once, unless one question alone has more."""
@@ -40,6 +40,7 @@ def annotate(
     latent_steps: int,
     answer_tokens: int,
     seed: int,
+    cut_answers: CutAnswers = "abstain",
 ) -> list[LabelledTrajectory]:
     """Sample candidates of every question and label their steps.
 
@@ -52,6 +53,8 @@ def annotate(
         latent_steps: T, latent vectors per trajectory.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
+        cut_answers: Whether an answer that was cut off can be right, of a candidate and of a completion alike: not if
+            they "abstain".
 
     Returns:
         len(problems) * candidates labelled trajectories, question by question in sample order.
@@ -64,7 +67,8 @@ def annotate(
         behind: list[Stretch] = []
         stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
         rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started)
-        labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens)
+        rows = [row.judged(cut_answers) for row in rows]
+        labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens, cut_answers)
         return some.by_question(labeller.label(rows, kept, behind))
 
     # Candidates are kept while they are completed.
@@ -82,6 +86,7 @@ class _Labeller:
     rollouts: int
     latent_steps: int
     answer_tokens: int
+    cut_answers: CutAnswers
 
     def label(
         self, trajectories: list[Trajectory], kept: Sequence[int], behind: Sequence[Stretch]
@@ -97,7 +102,7 @@ class _Labeller:
         correct = np.array([trajectory.correct for trajectory in trajectories]).reshape(questions, -1)
         is_mixed: NDArray[np.bool_] = np.logical_and(correct.any(axis=1), ~correct.all(axis=1))
         labels = np.full((len(trajectories), self.latent_steps), np.nan, dtype=np.float32)
-        flops = np.zeros(len(trajectories))
+        flops, cut = np.zeros(len(trajectories)), np.zeros(len(trajectories), dtype=np.int64)
         steps = np.array([trajectory.latent_steps for trajectory in trajectories])
         if self.rollouts > 0:
             candidate_of = {row: candidate for candidate, row in enumerate(kept)}
@@ -106,7 +111,7 @@ class _Labeller:
             for first in range(0, len(mixed), at_once):
                 some = set(mixed[first : first + at_once].tolist())
                 for step, stretch in enumerate(behind, start=1):
-                    self._complete_step(step, stretch, candidate_of, some, steps, labels, flops)
+                    self._complete_step(step, stretch, candidate_of, some, steps, labels, flops, cut)
         result = []
         for candidate, trajectory in enumerate(trajectories):
             own = None
@@ -114,7 +119,7 @@ class _Labeller:
             if is_mixed[candidate // correct.shape[1]] and trajectory.error is None:
                 own = labels[candidate, : steps[candidate]].copy()
                 own[-1:] = trajectory.correct
-            result.append(LabelledTrajectory(trajectory, own, float(flops[candidate])))
+            result.append(LabelledTrajectory(trajectory, own, float(flops[candidate]), int(cut[candidate])))
         return result
 
     def _complete_step(
@@ -126,6 +131,7 @@ class _Labeller:
         steps: NDArray[np.int64],
         labels: FloatArray,
         flops: NDArray[np.float64],
+        cut: NDArray[np.int64],
     ) -> None:
         """Label one step of the candidates of some questions that have thought on after it."""
         per_question = len(steps) // len(self.block.problems)
@@ -138,15 +144,20 @@ class _Labeller:
             return
         here = stretch.only(marked)
         owners = np.array([candidate_of[row] for row in here.origin.tolist()])
-        right, cost = self._complete(here, step, owners // per_question)
+        right, cost, cut_off = self._complete(here, step, owners // per_question)
         own = here.counts.cpu().numpy()
         labels[owners[own], step - 1] = right[own].mean(axis=1)
         flops[owners[own]] += cost[own].sum(axis=1)
+        cut[owners[own]] += cut_off[own].sum(axis=1)
 
     def _complete(
         self, here: Stretch, step: int, questions: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Complete every row several times; returns which completions are right and their FLOPs, [rows, M] each."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
+        """Complete every row several times.
+
+        Returns:
+            Which completions are right, their FLOPs, and which of them were cut off, [rows, M] each.
+        """
         rows, device = here.state.rows, here.origin.device
         per_row = max(self.rollouts, -(-MIN_ROWS // rows))
         # Every step has completions of its own numbers: labels of neighbouring steps must not share their draws.
@@ -154,6 +165,7 @@ class _Labeller:
         wanted = here.counts[:, None] & (torch.arange(per_row, device=device) < self.rollouts)
         start = Stretch(state, torch.arange(state.rows, device=device), wanted.flatten())
         right, cost = np.zeros((rows, self.rollouts), dtype=np.bool_), np.zeros((rows, self.rollouts))
+        written, last = np.zeros(right.shape, dtype=np.int64), np.full(right.shape, NO_TOKEN)
         # Completions of a question often say the same, and reading an answer costs more than looking it up.
         known: dict[tuple[int, tuple[int, ...]], bool] = {}
         for stop in walk(self.engine, start, self.latent_steps):
@@ -166,8 +178,11 @@ class _Labeller:
                 if (question, ids) not in known:
                     known[question, ids] = self._is_correct(self.block.problems[question], ids)
                 right[row, rollout] = known[question, ids]
+                spoken = self.engine.reasoner.spoken(ids)
+                written[row, rollout], last[row, rollout] = len(ids), spoken[-1] if spoken else NO_TOKEN
                 cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.overrun)
-        return right, cost
+        cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_end_ids)
+        return right & ~cut if self.cut_answers == "abstain" else right, cost, cut
 
     def _cost(self, question: int, step: int, thought: int, written: int, overrun: bool) -> float:
         """Return the FLOPs of a completion behind a step, with so many more steps and answer tokens."""

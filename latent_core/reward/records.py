@@ -66,13 +66,16 @@ class LabelledTrajectory:
     """A candidate with the labels of its steps.
 
     Attributes:
-        trajectory: The candidate.
+        trajectory: The candidate, as it counts: where cut answers abstain, one with such an answer has none, and is
+            wrong.
         labels: Share of successful completions after each latent step, float32 [its latent steps], the last one being
             the trajectory's own correctness; NaN for steps that were not labelled because no completions were asked
             for. None where the question's candidates are all right or all wrong: there is nothing to tell apart.
         label_flops: FLOPs of its completions.
+        cut_completions: How many of its completions had their answers cut off.
     """
 
     trajectory: Trajectory
     labels: FloatArray | None
     label_flops: float = 0.0
+    cut_completions: int = 0

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,11 @@ class Task:
         problems: All problems in their fixed order.
         guess_chances: Probability, per problem, that one guess made without understanding the question is right, or
             None where it is unknown.
+        train_questions: Gives the questions of the train split, where there is one and this is another. Questions that
+            stand there too were seen in training, if anybody trained on it. It may take long, and raises UserError
+            where they cannot be had.
+        recheck: Asks an outside package that has made the task whether it makes the same again; returns what is worth
+            knowing, and raises UserError where it does not.
 
     Raises:
         ValueError: If there is not one chance per problem.
@@ -66,6 +71,8 @@ class Task:
     name: str
     problems: Sequence[Problem]
     guess_chances: tuple[float, ...] | None = None
+    train_questions: Callable[[], Iterable[str]] | None = None
+    recheck: Callable[[], Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         if self.guess_chances is not None and len(self.guess_chances) != len(self.problems):
@@ -88,3 +95,8 @@ class Task:
                 identity.append({"extractor": problem.extractor})
             digest.update(json.dumps(identity).encode())
         return digest.hexdigest()
+
+
+def questions_of(task: Task) -> list[str]:
+    """Return the questions of a task, in order."""
+    return [problem.question for problem in task.problems]

@@ -1,16 +1,18 @@
 """Benchmarks from the Hugging Face hub, its cache, or a directory in the hub's layout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from latent_core.tasks.grading import NUMERIC
-from latent_core.tasks.rows import Columns, check_columns, read_problems
+from latent_core.tasks.rows import Columns, check_columns, join_columns, read_problems
 from latent_core.tasks.tables import exact_decimal, narrow_columns
 
 _PROBE_SECONDS = 10.0
+_NO_SPLIT = "Unknown split"
 _CONFIG_HINTS = ("Config name is missing", "BuilderConfig")
 
 
@@ -41,7 +43,25 @@ def load_hub(
     check_columns(where, columns, table.column_names)
     problems = read_problems(f"{where}, split {split}", _rows(table), columns, grader)
     called = hub if not Path(hub).expanduser().is_dir() else Path(hub).expanduser().resolve().name
-    return Task(name or "/".join([called, *([config] if config else []), split]), problems)
+    has_train = "train" in (name.partition("[")[0] for name in split.split("+"))
+    return Task(
+        name or "/".join([called, *([config] if config else []), split]),
+        problems,
+        train_questions=None if has_train else partial(_train_questions, where, hub, config, columns),
+    )
+
+
+def _train_questions(where: str, hub: str, config: str | None, columns: Columns) -> Iterator[str]:
+    """Give the questions of the split that is called "train", if there is one."""
+    try:
+        table = _load(where, hub, config, "train")
+    except UserError as error:
+        if _NO_SPLIT in str(error):
+            return iter(())
+        raise
+    check_columns(where, Columns(question=columns.question, answer=columns.answer), table.column_names)
+    some = table.select_columns(list(columns.question))
+    return (join_columns([str(row[name]) for name in columns.question]) for row in some)
 
 
 def _rows(table: Any) -> Iterable[Any]:
@@ -129,6 +149,6 @@ def _load_split(where: str, source: str, config: str | None, split: str) -> Any:
         reason = reason[:300] or type(error).__name__
         if reason.startswith(_CONFIG_HINTS):
             raise UserError(f"{where}: {reason}; set task.hub_config") from error
-        if reason.startswith("Unknown split"):
+        if reason.startswith(_NO_SPLIT):
             raise UserError(f"{where}: {reason}; set task.split") from error
         raise UserError(f"{where}: it cannot be loaded: {reason}") from error

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from latent_core.errors import UserError
-from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.base import Problem, Task, questions_of
 from latent_core.tasks.grading import GRADERS, Grader
 from latent_core.tasks.loading import TASKS
 
@@ -187,7 +187,9 @@ def path_finding(split: Split = "test", count: int = 600, seed: int = 0) -> Task
         core = next(stream)
         cores.setdefault((core.start, core.goal, frozenset(core.edges)), core)
     problems = tuple(_problem(core) for core in cores.values())
-    return Task(f"path_finding/{split}", problems, tuple(core.chance for core in cores.values()))
+    chances = tuple(core.chance for core in cores.values())
+    train = None if split == "train" else lambda: questions_of(path_finding("train", count, seed))
+    return Task(f"path_finding/{split}", problems, chances, train_questions=train)
 
 
 def _problem(core: Core) -> Problem:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latent_core.errors import UserError
-from latent_core.tasks.base import Task
+from latent_core.tasks.base import Task, questions_of
 from latent_core.tasks.grading import TEXT
 from latent_core.tasks.loading import TASKS
 from latent_core.tasks.local import load_local
@@ -24,16 +24,21 @@ def prosqa(split: str) -> Task:
     """
     if split not in _SPLITS:
         raise UserError(f"task prosqa: unknown split {split!r}; use one of {', '.join(_SPLITS)}")
-    file = _downloaded(f"{_FOLDER}/{_SPLITS[split]}")
+    train = None if split == "train" else lambda: questions_of(_load("train", only_cached=True))
+    return replace(_load(split), train_questions=train)
+
+
+def _load(split: str, *, only_cached: bool = False) -> Task:
+    file = _downloaded(f"{_FOLDER}/{_SPLITS[split]}", only_cached)
     return replace(load_local(str(file), Columns(steps="steps"), TEXT), name=f"prosqa/{split}")
 
 
-def _downloaded(url: str) -> Path:
+def _downloaded(url: str, only_cached: bool) -> Path:
     # Takes a second to import; only who loads this task waits for it.
     from datasets import DownloadConfig, DownloadManager
 
     # With the server's tag in a file's name, the cache could only be read where the server can be asked.
-    settings = DownloadConfig(use_etag=False, disable_tqdm=True)
+    settings = DownloadConfig(use_etag=False, disable_tqdm=True, local_files_only=only_cached)
     try:
         return Path(DownloadManager(download_config=settings).download(url))
     except Exception as error:

@@ -95,7 +95,7 @@ def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) ->
             raise UserError(f"{where}: row {index} lacks `{name}` (it has {found}){cure}")
     return Problem(
         question_id=str(index) if columns.id is None else texts.get(columns.id, str(index)),
-        question=_join([texts[name] for name in columns.question]),
+        question=join_columns([texts[name] for name in columns.question]),
         answer=answer,
         steps=_steps(f"{where}: row {index}: `{columns.steps}`", row, columns.steps),
         grader=grader,
@@ -124,7 +124,8 @@ def _text(where: str, value: Any) -> str:
     return text
 
 
-def _join(parts: Sequence[str]) -> str:
+def join_columns(parts: Sequence[str]) -> str:
+    """Return the question that is spread over several columns."""
     # A single text is kept as it is: what is stored under its fingerprint was sampled from exactly these letters.
     return parts[0] if len(parts) == 1 else " ".join(part.strip() for part in parts)
 

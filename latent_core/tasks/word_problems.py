@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 from latent_core.errors import UserError
-from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.base import Problem, Task, questions_of
 from latent_core.tasks.loading import TASKS
 
 Split = Literal["train", "validation", "test"]
@@ -183,7 +183,8 @@ def word_problems(split: Split = "test", count: int = 512, seed: int = 0) -> Tas
         problems[core] = Problem(question_id, question, str(core.values[-1]), core.steps)
     # Somebody who does not read the question does best, on average, by what answers are like.
     chances = tuple(_answer_shares().get(problem.answer, 0.0) for problem in problems.values())
-    return Task(f"word_problems/{split}", tuple(problems.values()), chances)
+    train = None if split == "train" else lambda: questions_of(word_problems("train", count, seed))
+    return Task(f"word_problems/{split}", tuple(problems.values()), chances, train_questions=train)
 
 
 TASKS.register("word_problems", word_problems)

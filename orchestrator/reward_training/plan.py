@@ -210,6 +210,11 @@ def _check_same_reasoner(manifest: LabelManifest, validation: LabelManifest) -> 
             f"({validation.reasoner.fingerprint}), those of data from {manifest.reasoner.source} "
             f"({manifest.reasoner.fingerprint}); annotate both with the same reasoner"
         )
+    if validation.cut_answers != manifest.cut_answers:
+        raise UserError(
+            f"validation_data: annotated with task.cut_answers={validation.cut_answers}, data with "
+            f"{manifest.cut_answers}; annotate both with the same"
+        )
     if validation.hidden_size != manifest.hidden_size:
         raise UserError(f"validation_data: latents of width {validation.hidden_size}, data has {manifest.hidden_size}")
 

@@ -17,6 +17,7 @@ _NOTE_TAG = "mlflow.note.content"
 _COLOUR_TAG = "mlflow.runColor"
 _PARENT = "(parent)"
 _FLUSH_SECONDS = 60.0
+_COUNTS = ("errors", "unparsable", "cut")
 
 Point = tuple[str, float, int]
 """Metric, value and step."""
@@ -90,6 +91,21 @@ class Tracker:
             chosen = [row for row in rows if best.get(row.aggregation) == row.trial or row.trial not in self._children]
             self.log(_PARENT, [point for row in chosen for point in _points(row)])
             self._append("tags", _PARENT, **{f"best.{aggregation}": trial for aggregation, trial in best.items()})
+
+    def log_counts(self, child: str, summary: Mapping[str, Any]) -> None:
+        """Log how many trajectories of a setting, and of its beam searches, failed, cannot be read, or were cut off.
+
+        Args:
+            child: The setting; where it has no run of its own nothing is logged.
+            summary: Its part of `summary.json`.
+        """
+        if not self.journal.has_run(child):
+            return
+        points = [(f"counts.{key}", float(summary[key]), int(summary["samples"])) for key in _COUNTS]
+        for search in summary["searches"]:
+            n = int(search["beams"]) * int(search["candidates"])
+            points += [(f"counts.beam_search.{key}", float(search[key]), n) for key in _COUNTS]
+        self.log(child, points)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

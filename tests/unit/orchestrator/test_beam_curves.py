@@ -78,6 +78,9 @@ def test_failures_are_counted(search: Setting) -> None:
         "trajectories": 9,
         "errors": 1,
         "first_error": "non-finite latent at step 1",
+        "unparsable": 1,
+        "cut": 0,
+        "cut_answers": "abstain",
         "store": search.store.spec.key,
     }
 

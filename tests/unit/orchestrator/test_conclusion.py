@@ -100,6 +100,8 @@ def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFi
     assert run.info.run_name == "gaussian sigma=0.4"
     assert run.info.status == "FINISHED"
     assert run.data.metrics["coverage"] == 0.5
+    counts = {key: value for key, value in run.data.metrics.items() if key.startswith("counts.")}
+    assert counts == {"counts.errors": 0, "counts.unparsable": 0, "counts.cut": 0}
     assert run.data.params["sampler.sigma"] == "0.4"
     assert run.data.params["latent_steps"] == "6"
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
@@ -176,3 +178,40 @@ def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path)
     lines = remarks.splitlines()
     assert len(lines) == 2
     assert lines[1] == f"gaussian sigma=0.4: 4 of 8 trajectories failed and count as wrong; the first: {ERROR}"
+
+
+@pytest.mark.parametrize("cut_answers", ["abstain", "vote"])
+def test_what_was_cut_or_cannot_be_read_is_said(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], cut_answers: str
+) -> None:
+    task = {**content["task"], "cut_answers": cut_answers}
+    experiment = plan_run("mine", parse_config({**content, "task": task}), tmp_path / "runs" / "mine")
+    greedy, setting = experiment.sampled_settings()
+    problems = experiment.plan.problems
+    sample(greedy, problems, 1)
+    rows = [
+        Trajectory(problem.question_id, number, "", answer, True, 6, 3, (), None, 1.0, 2.0, 0.1, None, number > 1)
+        for problem in problems
+        for number, answer in enumerate((problem.answer, None, problem.answer, None))
+    ]
+    rows[4] = Trajectory.failed(problems[1], 0, "RuntimeError: no")
+    rows = [row._replace(correct=row.answer is not None) for row in rows]
+    setting.store.prepare()
+    setting.store.write(Shard(0, 2, 0, 4), trajectory_table(rows, 0, 4))
+    summary, remarks, client = finish(experiment)
+    trial = summary["trials"][1]
+    assert [trial[key] for key in ("errors", "unparsable", "cut")] == [1, 2, 4]
+    lines = remarks.splitlines()
+    assert "gaussian sigma=0.4: 2 of 8 answers could not be read; they count as wrong and do not vote" in lines
+    becomes = {
+        "abstain": "they count as wrong and do not vote",
+        "vote": "they are judged, and vote, as far as they got",
+    }[cut_answers]
+    assert (
+        f"gaussian sigma=0.4: 4 of 8 answers were cut off at answer_tokens; {becomes} "
+        f"(task.cut_answers: {cut_answers})" in lines
+    )
+    [run] = client.search_runs([summary["mlflow"]["experiment_id"]])
+    assert [run.data.metrics[f"counts.{key}"] for key in ("errors", "unparsable", "cut")] == [1, 2, 4]
+    assert run.data.params["task.cut_answers"] == cut_answers
+    assert run.data.metrics["coverage"] == (0.5 if cut_answers == "abstain" else 1.0)

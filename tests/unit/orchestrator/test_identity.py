@@ -1,5 +1,6 @@
 """What makes two commands the same experiment."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config import parse_config
-from orchestrator.identity import identity, run_tags
+from orchestrator.identity import NO_INFLUENCE, identity, run_tags
 from orchestrator.plan import make_plan
 from orchestrator.run import plan_run
 
@@ -74,3 +75,17 @@ def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.Monk
     assert run_tags(plan)["cluster"] == "10.0.0.1:6379"
     monkeypatch.chdir(tmp_path)
     assert "mlflow.source.git.commit" not in run_tags(plan)
+
+
+def test_what_becomes_of_cut_answers_counts_and_votes_are_what_runs_before_it_had(content: dict[str, Any]) -> None:
+    voting = {**content["task"], "cut_answers": "vote"}
+    assert of(content, task=voting) != of(content)
+    experiment = plan_run("mine", parse_config({**content, "task": voting}), Path("out"))
+    config = experiment.plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
+    before = config | {
+        "checkpoint": experiment.plan.checkpoint.fingerprint,
+        "task": [experiment.plan.task_fingerprint, 2],
+        "settings": [setting.name for setting in experiment.all_settings()],
+    }
+    digest = hashlib.blake2b(json.dumps(before, sort_keys=True).encode(), digest_size=8).hexdigest()
+    assert identity(experiment) == digest

@@ -11,11 +11,11 @@ def test_the_board_adds_up_what_it_hears() -> None:
     board.begin("a")
     board.begin("b")
     board.advance(rows=8, correct=3, errors=1)
-    board.advance(rows=4, correct=0, errors=0)
-    assert board.snapshot() == Snapshot(12, 3, 1, ("a", "b"))
+    board.advance(rows=4, correct=0, errors=0, unparsable=2, cut=1)
+    assert board.snapshot() == Snapshot(12, 3, 1, ("a", "b"), unparsable=2, cut=1)
     board.end("a")
     board.end("a")
-    assert board.snapshot() == Snapshot(12, 3, 1, ("b",))
+    assert board.snapshot() == Snapshot(12, 3, 1, ("b",), unparsable=2, cut=1)
 
 
 def test_a_snapshot_is_not_changed_by_what_comes_later() -> None:

@@ -19,6 +19,11 @@ A, B = TrialProgress("a", 4, 0.5), TrialProgress("b", 8, 0.25, ended=True)
         (Snapshot(0, 0, 0, ("a",)), 0.0, "0 rows/s, ETA unknown, a"),
         (Snapshot(100, 50, 0, ("a", "b")), 10.0, "10 rows/s, ETA 90 s, a | b"),
         (Snapshot(100, 50, 3, ("a",)), 10.0, "10 rows/s, ETA 90 s, 3 failed, a"),
+        (
+            Snapshot(100, 50, 3, ("a",), unparsable=1700, cut=86),
+            10.0,
+            "10 rows/s, ETA 90 s, 3 failed, 1,700 unparsable, 86 cut, a",
+        ),
         (Snapshot(1000, 50, 0, ("a",)), 1234.5, "1,234 rows/s, ETA 0 s, a"),
         (Snapshot(1001, 50, 0, ("a",)), 10.0, "10 rows/s, ETA 0 s, a"),
     ],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from latent_core.errors import UserError
 from orchestrator.config import parse_config, save_config
@@ -49,3 +50,12 @@ def test_another_experiment(out: Path, changes: dict[str, Any], key: str) -> Non
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.yaml there"):
         check_resume(tmp_path / "nowhere", parse_config(CONTENT))
+
+
+def test_a_run_of_an_older_version_was_begun_with_votes_of_cut_answers(out: Path) -> None:
+    raw = yaml.safe_load((out / "config.yaml").read_text())
+    del raw["task"]["cut_answers"]
+    (out / "config.yaml").write_text(yaml.safe_dump(raw))
+    check_resume(out, parse_config({**CONTENT, "task": {**CONTENT["task"], "cut_answers": "vote"}}))
+    with pytest.raises(UserError, match=r"begun with another task\.cut_answers"):
+        check_resume(out, parse_config(CONTENT))

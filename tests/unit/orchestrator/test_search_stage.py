@@ -90,7 +90,7 @@ def test_beams_are_trajectories_with_their_scores(actor: FakePool, tmp_path: Pat
     store, table = search(tmp_path)
     assert table.schema.names == [*trajectory_schema().names, *BEAM_COLUMNS]
     receipt: Any = Persist(store, pass_on=False)(table)
-    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 2}]
+    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 2, "unparsable": 0, "cut": 0}]
     rows = store.read(4, 2)
     assert rows["question_index"].tolist() == [2, 2, 3, 3]
     assert rows["sample_index"].tolist() == [0, 1, 0, 1]

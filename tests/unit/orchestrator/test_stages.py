@@ -96,7 +96,7 @@ def items_of(*shards: Shard) -> pa.Table:
 
 def test_a_shard_is_stored_and_only_its_receipt_goes_on(store: SettingStore) -> None:
     receipt = Persist(store, pass_on=False)(table_of(SHARD))
-    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1}]
+    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1, "unparsable": 0, "cut": 0}]
     assert store.shards() == [SHARD]
     assert store.read(9, 4)["question_id"].tolist() == ["q7", "q7", "q8", "q8"]
 
@@ -172,7 +172,7 @@ def test_scores_are_stored_beside_their_trajectories(tmp_path: Path, actor_that:
     scored.store.prepare()
     stage = ScoreTrajectories(("one", "two"), scored, "float16", PROBLEMS)
     receipt = stage(table_of(SHARD, "float16"))
-    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1}]
+    assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1, "unparsable": 0, "cut": 0}]
     [request] = actor.asked
     assert request.score_answer == score_answer
     assert [one.question for one in request.questions] == ["question 7?", "question 8?"]

@@ -1,5 +1,6 @@
 """`latentswarm status`: how far a run is, from its directory and its store alone."""
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import ray
+from rich.console import Console
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -25,7 +27,7 @@ from orchestrator.score_records import SCORE_SCHEMA
 from orchestrator.setting import Scored, Setting
 from orchestrator.shards import Shard
 from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
-from orchestrator.status_text import age_in_words
+from orchestrator.status_text import age_in_words, print_status, status_json
 from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
@@ -303,3 +305,32 @@ def test_an_older_directory_without_its_checkpoint_says_so(
     error = capsys.readouterr().err
     assert error.startswith(f"latentswarm: {tmp_path}/old/config.yaml: checkpoint ./gone: no such directory")
     assert error.count("\n") == 1
+
+
+def test_cut_and_unreadable_answers_are_counted(out: Path, tmp_path: Path) -> None:
+    setting = gaussian(tmp_path)
+    ids = [(5, 6, 7, 8), (5, 6, 7, 8), (5, 6), (5, 6)]
+    answers = ["1", None, None, "1"]
+    limit = setting.store.spec.answer_tokens
+    rows = [
+        Trajectory("q0", number, "", answer, False, 2, limit if len(one) == 4 else 2, one, None, 1.0, 2.0, 0.1)
+        for number, (answer, one) in enumerate(zip(answers, ids, strict=True))
+    ]
+    setting.store.prepare()
+    new = trajectory_table([row._replace(cut=row.answer_tokens == limit) for row in rows], 0, 4)
+    old = trajectory_table(rows, 0, 4).drop_columns("cut")
+    for table in (new, old):
+        setting.store.write(Shard(0, 1, 0, 4), table)
+        [_, one, _] = run_status(out).settings
+        assert (one.cut, one.unparsable) == (2, 1)
+    stream = io.StringIO()
+    print_status(run_status(out), Console(file=stream))
+    assert "failed unparsable cut" in " ".join(stream.getvalue().split())
+    # Where no answer ended early, an old store does not tell.
+    setting.store.write(
+        Shard(0, 1, 0, 4),
+        trajectory_table([row._replace(answer_tokens=limit) for row in rows], 0, 4).drop_columns("cut"),
+    )
+    [_, one, _] = run_status(out).settings
+    assert one.cut is None
+    assert json.loads(status_json(run_status(out)))["trials"][1]["cut"] is None

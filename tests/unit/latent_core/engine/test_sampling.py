@@ -262,3 +262,23 @@ def test_neighbours_do_not_change_how_a_trajectory_is_rounded(samples: int) -> N
     assert len(padded) > 1
     alone = [row for problem in problems for row in latents([problem])]
     np.testing.assert_allclose(latents(problems), alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("config", [{"kind": "gaussian", "sigma": 0.4, "relative": True}, {"kind": "none"}], ids=str)
+def test_answers_are_cut_where_the_end_token_has_no_room(config: dict[str, Any]) -> None:
+    """The same answers with ever less room: those that end are whole, and all others are cut."""
+    reasoner, sampler = LatentReasoner.from_pretrained("bundled:coconut-tiny"), parse_sampler(config)
+    problems = tuple(load_task(name="word_problems", count=4).problems)
+
+    def answers(limit: int) -> list[Trajectory]:
+        lengths = {"latent_steps": reasoner.checkpoint.latent_steps, "answer_tokens": limit}
+        return sample_trajectories(reasoner, sampler, problems, range(8), seed=SEED, **lengths)
+
+    whole = answers(32)
+    assert not any(row.cut for row in whole)
+    lengths = sorted({row.answer_tokens for row in whole})
+    for limit in {lengths[0], lengths[-1] - 1, lengths[-1], 1}:
+        for row, full in zip(answers(limit), whole, strict=True):
+            assert row.cut == (full.answer_tokens > limit)
+            assert row.answer_ids == full.answer_ids[:limit]
+            assert (row.answer_ids[-1] in reasoner.checkpoint.answer_end_ids) != row.cut

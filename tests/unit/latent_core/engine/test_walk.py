@@ -127,7 +127,15 @@ def test_labels_are_shares_of_completions_that_stop_by_themselves(adaptive: Late
     rollouts = 6
     problems = tuple(replace(one, grader=COIN) for one in PROBLEMS)
     labelled = annotate(
-        adaptive, NOISE, problems, SAMPLES, rollouts, latent_steps=MOST, answer_tokens=TOKENS, seed=SEED
+        adaptive,
+        NOISE,
+        problems,
+        SAMPLES,
+        rollouts,
+        latent_steps=MOST,
+        answer_tokens=TOKENS,
+        seed=SEED,
+        cut_answers="vote",
     )
     mixed = [row for row in labelled if row.labels is not None]
     assert mixed

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from benchmarks.annotate import plain_labels
 from benchmarks.plain_loop import PlainLoop
+from latent_core.engine.records import read_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
+from latent_core.reward import annotation
 from latent_core.reward.annotation import annotate
 from latent_core.reward.records import LabelledTrajectory
 from latent_core.samplers import Sampler, parse_sampler
@@ -22,10 +24,13 @@ from latent_core.tasks.word_problems import word_problems
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
+from latent_core.trajectory import CutAnswers, Trajectory
 
 STEPS = 5
 CHANCE = 0.55
 COORDINATE = 1
+VOTE: dict[str, Any] = {"cut_answers": "vote"}
+"""The coin counter never writes an end token: its answers are one token long, and that is all they may be."""
 NOISE = parse_sampler({"kind": "gaussian", "sigma": 0.7, "relative": True})
 
 
@@ -87,9 +92,21 @@ def test_labels_converge_to_the_known_chances(coin_counter: LatentReasoner, roll
     np.testing.assert_array_equal(labels[:, -1], chances[:, -1])
 
 
-def toss(reasoner: LatentReasoner, candidates: int, rollouts: int) -> list[LabelledTrajectory]:
+def toss(
+    reasoner: LatentReasoner, candidates: int, rollouts: int, cut_answers: CutAnswers = "vote"
+) -> list[LabelledTrajectory]:
     problem = Problem("coins", "toss", "1")
-    return annotate(reasoner, CoinToss(), [problem], candidates, rollouts, latent_steps=STEPS, answer_tokens=1, seed=3)
+    return annotate(
+        reasoner,
+        CoinToss(),
+        [problem],
+        candidates,
+        rollouts,
+        latent_steps=STEPS,
+        answer_tokens=1,
+        seed=3,
+        cut_answers=cut_answers,
+    )
 
 
 def chance_of_success(row: LabelledTrajectory, step: int) -> float:
@@ -119,14 +136,22 @@ def test_equals_a_recomputation_without_sharing() -> None:
 
 def test_questions_without_both_outcomes_are_not_labelled(coin_counter: LatentReasoner) -> None:
     problems = [Problem("possible", "toss", "1"), Problem("impossible", "toss", "7")]
-    rows = annotate(coin_counter, CoinToss(), problems, 8, 4, latent_steps=STEPS, answer_tokens=1, seed=0)
+    rows = annotate(coin_counter, CoinToss(), problems, 8, 4, latent_steps=STEPS, answer_tokens=1, seed=0, **VOTE)
     assert all(row.labels is not None for row in rows[:8])
     assert all(row.labels is None and row.label_flops == 0 for row in rows[8:])
 
 
 def test_an_answer_of_zero_is_an_answer(coin_counter: LatentReasoner) -> None:
     rows = annotate(
-        coin_counter, CoinToss(), [Problem("z", "toss", "0")], 16, 8, latent_steps=STEPS, answer_tokens=1, seed=0
+        coin_counter,
+        CoinToss(),
+        [Problem("z", "toss", "0")],
+        16,
+        8,
+        latent_steps=STEPS,
+        answer_tokens=1,
+        seed=0,
+        **VOTE,
     )
     assert any(row.trajectory.correct for row in rows)
     assert all(row.labels is not None for row in rows)
@@ -141,9 +166,37 @@ def test_without_completions_only_the_last_step_is_labelled(coin_counter: Latent
 
 def test_labels_do_not_depend_on_the_neighbours(coin_counter: LatentReasoner) -> None:
     problems = [Problem(f"coins-{index}", "toss", "1") for index in range(5)]
-    together = annotate(coin_counter, CoinToss(), problems, 4, 8, latent_steps=STEPS, answer_tokens=1, seed=0)
+    together = annotate(coin_counter, CoinToss(), problems, 4, 8, latent_steps=STEPS, answer_tokens=1, seed=0, **VOTE)
     for index, problem in enumerate(problems):
-        alone = annotate(coin_counter, CoinToss(), [problem], 4, 8, latent_steps=STEPS, answer_tokens=1, seed=0)
+        alone = annotate(coin_counter, CoinToss(), [problem], 4, 8, latent_steps=STEPS, answer_tokens=1, seed=0, **VOTE)
         for one, other in zip(alone, together[4 * index : 4 * index + 4], strict=True):
             assert one.trajectory.answer == other.trajectory.answer
             np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_cut_answers_are_wrong_wherever_they_abstain(coin_counter: LatentReasoner) -> None:
+    """Of a candidate and of a completion alike: else the last label would not be what the others are a chance of."""
+    for row in toss(coin_counter, candidates=8, rollouts=4, cut_answers="abstain"):
+        assert row.trajectory.cut
+        assert (row.trajectory.answer, row.trajectory.correct, row.labels) == (None, False, None)
+    voting = toss(coin_counter, candidates=8, rollouts=4)
+    assert any(row.trajectory.correct for row in voting)
+    assert all(row.trajectory.cut and row.cut_completions == 4 * (STEPS - 1) for row in voting)
+
+
+def test_a_cut_completion_of_a_whole_candidate_is_not_right(
+    coin_counter: LatentReasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(*arguments: Any) -> list[Trajectory]:
+        return [row._replace(cut=False) for row in read_trajectories(*arguments)]
+
+    monkeypatch.setattr(annotation, "read_trajectories", whole)
+    voting = toss(coin_counter, candidates=8, rollouts=4)
+    abstaining = toss(coin_counter, candidates=8, rollouts=4, cut_answers="abstain")
+    assert any((row.labels[:-1] > 0).any() for row in voting if row.labels is not None)
+    for vote, abstain in zip(voting, abstaining, strict=True):
+        assert vote.labels is not None
+        assert abstain.labels is not None
+        assert abstain.labels[-1] == vote.labels[-1] == vote.trajectory.correct
+        assert (abstain.labels[:-1] == 0).all()
+        assert abstain.cut_completions == vote.cut_completions == 4 * (STEPS - 1)

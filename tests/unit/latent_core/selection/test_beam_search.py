@@ -207,3 +207,16 @@ def test_a_sampler_that_perturbs_the_prompt_is_refused(
     sampler = parse_sampler({"kind": "mc_dropout", "p": 0.1, "scope": ["prompt"]})
     with pytest.raises(ValueError, match="shares the prompt"):
         search(tiny_reasoner, reward_model, sampler, problems, 1, 1)
+
+
+def test_beams_know_whether_their_answers_were_cut(
+    tiny_reasoner: LatentReasoner, reward_model: LatentRewardModel
+) -> None:
+    problems = [Problem(f"q{index}", f"ann has {index} pens ?", "1") for index in range(3)]
+    found = search(tiny_reasoner, reward_model, GAUSSIAN, problems, 2, 2)
+    ends = tiny_reasoner.checkpoint.answer_end_ids
+    for beam in found:
+        row = beam.trajectory
+        full = row.answer_tokens == LENGTHS["answer_tokens"]
+        assert row.cut == (full and row.answer_ids[-1] not in ends)
+    assert any(beam.trajectory.cut for beam in found)

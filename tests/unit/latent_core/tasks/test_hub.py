@@ -94,6 +94,17 @@ def test_a_directory_in_the_layout_of_the_hub(layout: Path) -> None:
     assert {problem.grader for problem in named.problems} == {"text"}
 
 
+def test_the_questions_of_train_can_be_asked_for(layout: Path) -> None:
+    test = load_hub(str(layout), "main", "test", COLUMNS)
+    assert test.train_questions is not None
+    assert list(test.train_questions()) == ["Pens. train 0?", "Pens. train 1?", "Pens. train 2?"]
+    # Nothing to compare with: there is no such split, or it is what is asked.
+    hard = load_hub(str(layout), "hard", "test", COLUMNS)
+    assert hard.train_questions is not None
+    assert list(hard.train_questions()) == []
+    assert load_hub(str(layout), "main", "train[:2]+test", COLUMNS).train_questions is None
+
+
 def test_what_the_data_set_has_is_listed(layout: Path) -> None:
     assert refusal(layout, "main", "dev", COLUMNS) == (
         ": Unknown split \"dev\". Should be one of ['train', 'test'].; set task.split"

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,8 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.reasoning_gym import SEEDS, _source
+from latent_core.tasks.repeats import overlap_with
+from orchestrator.task_checks import check_outside, check_questions
 
 
 def refusal(**settings: object) -> str:
@@ -95,3 +98,68 @@ class TestWithThePackage:
         assert refusal(name="reasoning_gym:composite").startswith(
             "task reasoning_gym:composite: the package cannot make it: "
         )
+
+    @pytest.mark.parametrize(
+        ("member", "takes"),
+        [
+            ("game_of_life_halting", "'0'"),
+            ("coin_flip", "'0'"),
+            ("gsm_symbolic", "the number with the wrong sign"),
+            ("decimal_arithmetic", "half of the digits"),
+            ("puzzle24", "the answer of another problem"),
+        ],
+    )
+    def test_scorers_that_take_wrong_answers_for_right_are_refused(self, member: str, takes: str) -> None:
+        task = replace(load_task(name=f"reasoning_gym:{member}", count=24), recheck=None)
+        with pytest.raises(UserError, match=f"^task reasoning_gym:{member}/test: its scorer takes {takes} for right"):
+            list(check_outside(task, trust_grader=False))
+        [remark] = check_outside(task, trust_grader=True)
+        assert remark.endswith("(task.trust_grader)")
+
+    @pytest.mark.parametrize("member", ["leg_counting", "power_function", "countdown", "syllogism", "n_queens", "dice"])
+    def test_sound_ones_are_not(self, member: str) -> None:
+        task = replace(load_task(name=f"reasoning_gym:{member}", count=24), recheck=None)
+        assert list(check_outside(task, trust_grader=False)) == []
+
+    @pytest.mark.parametrize(
+        ("member", "cure"),
+        [
+            ("word_ladder", "set the environment variable PYTHONHASHSEED=0 wherever Python is started"),
+            ("list_functions", "it cannot be judged, nor found again in a store; choose another"),
+        ],
+    )
+    def test_what_differs_from_process_to_process_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, member: str, cure: str
+    ) -> None:
+        monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+        task = load_task(name=f"reasoning_gym:{member}", count=16)
+        assert task.recheck is not None
+        with pytest.raises(UserError, match=f"differ from process to process; {cure}$"):
+            task.recheck()
+
+    def test_what_depends_on_the_size_is_remarked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+        said = {}
+        for member in ("acre", "leg_counting"):
+            recheck = load_task(name=f"reasoning_gym:{member}", count=8).recheck
+            assert recheck is not None
+            said[member] = recheck()
+        assert said["leg_counting"] == []
+        assert said["acre"] == [
+            "its questions depend on task.count: results with another count are about other questions"
+        ]
+
+    def test_repeated_questions_and_those_of_train_are_counted(self) -> None:
+        """Of 500 problems of this data set nearly all repeat each other, in whatever split."""
+        task = load_task(name="reasoning_gym:tower_of_hanoi")
+        repeats, train = check_questions(task)
+        assert repeats == "412 of 500 questions repeat an earlier one"
+        assert train == "497 of 500 stand in train too (500 questions)"
+        assert task.train_questions is not None
+        assert overlap_with(["?"], task.train_questions(), 60.0).compared == 500
+        assert load_task(name="reasoning_gym:tower_of_hanoi", split="train", count=2).train_questions is None
+
+    def test_a_reference_that_is_not_made_again_is_not_judged(self) -> None:
+        [problem] = load_task(name="reasoning_gym:leg_counting", count=1).problems
+        with pytest.raises(UserError, match="differ from process to process"):
+            replace(problem, answer="-1").is_correct("-1")

@@ -1,0 +1,88 @@
+"""Answers that were cut off at `answer_tokens`, as results count them: in one place, before anything is computed.
+
+The store keeps what was written and how it was graded, whatever becomes of cut answers; results are made of records
+that have gone through `judged`. So the setting changes curves and counts, and no trajectory.
+"""
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from latent_core.errors import UserError
+from latent_core.trajectory import CutAnswers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestrator.setting import Setting, WithSearches
+
+CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
+"""What became of cut answers before there was a setting for it: what run directories and labels without it were made
+with."""
+
+
+def judged(records: "pd.DataFrame", setting: "Setting") -> "pd.DataFrame":
+    """Return records as they count.
+
+    Args:
+        records: One row per trajectory, with the columns answer, correct, error and cut.
+        setting: Whose they are.
+
+    Returns:
+        The records, in which an answer that was cut off is none, and wrong, where such answers abstain; with columns
+        `failed`, `unparsable` and `cut`, of which a row has one at most: it failed, or its answer was cut off, or it
+        was not and cannot be read.
+
+    Raises:
+        UserError: If an older store does not tell which answers were cut off.
+    """
+    if records["cut"].isna().any():
+        raise UserError(
+            f"{setting.name}: its stored answers are older than the count of cut answers, and none ended early, which "
+            "would show the end token; let the checkpoint be there, which knows it"
+        )
+    failed = records["error"].notna()
+    cut = records["cut"].astype(bool) & ~failed
+    unparsable = records["answer"].isna() & ~failed & ~cut
+    records = records.assign(failed=failed, unparsable=unparsable, cut=cut)
+    if setting.cut_answers == "vote":
+        return records
+    return records.assign(answer=records["answer"].where(~cut, None), correct=records["correct"] & ~cut)
+
+
+def as_begun(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of a run directory with what its command took for granted.
+
+    Args:
+        config: Its `config.yaml`; one that does not say what becomes of cut answers is older than that setting.
+    """
+    task = config.get("task")
+    if not isinstance(task, Mapping):
+        return config
+    return {**config, "task": {"cut_answers": CUT_ANSWERS_BEFORE, **task}}
+
+
+def with_end_ids(settings: Iterable["WithSearches"], checkpoint: str) -> list["WithSearches"]:
+    """Return settings whose stores ask the checkpoint which tokens end an answer, if nothing else tells them.
+
+    Args:
+        settings: Settings with their beam searches, as a run directory knows them.
+        checkpoint: What they were sampled from. It is opened when records are read, and only if a store of an older
+            version makes it necessary; a UserError says if it cannot be.
+    """
+
+    @cache
+    def end_ids() -> tuple[int, ...]:
+        # Model code takes seconds to import, and nearly always the store knows.
+        from latent_core.models.checkpoint import Checkpoint
+
+        return Checkpoint.open(checkpoint).answer_end_ids
+
+    def knowing(setting: "Setting") -> "Setting":
+        store = copy(setting.store)
+        store.ask_end_ids = end_ids
+        return replace(setting, store=store)
+
+    return [(knowing(setting), tuple(map(knowing, searches))) for setting, searches in settings]

@@ -1,18 +1,24 @@
 """What has to be done: the configuration, checked against checkpoint and task, minus what the store holds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
+from latent_core.kinds import trajectory_extras
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.reading import reading_of
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.setting import Setting
-from orchestrator.shards import Shard, missing_shards
+from orchestrator.shards import BoolArray, Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
+
+if TYPE_CHECKING:
+    from latent_core.models.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class Plan:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
+        backbone: Family of the checkpoint's architecture.
         scorer: The LatentRM, or None.
+        reading: How texts are read, where that is not as it always was.
     """
 
     config: RunConfig
@@ -37,7 +45,9 @@ class Plan:
     latent_steps: int
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
+    backbone: "Backbone"
     scorer: ScorerPlan | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -98,15 +108,24 @@ class Plan:
             answer_tokens=config.answer_tokens or self.answer_tokens,
             seed=config.seed,
             dtype=config.dtype,
+            extras=trajectory_extras(self.checkpoint, self.backbone, sampler),
+            reading=self.reading,
         )
 
     def greedy(self) -> Setting:
         """Return the deterministic setting that every curve is compared with."""
         return self.setting(GREEDY, parse_sampler({"kind": "none"}))
 
-    def missing(self, setting: Setting, samples: int | None = None) -> list[Shard]:
-        """Return the shards that are still to be sampled for the first `samples` samples (default: all)."""
+    def missing(self, setting: Setting, samples: int | None = None, besides: BoolArray | None = None) -> list[Shard]:
+        """Return the shards that are still to be sampled.
+
+        Args:
+            setting: The setting.
+            samples: For so many samples per question; all of them where it is not given.
+            besides: What need not be sampled either, bool [questions, samples].
+        """
         covered = setting.store.covered(len(self.task.problems), samples or setting.samples)
+        covered = covered if besides is None else covered | besides
         at_once = self.config.store.samples_per_shard if setting.store.spec.beam is None else setting.samples
         return missing_shards(covered, self.config.micro_batch, at_once)
 
@@ -171,7 +190,10 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer)
+    reading = reading_of(checkpoint.format.extractor, {problem.grader for problem in whole.problems})
+    return Plan(
+        config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, backbone, scorer, reading
+    )
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

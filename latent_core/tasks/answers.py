@@ -6,7 +6,7 @@ strings: votes are counted on it. `numbers_agree` compares numbers with the refe
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -57,6 +57,9 @@ EXTRACTORS: dict[str, Extractor] = {
     "last_number": last_number,
     "after_answer_marker": after_answer_marker,
 }
+
+EXTRACTOR_VERSIONS: Mapping[str, int] = {}
+"""Versions of shipped extractors whose behaviour has changed; 1 where one is not named. See `Grader.version`."""
 
 
 def canonical_answer(text: str | None) -> str | None:

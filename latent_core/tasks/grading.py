@@ -19,11 +19,13 @@ class Grader:
         is_correct: Whether a canonical answer is right, given the question, the reference answer and the answer. It
             sees nothing else, so that no answer is right in one sample and wrong in another.
         fits_any_data: Whether it needs no more than a reference answer, so that any data set may name it.
+        version: Raised with the behaviour of a shipped grader: stored answers are then read and judged anew.
     """
 
     canonical: Callable[[str | None], str | None]
     is_correct: Callable[[str, str, str], bool]
     fits_any_data: bool = False
+    version: int = 1
 
 
 GRADERS: Registry[Grader] = Registry("grader", "latent_core.tasks")

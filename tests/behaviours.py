@@ -1,21 +1,17 @@
-"""What every shipped kind does with fixed inputs, and the record of it: a changed behaviour needs another version.
+"""What every shipped kind does with fixed inputs, and which modules it is made of.
 
-`python tests/behaviours.py` (`make record`) writes the record anew, and with it the hashes of the shipped source. It
-refuses to record another behaviour under a version that has been recorded.
+A kind that is added to what is shipped is added here, with what it is to be asked.
 """
 
-import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latent_core import code_identity
-from latent_core.models.backbones import BACKBONES
+from latent_core.code_identity import defining_modules, module_digests
+from latent_core.models.backbones import BACKBONES, Backbone
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import FORMATS, LatentFormat
 from latent_core.models.formats.base import GENERIC_VERSION
@@ -29,13 +25,8 @@ from latent_core.tasks.hub_tasks import HubTask
 from latent_core.tasks.loading import TASKS
 from latent_core.tasks.rows import read_problems
 
-RECORD = Path(__file__).parent / "unit" / "latent_core" / "behaviour.json"
-SHIPPED = Path(code_identity.__file__).with_name("shipped.py")
 _READING = ("latent_core.tasks",)
 _DIGITS = 6
-_REL, _ABS = 1e-4, 1e-5
-"""How far numbers may differ from processor to processor; a noise that is 1 % larger differs by a hundred times that."""
-
 SETTINGS: Mapping[str, Sequence[dict[str, Any]]] = {
     "answer_sampling": [{}, {"temperature": 0.7, "top_p": 0.6}],
     "gaussian": [{"sigma": 0.4}, {"sigma": 0.4, "relative": True}, {"sigma": 0.0}],
@@ -56,18 +47,7 @@ TEXTS = (
     *("### 12", "12", "The answer is 3 and then 4.", "#", "", " ", "none", "Answer: 7 ###", "Answer: ab bd dh hm"),
     *("# 1 # 2", "1,234", "$1,234.50", "25%", "-5", "\u22125", "\u20135", "1/2", "2/6", "3 1/2", "1e3", "1e999", ".5"),
     *("x2", "5\u00b2", "5 or 6", "1.2.3", "--5", "3 + 4 = 7", "2,5", "7{,}250", "\\frac 35", "\\boxed{3}", "(3,5)"),
-    *(
-        "\\sqrt{35}",
-        "35\\pi",
-        "Yes.",
-        "YES",
-        "  Jack is a  bompus. ",
-        "answer: B",
-        "12 apples",
-        "twelve",
-        "3i",
-        "0.333",
-    ),
+    *("\\sqrt{35}", "35\\pi", "Yes.", "YES", "  Jack is a  bompus. ", "answer: B", "12 apples", "3i", "0.333", "0.33"),
     *("ab bd dh hm", "AB BD DH HM", "ab bd", "###ab bd dh hm", "1 000", "negative 5", "The answer is: 9", "B", "(C)"),
 )
 """What extractors and graders read."""
@@ -100,7 +80,7 @@ def behaviours() -> dict[str, tuple[int, Any]]:
         found[f"checkpoint architecture {name}"] = FORMATS.version(name), [fmt(FORMATS[name](one)) for one in CONFIGS]
     found["latent.json"] = GENERIC_VERSION, fmt(LatentFormat.model_validate(GENERIC))
     for name in ("gpt2", "llama"):
-        found[f"backbone {name}"] = BACKBONES.version(name), repr(BACKBONES[name])
+        found[f"backbone {name}"] = BACKBONES.version(name), backbone(BACKBONES[name])
     for name in _EXTRACTORS:
         found[f"extractor {name}"] = EXTRACTOR_VERSIONS.get(name, 1), [EXTRACTORS[name](text) for text in TEXTS]
     for name in REFERENCES:
@@ -129,9 +109,8 @@ def sampler(config: Mapping[str, Any]) -> dict[str, Any]:
         "latent": [numbers(one.perturb_latent(fixed(2, 6), streams, step)) for step in (1, 2)],
         "tokens": [one.choose_token(3 * fixed(2, 9), streams, step).tolist() for step in (7, 8, 9, 10)],
     }
-    for phase, step in ((Phase.PROMPT, 0), (Phase.LATENT, 2), (Phase.ANSWER, 8)):
-        done[phase.value] = list(_inside(one, phase, step, streams))
-    return done
+    passes = ((Phase.PROMPT, 0), (Phase.LATENT, 2), (Phase.ANSWER, 8))
+    return {**done, "inside": {phase.value: list(_inside(one, phase, step, streams)) for phase, step in passes}}
 
 
 def _inside(one: Sampler, phase: Phase, step: int, streams: Streams) -> Iterator[Any]:
@@ -180,6 +159,12 @@ def _named(prefix: str, weights: Mapping[str, tuple[int, ...]]) -> dict[str, Ten
     }
 
 
+def backbone(one: Backbone) -> dict[str, Any]:
+    """Where sites and projections are."""
+    parts = {projection.value: [part.path, part.index, part.of] for projection, part in one.projections.items()}
+    return {"layers": one.layers, "sites": {site.value: path for site, path in one.sites.items()}, "parts": parts}
+
+
 def fmt(one: LatentFormat) -> dict[str, Any]:
     """What a format says, and the prompt that it makes."""
     return {**one.model_dump(mode="json"), "filled": one.fill_prompt(QUESTION), "special": one.special_tokens}
@@ -217,49 +202,11 @@ def numbers(tensor: Tensor) -> list[float]:
     return [float(f"{value:.{_DIGITS}g}") for value in tensor.flatten().tolist()]
 
 
-def plain(content: Any) -> Any:
-    """What JSON makes of something."""
-    return json.loads(json.dumps(content))
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two behaviours are equal, numbers nearly."""
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_REL, abs_tol=_ABS)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
-def trouble(recorded: Mapping[str, Any], kind: str, version: int, behaviour: Any) -> str | None:
-    """Say why a behaviour is not the recorded one, and what to do; None where all is well."""
-    if kind not in recorded:
-        return f"{kind}: its behaviour is not recorded yet; run `make record`"
-    before = recorded[kind]
-    if version < before["version"]:
-        return f"{kind}: version {version}, but {before['version']} has been recorded; versions only rise"
-    if version > before["version"]:
-        return f"{kind}: version {version} is not recorded yet; run `make record`"
-    if same(plain(behaviour), before["behaviour"]):
-        return None
-    if kind.startswith("task "):
-        return (
-            f"{kind}: it asks other questions than the recorded ones, and what stores hold of it is found no more; if "
-            f"that is meant, delete its entry from {RECORD.name} and run `make record`"
-        )
-    return (
-        f"{kind}: it behaves differently from what is recorded of version {version}, and what stores hold of it would "
-        f"be taken for its own; set its version to {version + 1} and run `make record`"
-    )
-
-
 def shipped_sources() -> dict[str, str]:
     """The hash of every module that the code of a shipped kind consists of."""
     sources: dict[str, str] = {}
     for what, modules, apart in _shipped_modules():
-        sources |= code_identity.module_digests(what, modules, apart)
+        sources |= module_digests(what, modules, apart)
     return dict(sorted(sources.items()))
 
 
@@ -275,42 +222,5 @@ def _shipped_modules() -> Iterator[tuple[str, set[str], tuple[str, ...]]]:
     for registry, names, apart in of:
         yield from ((name, registry.modules(name), apart) for name in names)
     for name in _EXTRACTORS:
-        yield name, code_identity.defining_modules(EXTRACTORS[name]), ()
+        yield name, defining_modules(EXTRACTORS[name]), ()
     yield "latent.json", {LatentFormat.__module__}, _READING
-
-
-def recorded_behaviours() -> dict[str, Any]:
-    """The record."""
-    content: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
-    return content
-
-
-def source_text(sources: Mapping[str, str]) -> str:
-    """The content of `latent_core/shipped.py`."""
-    before, _, _ = SHIPPED.read_text(encoding="utf-8").partition("SOURCES:")
-    lines = "".join(f'    "{name}": "{digest}",\n' for name, digest in sources.items())
-    return f"{before}SOURCES: Final[Mapping[str, str]] = {{\n{lines}}}\n"
-
-
-def record() -> int:
-    """Write the record and the hashes of the source, unless a version would have to be raised; returns 1 then."""
-    recorded, now = recorded_behaviours(), behaviours()
-    troubles = [trouble(recorded, kind, *one) for kind, one in now.items()]
-    refused = [text for text in troubles if text is not None and not text.endswith("yet; run `make record`")]
-    if refused:
-        sys.stderr.write("\n".join(refused) + "\n")
-        return 1
-    # What a processor rounds otherwise is no news.
-    kept = {
-        kind: recorded[kind] if text is None else {"version": one[0], "behaviour": plain(one[1])}
-        for (kind, one), text in zip(now.items(), troubles, strict=True)
-    }
-    # A kind a line, so that a change shows as one.
-    lines = (f"{json.dumps(kind)}: {json.dumps(kept[kind], sort_keys=True)}" for kind in sorted(kept))
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    SHIPPED.write_text(source_text(shipped_sources()), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(record())

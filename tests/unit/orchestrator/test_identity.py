@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from latent_core.shipped import SOURCES
 from orchestrator.config import parse_config
 from orchestrator.identity import identity, run_tags
 from orchestrator.plan import make_plan
 from orchestrator.run import plan_run
+from orchestrator.sweep import plan_sweep
 
 
 @pytest.fixture
@@ -74,3 +76,25 @@ def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.Monk
     assert run_tags(plan)["cluster"] == "10.0.0.1:6379"
     monkeypatch.chdir(tmp_path)
     assert "mlflow.source.git.commit" not in run_tags(plan)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["latent_core.samplers.gaussian", "latent_core.models.feedback.identity", "latent_core.tasks.grading"],
+)
+def test_other_code_makes_it_another_one(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    before = of(content)
+    monkeypatch.setitem(SOURCES, module, "0" * 16)  # type: ignore[arg-type]
+    assert of(content) != before
+
+
+def test_the_code_of_every_setting_counts(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep() -> str:
+        space = [{"sampler.kind": ["none"]}, {"sampler.kind": "mc_dropout", "sampler.p": [0.1, 0.2]}]
+        config = parse_config({**content, "sweep": {"space": space}})
+        return identity(plan_sweep("mine", config, Path("out")))
+
+    one, before = of(content), sweep()
+    monkeypatch.setitem(SOURCES, "latent_core.samplers.mc_dropout", "0" * 16)  # type: ignore[arg-type]
+    assert sweep() != before
+    assert of(content) == one

@@ -1,10 +1,12 @@
 """Kinds of a plan: which code decides its trajectories, as far as that is not version 1 of what was shipped."""
 
+import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from latent_core.code_identity import code_of
+from latent_core.errors import UserError
 from latent_core.models.backbones import BACKBONES, Backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
@@ -14,6 +16,7 @@ from latent_core.models.formats.base import GENERIC_VERSION
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
 from latent_core.samplers import SAMPLERS, Sampler
 from latent_core.samplers.base import Phase
+from latent_core.tasks.reading import extractor_code, grader_code
 
 _READING = ("latent_core.tasks",)
 """How answers are read is a matter of `TrajectorySpec.reading`."""
@@ -32,6 +35,44 @@ def trajectory_extras(checkpoint: Checkpoint, backbone: Backbone, sampler: Sampl
         "backbone": _backbone_code(backbone, sampler),
     }
     return _extras(code)
+
+
+def check_same_code(
+    checkpoint: Checkpoint,
+    backbone: Backbone,
+    sampler: Sampler,
+    graders: Iterable[str],
+    extras: Mapping[str, Any],
+    reading: Mapping[str, Any],
+) -> None:
+    """Refuse to compute with other code than that for which a setting was planned, as on a node with older files.
+
+    Args:
+        checkpoint: The checkpoint.
+        backbone: Family of its architecture.
+        sampler: The sampler.
+        graders: Names of the graders of some of the questions.
+        extras: `TrajectorySpec.extras` of the setting.
+        reading: `TrajectorySpec.reading` of the setting.
+
+    Raises:
+        UserError: With the names of the kinds that differ, and of this machine.
+    """
+    own = trajectory_extras(checkpoint, backbone, sampler).get("code", {})
+    planned = dict(extras.get("code", {}))
+    extractor = dict(reading.get("extractor", {}))
+    own["extractor"] = extractor_code(extractor.pop("name", checkpoint.format.extractor))
+    planned["extractor"] = extractor
+    for name in graders:
+        known = name.partition(":")[0]
+        own[f"grader {known}"] = grader_code(name)
+        planned[f"grader {known}"] = reading.get("graders", {}).get(known, {})
+    other = [part for part in sorted({*own, *planned}) if own.get(part, {}) != planned.get(part, {})]
+    if other:
+        raise UserError(
+            f"{platform.node()}: here other code stands behind {', '.join(other)} than where the run was planned; put "
+            "the same files on every node"
+        )
 
 
 def scorer_extras(reward: RewardCheckpoint) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Annotate:
                 latent_steps=spec.trajectories.latent_steps,
                 answer_tokens=spec.trajectories.answer_tokens,
                 seed=spec.trajectories.seed,
+                code=spec.trajectories.code,
             )
             rows: list[LabelledTrajectory] = actor_pool(self._reasoners).call("annotate", request, item["number"])
             table = label_table(rows, problems, item["first_question"], spec.candidates, spec.rollouts)

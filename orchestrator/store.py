@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.shard_folder import ShardFolder
+from workers.requests import PlannedCode
 
 _VERSION = 2
 
@@ -69,6 +70,11 @@ class TrajectorySpec:
     def key(self) -> str:
         """Name of the setting's folder: `trajectories_key`, and behind it a hash of the reading where there is one."""
         return f"{self.trajectories_key}-{_key(self.reading)}" if self.reading else self.trajectories_key
+
+    @property
+    def code(self) -> PlannedCode:
+        """What workers compare with the code that they run."""
+        return PlannedCode(self.extras, self.reading)
 
     @property
     def trajectories_key(self) -> str:

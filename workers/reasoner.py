@@ -49,6 +49,7 @@ class ReasonerWorker(ResidentWorker):
         torch.set_num_threads(threads)
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
+        self._checked: set[tuple[str, frozenset[str], str]] = set()
         self._settle()
 
     def sample(self, request: SampleRequest) -> "pa.Table":
@@ -56,6 +57,7 @@ class ReasonerWorker(ResidentWorker):
 
         Tables are what travels: as objects, trajectories take several times as long to pack and to unpack.
         """
+        self._check_code(request)
 
         def failed(problem: Problem, error: str) -> list[Trajectory]:
             samples = range(request.first_sample, request.first_sample + request.samples)
@@ -68,6 +70,8 @@ class ReasonerWorker(ResidentWorker):
         """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
         from latent_core.selection.beams import Beam
 
+        self._check_code(request)
+
         def failed(problem: Problem, error: str) -> list[Beam]:
             return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
 
@@ -77,11 +81,36 @@ class ReasonerWorker(ResidentWorker):
         """Sample and label a shard of candidates."""
         from latent_core.reward.records import LabelledTrajectory
 
+        self._check_code(request)
+
         def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
             rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))
             return [LabelledTrajectory(row, None) for row in rows]
 
         return self._one_by_one_if_needed(lambda some: self._annotate(request, some), request.problems, failed)
+
+    def _check_code(self, request: SampleRequest | SearchRequest | AnnotateRequest) -> None:
+        """Refuse a request that was planned for other code than is at work here.
+
+        Raises:
+            UserError: If it was.
+        """
+        if request.code is None:
+            return
+        from latent_core.kinds import check_same_code
+        from latent_core.models.backbones import find_backbone
+        from latent_core.samplers import parse_sampler
+
+        # Of a family of graders, one stands for all.
+        graders = {problem.grader.partition(":")[0]: problem.grader for problem in request.problems}
+        looked_at = str(request.sampler), frozenset(graders), repr(request.code)
+        if looked_at not in self._checked:
+            checkpoint = self._reasoner.checkpoint
+            backbone = find_backbone(checkpoint.source, self._reasoner.model.base_model)
+            sampler = parse_sampler(request.sampler)
+            code = request.code
+            check_same_code(checkpoint, backbone, sampler, graders.values(), code.extras, code.reading)
+            self._checked.add(looked_at)
 
     def _one_by_one_if_needed(
         self,

@@ -1,10 +1,24 @@
 """What is asked of an actor. Kept apart from the actors so that asking needs no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from latent_core.reward.records import QuestionToScore
 from latent_core.tasks.base import Problem
+
+
+@dataclass(frozen=True)
+class PlannedCode:
+    """Which code a setting was planned for.
+
+    Attributes:
+        extras: What its trajectories are named by beyond the default, see `TrajectorySpec.extras` of the store.
+        reading: How its texts are read, see `TrajectorySpec.reading`.
+    """
+
+    extras: Mapping[str, Any]
+    reading: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class SampleRequest:
         seed: Seed of the run.
         first_question: Index of the first question in its task.
         latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -32,6 +47,7 @@ class SampleRequest:
     seed: int
     first_question: int = 0
     latents: str = "none"
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class SearchRequest:
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
         keep_latents: Whether the reply carries latent vectors.
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -61,6 +78,7 @@ class SearchRequest:
     answer_tokens: int
     seed: int
     keep_latents: bool = False
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class AnnotateRequest:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -84,6 +103,7 @@ class AnnotateRequest:
     latent_steps: int
     answer_tokens: int
     seed: int
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)

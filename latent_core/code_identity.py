@@ -19,7 +19,7 @@ import sysconfig
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import PurePath
 from types import FrameType, FunctionType, MethodType
 from typing import Any
@@ -114,13 +114,18 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Find a module without importing it, its packages excepted."""
+    """Find a module without importing anything."""
     known = getattr(sys.modules.get(name), "__spec__", None)
     if isinstance(known, ModuleSpec):
         return known
+    parent, _, _ = name.rpartition(".")
+    if parent:
+        package = _spec(parent)
+        folders = None if package is None else package.submodule_search_locations
+        return None if folders is None else PathFinder.find_spec(name, list(folders))
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+    except (ImportError, ValueError):
         return None
 
 
@@ -146,6 +151,7 @@ def _source(name: str, spec: ModuleSpec | None) -> str | None:
 @functools.lru_cache(maxsize=512)
 def _looked_at(source: str) -> tuple[str, tuple[tuple[str, int, tuple[str, ...]], ...]]:
     """Return the hash of a source and what it imports: module, level of a relative import, names taken from it."""
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
     tree = ast.parse(source)
     code = "\n".join(_code_lines(source, tree))
     return hashlib.blake2b(code.encode(), digest_size=8).hexdigest(), tuple(_imports(tree))
@@ -153,7 +159,8 @@ def _looked_at(source: str) -> tuple[str, tuple[tuple[str, int, tuple[str, ...]]
 
 def _code_lines(source: str, tree: ast.Module) -> Iterator[str]:
     """Return the lines of a source without comments, documentation and blank lines."""
-    lines = source.splitlines(keepends=True)
+    # Not `splitlines`: a form feed or a line separator in a text ends no line of a program.
+    lines = source.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start

@@ -126,6 +126,25 @@ def test_code_counts_and_words_about_it_do_not(folder: Path, mine: str, helpers:
     assert (own(folder) != own(folder, mine, helpers)) == differs
 
 
+def test_line_ends_and_odd_characters_do_not_disturb_it(folder: Path) -> None:
+    lines = ["'''Words.'''", "A = '\u2028 \x0c # no comment'  # \u2028 a comment", "B = 1", ""]
+    digests = {}
+    for name, end in (("unix", "\n"), ("windows", "\r\n")):
+        (folder / f"{name}.py").write_bytes(end.join(lines).encode())
+        digests[name] = module_digests("it", [name])[name]
+    (folder / "bare.py").write_text("\n".join(["A = '\u2028 \x0c # no comment'", "B = 1"]))
+    assert digests["unix"] == digests["windows"] == module_digests("it", ["bare"])["bare"]
+
+
+def test_looking_imports_nothing(folder: Path) -> None:
+    # A module of kernels may be beyond what this machine can import.
+    (folder / "lazy.py").write_text("def f():\n    from my_kernels.fast import anything\n")
+    (folder / "my_kernels").mkdir()
+    (folder / "my_kernels" / "__init__.py").write_text("raise RuntimeError('no GPU here')\n")
+    (folder / "my_kernels" / "fast.py").write_text("raise RuntimeError('no GPU here')\n")
+    assert set(module_digests("it", ["lazy"])) == {"lazy", "my_kernels.fast"}
+
+
 def test_what_it_does_not_import_does_not_count(folder: Path) -> None:
     (folder / "other.py").write_text("A = 1\n")
     before = own(folder)

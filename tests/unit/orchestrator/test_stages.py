@@ -112,7 +112,9 @@ def test_where_scorers_follow_the_shard_itself_goes_on_once_it_is_stored(tmp_pat
 def test_the_actor_is_told_for_which_code_a_setting_was_planned(tmp_path: Path, actor_that: Any) -> None:
     extras, reading = {"code": {"sampler": {"source": "ab"}}}, {"graders": {"text": {"version": 2}}}
     actor = actor_that(lambda request: table_of(SHARD))
-    Generate(("one",), SettingStore(str(tmp_path), replace(SPEC, extras=extras, reading=reading)))(items_of(SHARD))
+    Generate(("one", "two"), SettingStore(str(tmp_path), replace(SPEC, extras=extras, reading=reading)))(
+        items_of(SHARD)
+    )
     assert actor.asked[0].code == PlannedCode(extras, reading)
 
 

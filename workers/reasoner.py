@@ -57,7 +57,6 @@ class ReasonerWorker(ResidentWorker):
 
         Tables are what travels: as objects, trajectories take several times as long to pack and to unpack.
         """
-        self._check_code(request)
 
         def failed(problem: Problem, error: str) -> list[Trajectory]:
             samples = range(request.first_sample, request.first_sample + request.samples)
@@ -70,8 +69,6 @@ class ReasonerWorker(ResidentWorker):
         """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
         from latent_core.selection.beams import Beam
 
-        self._check_code(request)
-
         def failed(problem: Problem, error: str) -> list[Beam]:
             return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
 
@@ -80,8 +77,6 @@ class ReasonerWorker(ResidentWorker):
     def annotate(self, request: AnnotateRequest) -> "list[LabelledTrajectory]":
         """Sample and label a shard of candidates."""
         from latent_core.reward.records import LabelledTrajectory
-
-        self._check_code(request)
 
         def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
             rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))
@@ -135,6 +130,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.models.reasoner import DTYPES
         from latent_core.samplers import parse_sampler
 
+        self._check_code(request)
         return sample_trajectories(
             self._reasoner,
             parse_sampler(request.sampler),
@@ -151,6 +147,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.samplers import parse_sampler
         from latent_core.selection.beam_search import beam_search
 
+        self._check_code(request)
         found = beam_search(
             self._reasoner,
             self._reward_model(request.scorer, request.scorer_dtype),
@@ -170,6 +167,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.reward.annotation import annotate
         from latent_core.samplers import parse_sampler
 
+        self._check_code(request)
         return annotate(
             self._reasoner,
             parse_sampler(request.sampler),

@@ -87,23 +87,37 @@ def module_digests(what: str, modules: Iterable[str], apart: Sequence[str] = ())
 
 def defining_modules(entry: object) -> set[str]:
     """Return the modules that define a class, a function, or an object that is made of some."""
-    if isinstance(entry, type):
-        return {entry.__module__}
+    found: dict[int, object] = {}
+    waiting = [entry]
+    while waiting:
+        one = waiting.pop()
+        # A function may hold itself.
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += [part for part in _parts(one) if callable(part)]
+    return {module for one in found.values() if (module := _module(one)) is not None}
+
+
+def _parts(entry: object) -> Iterable[object]:
+    """Return what a function or an object calls that it has been given, not imported."""
     if hasattr(entry, "__wrapped__"):
-        return defining_modules(entry.__wrapped__)
+        return [entry.__wrapped__]
     if isinstance(entry, functools.partial):
-        return _joined([entry.func, *entry.args, *entry.keywords.values()])
+        return [entry.func, *entry.args, *entry.keywords.values()]
     if isinstance(entry, MethodType):
-        return _joined([entry.__func__, entry.__self__])
+        return [entry.__func__, type(entry.__self__)]
     if isinstance(entry, FunctionType):
-        held = [cell.cell_contents for cell in entry.__closure__ or () if _is_filled(cell)]
-        return {entry.__module__} | _joined(held)
-    own = {type(entry).__module__}
-    return own | _joined(getattr(entry, one.name) for one in fields(entry)) if is_dataclass(entry) else own
+        return [cell.cell_contents for cell in entry.__closure__ or () if _is_filled(cell)]
+    if is_dataclass(entry) and not isinstance(entry, type):
+        return [getattr(entry, one.name) for one in fields(entry)]
+    return []
 
 
-def _joined(entries: Iterable[object]) -> set[str]:
-    return {name for entry in entries if callable(entry) for name in defining_modules(entry)}
+def _module(entry: object) -> str | None:
+    """Return the module whose text an object is, or its class; None where others say it."""
+    if hasattr(entry, "__wrapped__") or isinstance(entry, functools.partial | MethodType):
+        return None
+    return entry.__module__ if isinstance(entry, type | FunctionType) else type(entry).__module__
 
 
 def _is_filled(cell: Any) -> bool:

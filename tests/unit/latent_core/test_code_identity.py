@@ -275,6 +275,14 @@ def test_what_defines_an_object_is_found_through_wrappers() -> None:
     }
 
 
+def test_a_function_that_holds_itself_is_looked_at_once() -> None:
+    def forever(text: str) -> str:
+        return forever(text)
+
+    assert defining_modules(forever) == {__name__}
+    assert defining_modules(SAMPLERS.register) == {"latent_core.registry"}
+
+
 def test_whoever_registers_an_entry_defines_it_too() -> None:
     things: Registry[object] = Registry("thing", "latent_core.samplers")
     things.register("x", canonical_text)

@@ -28,7 +28,8 @@ class Rereadable:
 
     Attributes:
         trajectories: Which ones, bool [questions, samples].
-        unscored: Those of them that a LatentRM still has to score, bool [questions, samples].
+        unscored: Which trajectories have no score of the setting's LatentRM once all that is there has been taken,
+            bool [questions, samples]; none where nothing scores it.
     """
 
     trajectories: BoolArray
@@ -42,17 +43,26 @@ class Rereadable:
 
 def rereadable(setting: Setting, questions: int) -> Rereadable:
     """Look for what can be had by reading anew; reads no shard."""
-    shape = questions, setting.samples
-    missing = ~setting.store.covered(*shape)
-    found, unscored = np.zeros_like(missing), np.zeros_like(missing)
-    if setting.scored is not None:
-        unscored = ~setting.scored.store.covered(*shape)
-    # Who lacks nothing need not look at the whole store.
-    for relative in setting.store.relatives() if missing.any() else ():
-        found |= relative.covered(*shape)
+    sampled, scored = _covered(setting, questions)
+    found = np.zeros_like(sampled)
+    for relative in _relatives(setting, sampled, scored):
+        found |= relative.covered(*found.shape)
         if setting.scored is not None:
-            unscored &= ~_scores_of(relative, setting.scored.store).covered(*shape)
-    return Rereadable(missing & found, missing & found & unscored)
+            scored |= _scores_of(relative, setting.scored.store).covered(*found.shape)
+    return Rereadable(found & ~sampled, (found | sampled) & ~scored)
+
+
+def _covered(setting: Setting, questions: int) -> tuple[BoolArray, BoolArray]:
+    """Return which trajectories are there, and which need no score; bool [questions, samples]."""
+    sampled = setting.store.covered(questions, setting.samples)
+    if setting.scored is None:
+        return sampled, np.ones_like(sampled)
+    return sampled, setting.scored.store.covered(questions, setting.samples)
+
+
+def _relatives(setting: Setting, sampled: BoolArray, scored: BoolArray) -> list[ShardFolder]:
+    # Who lacks nothing need not look at the whole store.
+    return [] if sampled.all() and scored.all() else setting.store.relatives()
 
 
 def reread(setting: Setting, problems: Sequence[Problem], extract: Extractor) -> int:
@@ -67,9 +77,9 @@ def reread(setting: Setting, problems: Sequence[Problem], extract: Extractor) ->
         UserError: If the store cannot be written.
     """
     questions, samples = len(problems), setting.samples
-    covered = setting.store.covered(questions, samples)
+    covered, scored = _covered(setting, questions)
     before = int(covered.sum())
-    for relative in setting.store.relatives() if not covered.all() else ():
+    for relative in _relatives(setting, covered, scored):
         for shard, latents in _lacking(relative, covered):
             _reread_shard(setting, relative, shard, latents, problems, extract)
         if setting.scored is not None:

@@ -42,7 +42,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
         shards = plan.missing(setting, besides=found.trajectories)
         wanted = len(plan.task.problems) * setting.samples
         missing = sum(shard.rows for shard in shards)
-        unscored = sum(shard.rows for shard in plan.unscored(setting)) + int(found.unscored.sum())
+        unscored = int(found.unscored.sum())
         read_anew = [f"{found.rows:,}"] if rereading else []
         cells = [setting.name, f"{wanted:,}", f"{wanted - missing - found.rows:,}", *read_anew, f"{missing:,}"]
         if plan.scorer:

@@ -246,6 +246,29 @@ def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
         assert list(found.get("score", [])) == ([0.5, 0.75] if spec is specs[0] else [])
 
 
+def test_scores_are_copied_although_it_was_interrupted_before_them(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ScoreSpec("rm", "float32", False, "float16")
+    old = fill(SettingStore(root, SPEC, "float16"), Shard(0, 6, 0, 4))
+    scores = ScoreStore(old, spec)
+    scores.prepare()
+    scores.write(Shard(0, 6, 0, 4), pa.table({"question_index": [0], "sample_index": [0], "score": [0.5]}))
+    setting = setting_of(root, latents="float16")
+    setting = replace(setting, scored=Scored(ScoreStore(setting.store, spec)))
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rereading, "_copy_scores", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read_anew(setting)
+    monkeypatch.undo()
+    assert setting.store.covered(6, 4).all()
+    found = rereadable(setting, 6)
+    assert (found.rows, int(found.unscored.sum())) == (0, 0)
+    assert read_anew(setting) == 0
+    assert setting.unscored(6, 4, 6, 4) == []
+
+
 def test_a_store_that_cannot_be_written_is_said(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(SettingStore(root, SPEC), Shard(0, 6, 0, 4))
 

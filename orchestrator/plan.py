@@ -129,11 +129,6 @@ class Plan:
         at_once = self.config.store.samples_per_shard if setting.store.spec.beam is None else setting.samples
         return missing_shards(covered, self.config.micro_batch, at_once)
 
-    def unscored(self, setting: Setting) -> list[Shard]:
-        """Return what has been sampled of a setting and is still to be scored."""
-        questions, shard = len(self.task.problems), self.config.store.samples_per_shard
-        return setting.unscored(questions, setting.samples, self.config.micro_batch, shard)
-
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
         # Model code takes seconds to import; only who asks for the cost waits for it.

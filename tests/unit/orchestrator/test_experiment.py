@@ -83,6 +83,24 @@ def said(experiment: Experiment) -> tuple[int, str]:
     return to_do, words.getvalue()
 
 
+def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
+    """These are the folders into which 0.1.0 has written."""
+    config = {
+        "checkpoint": "bundled:coconut-paths",
+        "task": {"name": "path_finding", "limit": 12},
+        "budgets": [1, 4],
+        "answer_tokens": 8,
+        "scorer": {"checkpoint": "bundled:latent-rm-tiny"},
+        "search": {"kind": "beam", "beams": [2], "candidates": 2},
+        "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
+        "store": {"path": str(tmp_path)},
+    }
+    greedy, sampled, search = plan_run("mine", parse_config(config), tmp_path / "mine").all_settings()
+    assert (greedy.store.name, search.store.name) == ("176b0d26bad7148078c6", "d3c8b45b4c5e3340980e")
+    assert sampled.scored is not None
+    assert sampled.scored.store.name == "49fd5d342359b2c3d07e/scores-735ea5badba3401f8b69"
+
+
 def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     planned: Callable[..., Experiment],
     rule: Callable[[], None],

@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
 
-.PHONY: help setup demo test test-units test-clusters test-commands check bench drill format lock tree clean
+.PHONY: help setup demo test test-units test-clusters test-commands check bench drill format record lock tree clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,6 +58,9 @@ drill: setup ## Kill drivers, actors, nodes and servers at random moments, and c
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+record: setup ## Write down what shipped kinds do and which source they are: after a change to one of them
+	PYTHONPATH=tests:. $(BIN)/python tests/recorded.py
 
 lock: setup ## Write the versions in .venv down as the reproducible set
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

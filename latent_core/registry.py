@@ -3,10 +3,11 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from latent_core.code_identity import calling_module, code_of, defining_modules
 from latent_core.errors import UserError
 
 T = TypeVar("T")
@@ -33,17 +34,47 @@ class Registry(Generic[T]):
         self.noun = noun
         self._package = package
         self._entries: dict[str, T] = {}
+        self._versions: dict[str, int] = {}
+        self._registered_by: dict[str, str] = {}
         self._discovered = False
 
-    def register(self, name: str, entry: T) -> T:
+    def register(self, name: str, entry: T, version: int | None = None) -> T:
         """Add an entry.
+
+        Args:
+            name: Its name.
+            entry: The entry.
+            version: Version of its behaviour; where it is not given, the entry's attribute `version`, else 1.
 
         Raises:
             ValueError: If the name is taken by another entry.
         """
         if self._entries.setdefault(name, entry) is not entry:
             raise ValueError(f"two entries register the {self.noun} {name!r}")
+        self._registered_by.setdefault(name, calling_module())
+        if version is not None:
+            self._versions[name] = version
         return entry
+
+    def version(self, name: str) -> int:
+        """Return the version of an entry's behaviour."""
+        entry = self[name]
+        return self._versions.get(name, int(getattr(entry, "version", 1)))
+
+    def modules(self, name: str) -> set[str]:
+        """Return the modules that define and register an entry."""
+        entry = self[name]
+        registered_by = self._registered_by.get(name)
+        return defining_modules(entry) | ({registered_by} if registered_by else set())
+
+    def code(self, name: str, version: int | None = None, apart: Sequence[str] = ()) -> dict[str, Any]:
+        """Say which code an entry is, as it stands in what names a folder of the store; see `code_of`.
+
+        Raises:
+            UserError: If there is no such entry, or its source cannot be read.
+        """
+        own = self.version(name) if version is None else version
+        return code_of(f"{self.noun} {name!r}", self.modules(name), own, apart)
 
     def _discover(self) -> None:
         if not self._discovered:

@@ -15,7 +15,7 @@ from latent_core.errors import UserError
 from orchestrator.actor_meter import ActorMeter
 from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
 from orchestrator.annotate_stage import CUT_FIELDS, Annotate
-from orchestrator.calls import call_actors
+from orchestrator.calls import call_actors, users_errors
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.labels import LabelManifest, ReasonerIdentity
 from orchestrator.pipeline import work_item
@@ -84,7 +84,11 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
             to_label = ray.data.from_items(items, override_num_blocks=len(items))
             labelled = call_actors(to_label, Annotate(reasoners, store), len(reasoners), len(items), _ANNOTATE_CPUS)
             to_do = sum(shard.rows for shard in shards)
-            with ActorMeter({"reasoners": reasoners}) as meter, ProgressDisplay(board, to_do, console, meter):
+            with (
+                ActorMeter({"reasoners": reasoners}) as meter,
+                ProgressDisplay(board, to_do, console, meter),
+                users_errors(),
+            ):
                 ray.get(board.begin.remote("annotation"))
                 for batch in labelled.iter_batches(batch_size=None, batch_format="pyarrow"):
                     receipts: Any = batch

@@ -44,6 +44,7 @@ class Annotate:
                 answer_tokens=spec.trajectories.answer_tokens,
                 seed=spec.trajectories.seed,
                 cut_answers=spec.cut_answers,
+                code=spec.trajectories.code,
             )
             rows: list[LabelledTrajectory] = actor_pool(self._reasoners).call("annotate", request, item["number"])
             table = label_table(rows, problems, item["first_question"], spec.candidates, spec.rollouts)

@@ -5,11 +5,16 @@ pipelines that follow, so nothing has to be started. Where there are many, that 
 dispatchers wait for many calls each, in threads.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import ray.data
+from ray.exceptions import RayTaskError
+
+from latent_core.errors import UserError
 
 Stage = Callable[[pa.Table], pa.Table]
 
@@ -18,6 +23,8 @@ _CALLS_PER_DISPATCHER = 16
 """Enough for the eight actors of a large node."""
 _CALLS_PER_ACTOR = 2
 """Whoever has finished a call should find its next one waiting; a trial that is stopped leaves that one behind."""
+
+_USER_ERROR = re.compile(rf"^{re.escape(f'{UserError.__module__}.{UserError.__qualname__}')}: (.+)$", re.MULTILINE)
 
 
 class Dispatcher:
@@ -60,3 +67,25 @@ def calls_at_once(actors: int, shards: int) -> tuple[int, int]:
     calls = min(actors * _CALLS_PER_ACTOR, shards)
     dispatchers = -(-calls // _CALLS_PER_DISPATCHER)
     return dispatchers, -(-calls // dispatchers)
+
+
+@contextmanager
+def users_errors() -> Iterator[None]:
+    """Let what is the user's to mend leave a pipeline as it was said, in whatever process that was.
+
+    Raises:
+        UserError: Where an actor or a stage has raised one.
+    """
+    try:
+        yield
+    except RayTaskError as error:
+        said = user_error(error)
+        if said is None:
+            raise
+        raise said from None
+
+
+def user_error(error: BaseException) -> UserError | None:
+    """Return the user's error behind one of Ray's, which keeps only the text of what has crossed several processes."""
+    found = _USER_ERROR.findall(str(error))
+    return UserError(found[-1]) if found else None

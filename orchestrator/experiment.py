@@ -1,7 +1,7 @@
 """What run and sweep have in common: plan, sample what is missing, report, track."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan
 from orchestrator.progress import create_board
 from orchestrator.progress_display import ProgressDisplay
+from orchestrator.rereading import reread
 from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
 from orchestrator.setting import Setting, WithSearches
 from orchestrator.show_plan import show_plan
@@ -94,6 +95,15 @@ class Experiment:
         """Return how many trajectories the store lacks of a setting or of a beam search."""
         return sum(shard.rows for shard in self.plan.missing(setting))
 
+    def reread(self, settings: Iterable[Setting]) -> int:
+        """Take what the store holds of settings under other readings; returns the number of trajectories.
+
+        Raises:
+            UserError: If the store cannot be written.
+        """
+        extract = self.plan.checkpoint.format.extract_answer
+        return sum(reread(setting, self.plan.problems, extract) for setting in settings)
+
 
 class Session:
     """A running experiment: what a sampling function needs, and what it has come to.
@@ -139,6 +149,7 @@ class Session:
         self.experiment = replace(
             before, settings=(*before.settings, setting), searches={**before.searches, setting.name: searches}
         )
+        before.reread((setting, *searches))
         for one in (setting, *searches):
             self.missing += before.missing_of(one)
             one.store.prepare()
@@ -166,7 +177,10 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         write_run_directory(experiment)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
-    to_do, missing = show_plan(experiment, console, with_cost=False), experiment.missing()
+    to_do = show_plan(experiment, console, with_cost=False)
+    if read_anew := experiment.reread(experiment.all_settings()):
+        console.print(f"read anew: {read_anew:,} trajectories", highlight=False)
+    missing = experiment.missing()
     if to_do == 0:
         console.print("everything is in the store: nothing to sample or to score")
         tracker = _start_tracking(experiment, console)

@@ -12,6 +12,7 @@ from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
+    from orchestrator.setting import Setting
 
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
@@ -33,6 +34,7 @@ def identity(experiment: "Experiment") -> str:
     if plan.config.task.cut_answers != CUT_ANSWERS_BEFORE:
         # Left out where it says what was always so: runs that were begun before it go on with it.
         content["cut_answers"] = plan.config.task.cut_answers
+    content |= _code(experiment)
     # What a searcher has chosen so far does not make it another experiment.
     content["settings"] = [] if experiment.open_ended else [setting.name for setting in experiment.all_settings()]
     if plan.scorer is not None:
@@ -43,6 +45,21 @@ def identity(experiment: "Experiment") -> str:
             [str(one) for one in calibrations],
         ]
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _code(experiment: "Experiment") -> dict[str, Any]:
+    """Return what its settings say of the code that decides their rows; nothing where it is as it always was."""
+    plan = experiment.plan
+    own = plan.setting(plan.config.sampler.describe(), plan.config.sampler)
+    settings = [own, *(() if experiment.open_ended else experiment.all_settings())]
+    said = [[part for part in _unusual(setting) if part] for setting in settings]
+    return {"code": said} if any(said) else {}
+
+
+def _unusual(setting: "Setting") -> list[Any]:
+    spec = setting.store.spec
+    parts = [spec.extras, spec.reading, spec.beam.extras if spec.beam else {}]
+    return [*parts, setting.scored.store.spec.extras if setting.scored else {}]
 
 
 def run_tags(plan: Plan) -> dict[str, str]:

@@ -16,7 +16,7 @@ import ray.data
 from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
-from orchestrator.calls import call_actors
+from orchestrator.calls import call_actors, users_errors
 from orchestrator.search_stage import Search
 from orchestrator.setting import Setting
 from orchestrator.shards import Shard, missing_shards
@@ -112,10 +112,11 @@ class Sampling:
 
     def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any]) -> None:
         # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
-        for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-            table: Any = batch
-            for one in table.to_pylist():
-                board.advance.remote(**one)
+        with users_errors():
+            for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                table: Any = batch
+                for one in table.to_pylist():
+                    board.advance.remote(**one)
 
 
 def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -1,20 +1,26 @@
 """What has to be done: the configuration, checked against checkpoint and task, minus what the store holds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
+from latent_core.kinds import trajectory_extras
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.reading import reading_of
 from latent_core.tasks.references import ReferenceCounts, count_references
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.setting import Setting
-from orchestrator.shards import Shard, missing_shards
+from orchestrator.shards import BoolArray, Shard, missing_shards
 from orchestrator.store import SettingStore, TrajectorySpec
 from orchestrator.task_checks import check_outside, check_prompts, check_questions
+
+if TYPE_CHECKING:
+    from latent_core.models.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,11 @@ class Plan:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
+        backbone: Family of the checkpoint's architecture.
         scorer: The LatentRM, or None.
         references: How many reference answers can be met.
         remarks: What is worth knowing of the questions before they are asked, line by line.
+        reading: How texts are read, where that is not as it always was.
     """
 
     config: RunConfig
@@ -41,9 +49,11 @@ class Plan:
     latent_steps: int
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
+    backbone: "Backbone"
     scorer: ScorerPlan | None = None
     references: ReferenceCounts = ReferenceCounts()  # noqa: RUF009 - immutable
     remarks: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -110,22 +120,26 @@ class Plan:
             answer_tokens=config.answer_tokens or self.answer_tokens,
             seed=config.seed,
             dtype=config.dtype,
+            extras=trajectory_extras(self.checkpoint, self.backbone, sampler),
+            reading=self.reading,
         )
 
     def greedy(self) -> Setting:
         """Return the deterministic setting that every curve is compared with."""
         return self.setting(GREEDY, parse_sampler({"kind": "none"}))
 
-    def missing(self, setting: Setting, samples: int | None = None) -> list[Shard]:
-        """Return the shards that are still to be sampled for the first `samples` samples (default: all)."""
+    def missing(self, setting: Setting, samples: int | None = None, besides: BoolArray | None = None) -> list[Shard]:
+        """Return the shards that are still to be sampled.
+
+        Args:
+            setting: The setting.
+            samples: For so many samples per question; all of them where it is not given.
+            besides: What need not be sampled either, bool [questions, samples].
+        """
         covered = setting.store.covered(len(self.task.problems), samples or setting.samples)
+        covered = covered if besides is None else covered | besides
         at_once = self.config.store.samples_per_shard if setting.store.spec.beam is None else setting.samples
         return missing_shards(covered, self.config.micro_batch, at_once)
-
-    def unscored(self, setting: Setting) -> list[Shard]:
-        """Return what has been sampled of a setting and is still to be scored."""
-        questions, shard = len(self.task.problems), self.config.store.samples_per_shard
-        return setting.unscored(questions, setting.samples, self.config.micro_batch, shard)
 
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
@@ -191,6 +205,10 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
+    extractor = config.task.extractor or checkpoint.format.extractor
+    reading = reading_of(
+        extractor, {problem.grader for problem in whole.problems}, chosen=extractor != checkpoint.format.extractor
+    )
     return Plan(
         config,
         checkpoint,
@@ -199,9 +217,11 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         latent_steps,
         answer_tokens,
         lengths,
+        backbone,
         scorer,
         references,
         remarks,
+        reading,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from latent_core.errors import UserError
+from latent_core.kinds import scorer_extras
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCheckpoint
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
@@ -52,13 +53,14 @@ class ScorerPlan:
 
     def scored(self, trajectories: SettingStore) -> Scored:
         """Return where the scores of a setting are and how they are used."""
-        spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, trajectories.latents)
+        extras = scorer_extras(self.reward)
+        spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, trajectories.latents, extras)
         answers = self.answer_calibration if self.score_answer else None
         return Scored(ScoreStore(trajectories, spec), self.calibration, answers)
 
     def beam(self, beams: int, candidates: int) -> BeamShape:
         """Return a search that this LatentRM guides."""
-        return BeamShape(beams, candidates, self.reward.fingerprint, self.dtype)
+        return BeamShape(beams, candidates, self.reward.fingerprint, self.dtype, scorer_extras(self.reward))
 
 
 def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:

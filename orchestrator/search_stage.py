@@ -41,6 +41,7 @@ class Search:
                 answer_tokens=self._spec.answer_tokens,
                 seed=self._spec.seed,
                 keep_latents=self._latents != "none",
+                code=self._spec.code,
             )
             tables.append(
                 self._table(actor_pool(self._reasoners).call("search", request, item["number"]), item["first_question"])

@@ -74,6 +74,12 @@ class ShardFolder:
         """List the shards that are present with enough precision, in order."""
         return sorted({shard for shard, _ in self._files()})
 
+    def beside(self) -> list[str]:
+        """List the folders in the root of the store by name, in order."""
+        filesystem, root = self._filesystem()
+        found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
     def covered(self, questions: int, samples: int) -> np.ndarray:
         """Return which samples are present, bool [questions, samples]."""
         present = np.zeros((questions, samples), dtype=bool)
@@ -83,14 +89,37 @@ class ShardFolder:
 
     def last_written(self) -> datetime | None:
         """Return when the youngest of the shards was written; None where there is none."""
-        times = [info.mtime for info, _ in self._infos() if info.mtime is not None]
+        times = [info.mtime for _, _, info in self._entries() if info.mtime is not None]
         return max(times, default=None)
 
-    def write(self, shard: Shard, table: pa.Table) -> None:
-        """Write a shard; writing the same shard again replaces it with the same content."""
+    def write(self, shard: Shard, table: pa.Table, latents: str | None = None) -> None:
+        """Write a shard; writing the same shard again replaces it with the same content.
+
+        Args:
+            shard: Which one.
+            table: Its rows.
+            latents: Which latent vectors are in the table, where it is not what is wanted here but more.
+        """
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        self._write_then_rename(f"{self.directory}/{shard.file_name(self.latents)}", sink.getvalue())
+        self._write_then_rename(f"{self.directory}/{shard.file_name(latents or self.latents)}", sink.getvalue())
+
+    def files(self) -> list[tuple[Shard, str]]:
+        """List the files of shards with enough precision, in order: the shard, and which latent vectors it has."""
+        return [(shard, precision) for shard, precision, _ in self._entries()]
+
+    def table(self, shard: Shard, latents: str) -> pa.Table:
+        """Read one file of `files`, whole."""
+        filesystem, _ = self._filesystem()
+        with filesystem.open_input_file(f"{self.directory}/{shard.file_name(latents)}") as file:
+            return pq.read_table(file)
+
+    def copy(self, shard: Shard, latents: str, source: "ShardFolder") -> None:
+        """Copy one file of another folder's `files` here as it is."""
+        filesystem, _ = source._filesystem()
+        name = shard.file_name(latents)
+        with filesystem.open_input_stream(f"{source.directory}/{name}") as file:
+            self._write_then_rename(f"{self.directory}/{name}", file.read_buffer())
 
     def read(
         self, questions: int, samples: int, columns: Sequence[str] | None = None, first_question: int = 0
@@ -124,15 +153,15 @@ class ShardFolder:
         return frame
 
     def _files(self) -> Iterator[tuple[Shard, str]]:
-        return ((shard, info.base_name) for info, shard in self._infos())
+        return ((shard, info.base_name) for shard, _, info in self._entries())
 
-    def _infos(self) -> Iterator[tuple[fs.FileInfo, Shard]]:
+    def _entries(self) -> Iterator[tuple[Shard, str, fs.FileInfo]]:
         filesystem, _ = self._filesystem()
         selector = fs.FileSelector(self.directory, allow_not_found=True)
         for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.base_name):
             parsed = Shard.parse(info.base_name)
             if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
-                yield info, parsed[0]
+                yield *parsed, info
 
     def _write_then_rename(self, path: str, content: bytes | pa.Buffer) -> None:
         filesystem, _ = self._filesystem()

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.plan import Plan
+from orchestrator.rereading import rereadable
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
@@ -21,6 +22,8 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     """
     plan, total = experiment.plan, 0
     config = plan.config
+    known = [(setting, rereadable(setting, len(plan.task.problems))) for setting in experiment.all_settings()]
+    rereading = any(found.rows for _, found in known)
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
         f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
@@ -33,21 +36,30 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    columns = ["trial", "trajectories", "in store", "to sample"]
+    columns = ["trial", "trajectories", "in store", *(["to re-read"] if rereading else []), "to sample"]
     columns += ["to score"] if plan.scorer else []
     for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
         table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
-    for setting in experiment.all_settings():
-        shards = plan.missing(setting)
+    for setting, found in known:
+        shards = plan.missing(setting, besides=found.trajectories)
         wanted = len(plan.task.problems) * setting.samples
         missing = sum(shard.rows for shard in shards)
-        unscored = sum(shard.rows for shard in plan.unscored(setting))
-        cells = [setting.name, f"{wanted:,}", f"{wanted - missing:,}", f"{missing:,}"]
+        unscored = int(found.unscored.sum())
+        read_anew = [f"{found.rows:,}"] if rereading else []
+        cells = [setting.name, f"{wanted:,}", f"{wanted - missing - found.rows:,}", *read_anew, f"{missing:,}"]
         if plan.scorer:
             cells.append(f"{unscored + missing:,}" if setting.scored else "-")
         table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
         total += missing + unscored
     console.print(table)
+    if rereading:
+        rows = sum(found.rows for _, found in known)
+        console.print(
+            f"{rows:,} trajectories are in the store under another reading: their answers are read anew from the "
+            "stored texts, and nothing of them is sampled again",
+            soft_wrap=True,
+            highlight=False,
+        )
     if experiment.unplanned:
         console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
         total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]

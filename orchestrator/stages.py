@@ -42,6 +42,7 @@ class Generate:
                 seed=self._spec.seed,
                 first_question=item["first_question"],
                 latents=self._latents,
+                code=self._spec.code,
             )
             tables.append(actor_pool(self._reasoners).call("sample", request, item["number"]))
         return pa.concat_tables(tables)

@@ -1,12 +1,13 @@
 """The store: content-addressed folders of trajectories, and of the scores and labels that belong to them.
 
-A folder is named by the hash of everything that determines what is in it.
+A folder is named by the hash of everything that determines what is in it. How the texts of trajectories are read has a
+part of the name for itself: folders of the same trajectories begin alike, and one is made from another without a model.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
 from orchestrator.shard_folder import ShardFolder
+from workers.requests import PlannedCode
 
 _VERSION = 2
 
@@ -31,12 +33,14 @@ class BeamShape:
         candidates: C, continuations per beam and step.
         scorer: Fingerprint of the LatentRM that guides it.
         scorer_dtype: Precision of the LatentRM.
+        extras: As in `TrajectorySpec`, of the LatentRM.
     """
 
     beams: int
     candidates: int
     scorer: str
     scorer_dtype: str
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class TrajectorySpec:
         seed: Seed of the draws.
         dtype: Precision of the computation.
         beam: The search, or None for independent samples.
+        extras: Whatever else determines them and is not as it always was, by name, as plain data; above all under
+            "code" the version or the source of samplers and the like. What is as it always was is left out, so that
+            what stores of earlier builds hold keeps its name.
+        reading: How answers are found in the texts and judged, where that is not as it always was: see
+            `latent_core.tasks.reading`. The trajectories themselves do not depend on it.
     """
 
     checkpoint: str
@@ -62,18 +71,32 @@ class TrajectorySpec:
     seed: int
     dtype: str
     beam: BeamShape | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        """Hash that names the setting's folder (20 hexadecimal digits)."""
-        return _key(self.content)
+        """Name of the setting's folder: `trajectories_key`, and behind it a hash of the reading where there is one."""
+        return f"{self.trajectories_key}-{_key(self.reading)}" if self.reading else self.trajectories_key
+
+    @property
+    def code(self) -> PlannedCode:
+        """What workers compare with the code that they run."""
+        return PlannedCode(self.extras, self.reading)
+
+    @property
+    def trajectories_key(self) -> str:
+        """Hash of everything that determines what the model does (20 hexadecimal digits)."""
+        return _key({name: value for name, value in self.content.items() if name != "reading"})
 
     @property
     def content(self) -> dict[str, Any]:
         """The specification as plain data."""
-        content = asdict(self)
+        content = _without_empty(asdict(self), "extras", "reading")
         if self.beam is None:
             del content["beam"]
+        else:
+            content["beam"] = _without_empty(content["beam"], "extras")
         return {"version": _VERSION, **content}
 
 
@@ -86,12 +109,14 @@ class ScoreSpec:
         dtype: Precision of its computation.
         score_answer: Whether it reads the written answers too.
         latents: Precision of the latents that it reads.
+        extras: As in `TrajectorySpec`.
     """
 
     scorer: str
     dtype: str
     score_answer: bool
     latents: str
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -101,7 +126,7 @@ class ScoreSpec:
     @property
     def content(self) -> dict[str, Any]:
         """The specification as plain data."""
-        return {"version": _VERSION, **asdict(self)}
+        return {"version": _VERSION, **_without_empty(asdict(self), "extras")}
 
 
 @dataclass(frozen=True)
@@ -187,14 +212,25 @@ class SettingStore(ShardFolder):
                 self._learned |= frozenset(last[early & (last != NO_TOKEN)].tolist())
         return self._learned
 
+    def relatives(self) -> list[ShardFolder]:
+        """List the folders that hold the same trajectories, read in another way."""
+        own = self.spec.trajectories_key
+        names = [name for name in self.beside() if name.partition("-")[0] == own and name != self.name]
+        return [ShardFolder(self.root, name, {}, self.latents) for name in names]
+
 
 class ScoreStore(ShardFolder):
     """The scores of one setting's trajectories by one LatentRM, in a folder beside the trajectories."""
 
     def __init__(self, trajectories: SettingStore, spec: ScoreSpec) -> None:
         """Name the place of the scores; nothing is read or written yet."""
-        super().__init__(trajectories.root, f"{trajectories.name}/scores-{spec.key}", spec.content)
+        super().__init__(trajectories.root, self.folder(trajectories.name, spec), spec.content)
         self.spec = spec
+
+    @staticmethod
+    def folder(trajectories: str, spec: ScoreSpec) -> str:
+        """Return the path of a folder of scores below the store, given that of its trajectories."""
+        return f"{trajectories}/scores-{spec.key}"
 
 
 class LabelStore(ShardFolder):
@@ -240,6 +276,10 @@ def _last_ids(table: pa.Table) -> "NDArray[np.int64]":
     # Values of the lists one behind the other: the last of each stands before the first of the next.
     last[lengths > 0] = ids.flatten().to_numpy(zero_copy_only=False)[(np.cumsum(lengths) - 1)[lengths > 0]]
     return last
+
+
+def _without_empty(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if value or name not in names}
 
 
 def _key(content: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from latent_core.errors import UserError
+from orchestrator.calls import user_error
 from orchestrator.config import RunConfig
 from orchestrator.experiment import Experiment, Session, recorded_settings
 from orchestrator.objective_check import check_objectives
@@ -120,9 +121,10 @@ def _fit(session: Session, settings: Sequence[Setting]) -> None:
     )
     failed = [trial for trial in finished.trials if trial.status == Trial.ERROR]
     if failed:
-        raise RuntimeError(
+        first = failed[0].get_error()
+        raise (first and user_error(first)) or RuntimeError(
             f"{len(failed)} of {len(finished.trials)} trials failed; the first error follows"
-        ) from failed[0].get_error()
+        ) from first
     # A command that was killed while Tune wrote its state down may have left a searcher that knows of a trial, and a
     # list of trials that does not: nobody would run it.
     run = {trial.config["setting"] for trial in finished.trials}

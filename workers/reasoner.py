@@ -49,6 +49,7 @@ class ReasonerWorker(ResidentWorker):
         torch.set_num_threads(threads)
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
+        self._checked: set[tuple[str, frozenset[str], str]] = set()
         self._settle()
 
     def sample(self, request: SampleRequest) -> "pa.Table":
@@ -83,6 +84,29 @@ class ReasonerWorker(ResidentWorker):
 
         return self._one_by_one_if_needed(lambda some: self._annotate(request, some), request.problems, failed)
 
+    def _check_code(self, request: SampleRequest | SearchRequest | AnnotateRequest) -> None:
+        """Refuse a request that was planned for other code than is at work here.
+
+        Raises:
+            UserError: If it was.
+        """
+        if request.code is None:
+            return
+        from latent_core.kinds import check_same_code
+        from latent_core.models.backbones import find_backbone
+        from latent_core.samplers import parse_sampler
+
+        # Of a family of graders, one stands for all.
+        graders = {problem.grader.partition(":")[0]: problem.grader for problem in request.problems}
+        looked_at = str(request.sampler), frozenset(graders), repr(request.code)
+        if looked_at not in self._checked:
+            checkpoint = self._reasoner.checkpoint
+            backbone = find_backbone(checkpoint.source, self._reasoner.model.base_model)
+            sampler = parse_sampler(request.sampler)
+            code = request.code
+            check_same_code(checkpoint, backbone, sampler, graders.values(), code.extras, code.reading)
+            self._checked.add(looked_at)
+
     def _one_by_one_if_needed(
         self,
         compute: Callable[[Sequence[Problem]], list[T]],
@@ -106,6 +130,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.models.reasoner import DTYPES
         from latent_core.samplers import parse_sampler
 
+        self._check_code(request)
         return sample_trajectories(
             self._reasoner,
             parse_sampler(request.sampler),
@@ -122,6 +147,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.samplers import parse_sampler
         from latent_core.selection.beam_search import beam_search
 
+        self._check_code(request)
         found = beam_search(
             self._reasoner,
             self._reward_model(request.scorer, request.scorer_dtype),
@@ -141,6 +167,7 @@ class ReasonerWorker(ResidentWorker):
         from latent_core.reward.annotation import annotate
         from latent_core.samplers import parse_sampler
 
+        self._check_code(request)
         return annotate(
             self._reasoner,
             parse_sampler(request.sampler),

@@ -1,11 +1,25 @@
 """What is asked of an actor. Kept apart from the actors so that asking needs no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from latent_core.reward.records import QuestionToScore
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers
+
+
+@dataclass(frozen=True)
+class PlannedCode:
+    """Which code a setting was planned for.
+
+    Attributes:
+        extras: What its trajectories are named by beyond the default, see `TrajectorySpec.extras` of the store.
+        reading: How its texts are read, see `TrajectorySpec.reading`.
+    """
+
+    extras: Mapping[str, Any]
+    reading: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,7 @@ class SampleRequest:
         seed: Seed of the run.
         first_question: Index of the first question in its task.
         latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -33,6 +48,7 @@ class SampleRequest:
     seed: int
     first_question: int = 0
     latents: str = "none"
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class SearchRequest:
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
         keep_latents: Whether the reply carries latent vectors.
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -62,6 +79,7 @@ class SearchRequest:
     answer_tokens: int
     seed: int
     keep_latents: bool = False
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,7 @@ class AnnotateRequest:
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
         cut_answers: What becomes of answers that were cut off.
+        code: Which code has to be at work; None for whatever is there.
     """
 
     problems: tuple[Problem, ...]
@@ -87,6 +106,7 @@ class AnnotateRequest:
     answer_tokens: int
     seed: int
     cut_answers: CutAnswers = "abstain"
+    code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,8 @@ class Sampler(Settings):
     """
 
     kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised with the behaviour of a shipped sampler: what an older one has sampled is not taken for its own."""
 
     @property
     def perturbs_prompt(self) -> bool:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from latent_core.tasks.extractors import find_extractor
 from latent_core.tasks.grading import NUMERIC, find_grader
@@ -85,14 +84,12 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all questions, answers, graders, extractors and their order (16 hexadecimal digits)."""
+        """Hash of all questions, answers, graders and their order (16 hexadecimal digits)."""
         digest = hashlib.blake2b(digest_size=8)
         for problem in self.problems:
-            identity: list[Any] = [problem.question_id, problem.question, problem.answer]
+            identity = [problem.question_id, problem.question, problem.answer]
             if problem.grader != NUMERIC:  # Left out where it says nothing, as in stores that are older than graders.
                 identity.append(problem.grader)
-            if problem.extractor is not None:
-                identity.append({"extractor": problem.extractor})
             digest.update(json.dumps(identity).encode())
         return digest.hexdigest()
 

@@ -20,8 +20,8 @@ class Grader:
             sees nothing else, so that no answer is right in one sample and wrong in another.
         fits_any_data: Whether it needs no more than a reference answer, so that any data set may name it.
         canonical_for: Where reading an answer needs its question too: takes question and text, in place of `canonical`.
-        version: Goes up when the same text is read or judged in another way.
         prepare: Called before a task is used, for what may be missing on this machine; raises UserError.
+        version: Raised with the behaviour of a shipped grader: stored answers are then read and judged anew.
     """
 
     canonical: Callable[[str | None], str | None]

@@ -11,12 +11,14 @@ import pytest
 import ray
 
 from benchmarks.sleeping_reasoner import SleepingReasoner
+from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board
 from orchestrator.setting import Setting
 from orchestrator.store import SettingStore, TrajectorySpec
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
+from workers.reasoner import ReasonerWorker
 
 ACTORS, SHARDS, QUESTIONS, SAMPLES, SECONDS = 6, 60, 3, 8, 0.3
 
@@ -64,3 +66,19 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
     # Nobody has less than half of its share.
     assert len(busy) == ACTORS
     assert min(busy) > SHARDS / ACTORS / 2 * SECONDS
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_node_with_other_code_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Its rows would go under a name that stands for the code of the driver."""
+    names = create_pool("other", ActorSpec(ReasonerWorker, ("bundled:coconut-tiny", "float32", 1), cpus=1, gpus=0), 1)
+    extras = {"code": {"sampler": {"source": "0123456789abcdef"}}}
+    spec = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32", extras=extras)
+    setting = Setting("other", "gaussian", 2, (2,), SettingStore(str(tmp_path), spec))
+    problems = (Problem("q", "Ann has 12 pens . How many ?", "12"),)
+    try:
+        with pytest.raises(UserError, match=r"^[^\n]+: here other code stands behind sampler than where [^\n]+$"):
+            Sampling(problems, tuple(names), 1, 2).run(setting, 2, create_board())
+    finally:
+        stop_pool(names)
+    assert setting.store.shards() == []

@@ -34,12 +34,14 @@ class Backbone:
         layers: Attribute path from the base model to its list of blocks.
         sites: For each site within a block, the attribute path to the module whose output is the site.
         projections: For each projection of a block, where it is.
+        version: Raised where a shipped family names other modules than before.
     """
 
     name: str
     layers: str
     sites: Mapping[Site, str]
     projections: Mapping[Projection, Part] = field(default_factory=dict)
+    version: int = 1
 
     def fits(self, base: nn.Module) -> bool:
         """Whether all blocks of a base model have the modules that are named here."""

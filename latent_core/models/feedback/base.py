@@ -15,6 +15,8 @@ class Feedback(nn.Module):
     """Maps last hidden states [rows, hidden size] to the next inputs [rows, hidden size], before any sampling."""
 
     kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised with the behaviour of a shipped head, so that what an older one has fed back is not taken for its own."""
 
     @classmethod
     def prefixes(cls) -> tuple[str, ...]:

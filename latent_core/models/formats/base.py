@@ -10,6 +10,8 @@ from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings
 from latent_core.tasks.extractors import EXTRACTORS
 
+GENERIC_VERSION = 1
+"""Version of what is done with the conventions of any `latent.json`."""
 _QUESTION = "{question}"
 
 
@@ -90,12 +92,17 @@ FORMATS: Registry[FormatOf] = Registry("checkpoint architecture", "latent_core.m
 """Formats by the architecture that `config.json` names."""
 
 
-def register_format(*architectures: str) -> Callable[[FormatOf], FormatOf]:
-    """Function decorator that makes a format available under the names of its architectures."""
+def register_format(*architectures: str, version: int = 1) -> Callable[[FormatOf], FormatOf]:
+    """Function decorator that makes a format available under the names of its architectures.
+
+    Args:
+        architectures: Class names that `config.json` carries.
+        version: Raised with what a shipped format does, so that what an older one has sampled is not taken for its own.
+    """
 
     def register(format_of: FormatOf) -> FormatOf:
         for architecture in architectures:
-            FORMATS.register(architecture, format_of)
+            FORMATS.register(architecture, format_of, version)
         return format_of
 
     return register

@@ -33,5 +33,16 @@ def test_a_name_is_taken_once() -> None:
         registry.register("x", object())
 
 
+def test_an_entry_has_the_version_it_says_or_is_registered_with() -> None:
+    class Versioned:
+        version = 4
+
+    registry: Registry[object] = Registry("thing", "latent_core.samplers")
+    registry.register("plain", object())
+    registry.register("own", Versioned())
+    registry.register("given", Versioned(), version=5)
+    assert [registry.version(name) for name in ("plain", "own", "given")] == [1, 4, 5]
+
+
 def test_no_hint_where_nothing_is_known() -> None:
     assert nearest_hint("x", []) == "no keys are known here"

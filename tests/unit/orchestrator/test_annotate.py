@@ -27,7 +27,7 @@ from orchestrator.pipeline import work_item
 from orchestrator.plan import Plan, make_plan
 from orchestrator.shards import Shard
 from orchestrator.store import LabelStore
-from workers.requests import AnnotateRequest
+from workers.requests import AnnotateRequest, PlannedCode
 
 CHECKPOINT = "bundled:coconut-tiny"
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.3, "relative": True}
@@ -134,6 +134,7 @@ def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConf
         latent_steps=STEPS,
         answer_tokens=8,
         seed=1,
+        code=PlannedCode({}, {}),
     )
 
 

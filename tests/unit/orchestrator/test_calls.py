@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.calls import calls_at_once
+from latent_core.errors import UserError
+from orchestrator.calls import calls_at_once, user_error, users_errors
 
 
 @pytest.mark.parametrize(
@@ -14,3 +15,24 @@ def test_dispatchers_share_two_calls_per_actor(actors: int, shards: int, expecte
     assert (dispatchers, each) == expected
     assert dispatchers * each >= min(2 * actors, shards)
     assert each <= 16
+
+
+SAID = """ray::MapBatches(Generate)() (pid=1, ip=192.0.2.1)
+ray.exceptions.RayTaskError(UserError): ray::ReasonerWorker.sample() (pid=2, ip=192.0.2.1)
+    raise UserError("latent_core.errors.UserError is no traceback")
+latent_core.errors.UserError: node: other code: mend it
+
+The above exception was the direct cause of the following exception:
+ray.exceptions.UserCodeException: UDF failed to process a data block."""
+
+
+def test_the_users_error_is_found_behind_rays() -> None:
+    found = user_error(RuntimeError(SAID))
+    assert isinstance(found, UserError)
+    assert str(found) == "node: other code: mend it"
+    assert user_error(RuntimeError("RuntimeError: latent_core.errors.UserError: no line of its own")) is None
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(ValueError, match="as it was"), users_errors():
+        raise ValueError("as it was")

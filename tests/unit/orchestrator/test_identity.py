@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from latent_core.shipped import SOURCES
 from orchestrator.config import parse_config
 from orchestrator.identity import NO_INFLUENCE, identity, run_tags
 from orchestrator.plan import make_plan
 from orchestrator.run import plan_run
+from orchestrator.sweep import plan_sweep
 
 
 @pytest.fixture
@@ -89,3 +91,25 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_runs_before_it_ha
     }
     digest = hashlib.blake2b(json.dumps(before, sort_keys=True).encode(), digest_size=8).hexdigest()
     assert identity(experiment) == digest
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["latent_core.samplers.gaussian", "latent_core.models.feedback.identity", "latent_core.tasks.grading"],
+)
+def test_other_code_makes_it_another_one(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    before = of(content)
+    monkeypatch.setitem(SOURCES, module, "0" * 16)  # type: ignore[arg-type]
+    assert of(content) != before
+
+
+def test_the_code_of_every_setting_counts(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep() -> str:
+        space = [{"sampler.kind": ["none"]}, {"sampler.kind": "mc_dropout", "sampler.p": [0.1, 0.2]}]
+        config = parse_config({**content, "sweep": {"space": space}})
+        return identity(plan_sweep("mine", config, Path("out")))
+
+    one, before = of(content), sweep()
+    monkeypatch.setitem(SOURCES, "latent_core.samplers.mc_dropout", "0" * 16)  # type: ignore[arg-type]
+    assert sweep() != before
+    assert of(content) == one

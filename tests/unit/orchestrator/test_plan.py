@@ -12,6 +12,7 @@ from latent_core.compute import FlopModel
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
+from latent_core.shipped import SOURCES
 from orchestrator.config import parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
@@ -60,6 +61,29 @@ def test_a_setting_is_what_determines_its_trajectories(content: dict[str, Any]) 
     assert spec.task == plan.task.fingerprint
     assert spec.sampler == {"kind": "gaussian", "sigma": 0.4, "relative": False}
     assert (spec.latent_steps, spec.answer_tokens, spec.seed, spec.dtype) == (6, 32, 3, "bfloat16")
+
+
+def test_a_setting_says_which_code_it_is(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise times 100 must not give yesterday's curve."""
+    before = plan_of(content).setting("a", parse_sampler(GAUSSIAN)).store.spec
+    assert (before.extras, before.reading) == ({}, {})
+    monkeypatch.setitem(SOURCES, "latent_core.samplers.gaussian", "0" * 16)  # type: ignore[arg-type]
+    plan = plan_of(content)
+    edited = plan.setting("a", parse_sampler(GAUSSIAN)).store.spec
+    assert set(edited.extras["code"]["sampler"]) == {"source"}
+    assert edited.trajectories_key != before.trajectories_key
+    # Other samplers are as they were, greedy decoding among them.
+    assert plan.greedy().store.spec.extras == {}
+    assert plan.setting("b", parse_sampler({"kind": "mc_dropout", "p": 0.1})).store.spec.extras == {}
+
+
+def test_an_edited_grader_is_another_reading(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = plan_of(content).greedy().store.spec
+    monkeypatch.setitem(SOURCES, "latent_core.tasks.answers", "0" * 16)  # type: ignore[arg-type]
+    edited = plan_of(content).greedy().store.spec
+    assert set(edited.reading) == {"extractor", "graders"}
+    assert edited.trajectories_key == before.trajectories_key
+    assert edited.key != before.key
 
 
 def test_what_only_says_how_is_no_part_of_a_setting(content: dict[str, Any]) -> None:

@@ -44,6 +44,20 @@ def same(one: Setting, other: Setting) -> bool:
     return plain and one.scored.store.directory == other.scored.store.directory
 
 
+def test_settings_of_other_code_and_other_readings_come_back_too(setting: Setting, search: Setting) -> None:
+    extras = {"code": {"sampler": {"source": "ab"}}, "prompt_opening": "<s>"}
+    reading = {"extractor": {"name": "boxed"}, "graders": {"numeric": {"version": 2}}}
+    spec = replace(SPEC, extras=extras, reading=reading)
+    store = SettingStore(STORE, spec, "float16")
+    scored = Scored(ScoreStore(store, ScoreSpec("rm", "float32", True, "float16", extras)))
+    beam = replace(spec, beam=BeamShape(4, 16, "rm", "float32", extras))
+    for one in (replace(setting, store=store, scored=scored), replace(search, store=SettingStore(STORE, beam))):
+        plain = json.loads(json.dumps(plain_setting(one)))
+        found = setting_from_plain(plain, STORE)
+        assert same(found, one)
+        assert found.store.spec == one.store.spec
+
+
 def test_settings_come_back_as_they_were(tmp_path: Path, setting: Setting, search: Setting) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     greedy = Setting("greedy", "none", 1, (1,), SettingStore(STORE, replace(SPEC, sampler={"kind": "none"})))

@@ -73,7 +73,7 @@ def test_without_a_scorer_nothing_is_scored_and_no_latents_are_kept(content: dic
     setting = plan.setting("a", parse_sampler(GAUSSIAN))
     assert plan.scorer is None
     assert (setting.scored, setting.store.latents) == (None, "none")
-    assert plan.unscored(setting) == []
+    assert setting.unscored(len(plan.problems), setting.samples, 8, 8) == []
 
 
 def test_what_determines_scores(content: dict[str, Any], tiny_reward_checkpoint: Path) -> None:

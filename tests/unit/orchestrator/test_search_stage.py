@@ -17,7 +17,7 @@ from orchestrator.shards import Shard
 from orchestrator.stages import Persist
 from orchestrator.store import BeamShape, SettingStore, TrajectorySpec
 from workers.records import trajectory_schema
-from workers.requests import SearchRequest
+from workers.requests import PlannedCode, SearchRequest
 
 SHAPE = BeamShape(2, 3, "rm", "bfloat16")
 SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 7, "float32", SHAPE)
@@ -82,6 +82,7 @@ def test_the_actor_is_asked_for_what_the_setting_says(actor: FakePool, tmp_path:
             answer_tokens=4,
             seed=7,
             keep_latents=latents != "none",
+            code=PlannedCode({}, {}),
         )
     ]
 

@@ -1,6 +1,7 @@
 """The stages of the pipeline, with actors that answer at once; the actors themselves are tested with Ray."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from orchestrator.shards import Shard
 from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
 from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from workers.records import trajectory_table
-from workers.requests import SampleRequest, ScoreRequest
+from workers.requests import PlannedCode, SampleRequest, ScoreRequest
 
 SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 0, "float32")
 WIDTH = 3
@@ -108,6 +109,15 @@ def test_where_scorers_follow_the_shard_itself_goes_on_once_it_is_stored(tmp_pat
     assert store.shards() == [SHARD]
 
 
+def test_the_actor_is_told_for_which_code_a_setting_was_planned(tmp_path: Path, actor_that: Any) -> None:
+    extras, reading = {"code": {"sampler": {"source": "ab"}}}, {"graders": {"text": {"version": 2}}}
+    actor = actor_that(lambda request: table_of(SHARD))
+    Generate(("one", "two"), SettingStore(str(tmp_path), replace(SPEC, extras=extras, reading=reading)))(
+        items_of(SHARD)
+    )
+    assert actor.asked[0].code == PlannedCode(extras, reading)
+
+
 def test_what_is_not_a_whole_shard_is_not_stored(store: SettingStore) -> None:
     """Its file name would claim trajectories that are not in it."""
     for pass_on in (True, False):
@@ -129,7 +139,7 @@ def test_an_actor_is_asked_for_what_the_item_says(tmp_path: Path, actor_that: An
     table = Generate(("one", "two"), store_with(tmp_path, "float16"))(items_of(SHARD))
     assert table.equals(table_of(SHARD, "float16"))
     [request] = actor.asked
-    assert request == SampleRequest(PROBLEMS[7:9], 2, 2, {"kind": "none"}, 2, 4, 0, 7, "float16")
+    assert request == SampleRequest(PROBLEMS[7:9], 2, 2, {"kind": "none"}, 2, 4, 0, 7, "float16", PlannedCode({}, {}))
     Generate(("one", "two"), store_with(tmp_path, "none"))(items_of(Shard(0, 1, 0, 1), SHARD))
     assert [request.latents for request in actor.asked[1:]] == ["none", "none"]
     assert actor.preferred == [0, 0, 1]

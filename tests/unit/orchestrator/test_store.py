@@ -263,6 +263,64 @@ def test_the_keys_of_what_belongs_to_trajectories_do_not_change() -> None:
     assert LABELS.key == "166a62080f26fba6f6a7"
 
 
+EXTRAS = {"code": {"sampler": {"version": 2}}, "prompt_opening": "<s>"}
+READING = {"graders": {"numeric": {"version": 2}}}
+
+
+def test_what_is_as_it_always_was_is_left_out() -> None:
+    for spec in (SPEC, replace(SPEC, beam=BEAM), SCORES):
+        assert not {"extras", "reading"} & set(spec.content)
+    beam = replace(SPEC, beam=replace(BEAM, extras=EXTRAS))
+    assert "extras" not in replace(SPEC, beam=BEAM).content["beam"]
+    assert beam.content["beam"]["extras"] == EXTRAS
+    assert len({SPEC.key, beam.key, replace(SPEC, beam=BEAM).key}) == 3
+    assert replace(SCORES, extras=EXTRAS).key != SCORES.key
+
+
+def test_whatever_else_determines_trajectories_has_a_part_in_the_key() -> None:
+    other = replace(SPEC, extras=EXTRAS)
+    assert other.content["extras"] == EXTRAS
+    assert other.key != SPEC.key
+    assert other.trajectories_key == other.key
+    assert len(other.key) == 20
+    assert replace(LABELS, trajectories=other).key != LABELS.key
+
+
+def test_a_reading_has_a_part_of_the_name_for_itself() -> None:
+    """So that folders of the same trajectories are found by their names."""
+    read = replace(SPEC, reading=READING)
+    assert read.key.startswith(f"{SPEC.key}-")
+    assert read.trajectories_key == SPEC.trajectories_key == SPEC.key
+    assert read.content["reading"] == READING
+    assert replace(SPEC, reading={"extractor": {"name": "boxed"}}).key not in (read.key, SPEC.key)
+    assert replace(LABELS, trajectories=read).key != LABELS.key
+
+
+def test_relatives_are_the_other_readings_of_the_same_trajectories(root: str) -> None:
+    read = replace(SPEC, reading=READING)
+    third = replace(SPEC, reading={"extractor": {"name": "boxed"}})
+    assert SettingStore(root, read).relatives() == []
+    for spec in (SPEC, read, third, replace(SPEC, seed=1), replace(SPEC, extras=EXTRAS), replace(SPEC, beam=BEAM)):
+        SettingStore(root, spec).prepare()
+    LabelStore(root, LABELS).prepare()
+    (Path(root) / f"{SPEC.key}-notes.txt").touch()
+    for own in (SPEC, read, third):
+        names = [relative.name for relative in SettingStore(root, own).relatives()]
+        assert names == sorted({SPEC.key, read.key, third.key} - {own.key})
+
+
+def test_a_file_is_copied_whole_or_not_at_all(root: str) -> None:
+    source = fill(SettingStore(root, SPEC, "float32"), Shard(0, 2, 0, 2))
+    target = SettingStore(root, replace(SPEC, reading=READING), "float16")
+    target.prepare()
+    target.copy(Shard(0, 2, 0, 2), "float32", source)
+    assert target.files() == source.files() == [(Shard(0, 2, 0, 2), "float32")]
+    assert target.table(*target.files()[0]).equals(source.table(*source.files()[0]))
+    assert sorted(file.name for file in directory_of(target).iterdir()) == sorted(
+        file.name for file in directory_of(source).iterdir()
+    )
+
+
 def test_scores_lie_beside_their_trajectories_and_are_not_taken_for_them(root: str) -> None:
     store = SettingStore(root, SPEC, "float16")
     scores = ScoreStore(store, SCORES)

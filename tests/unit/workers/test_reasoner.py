@@ -21,7 +21,7 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker
 from workers.records import trajectory_schema, trajectory_table
-from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
+from workers.requests import AnnotateRequest, PlannedCode, SampleRequest, SearchRequest
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
 
@@ -192,3 +192,35 @@ def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) 
         **changes,
     }
     return SearchRequest(problems, **settings)
+
+
+@pytest.mark.parametrize(
+    ("code", "parts"),
+    [
+        (PlannedCode({"code": {"sampler": {"source": "ab"}}}, {}), "sampler"),
+        (PlannedCode({}, {"graders": {"numeric": {"version": 9}}}), "grader numeric"),
+        (PlannedCode({"code": {"format": {"version": 9}}}, {"extractor": {"source": "ab"}}), "extractor, format"),
+    ],
+)
+def test_other_code_than_was_planned_is_refused(
+    worker: ReasonerWorker, problems: tuple[Problem, ...], code: PlannedCode, parts: str
+) -> None:
+    """As on a node whose files are older: its rows would go under the name of others."""
+    shared = {"sampler": GAUSSIAN, "latent_steps": 2, "answer_tokens": 4, "seed": 1, "code": code}
+    search = SearchRequest(problems, beams=1, candidates=2, scorer="none", scorer_dtype="float32", **shared)
+    annotated = AnnotateRequest(problems, candidates=2, rollouts=1, **shared)
+    calls = [
+        lambda: worker.sample(request(problems, code=code)),
+        lambda: worker.search(search),
+        lambda: worker.annotate(annotated),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match=f": here other code stands behind {parts} than where the run was planned"):
+            call()
+
+
+def test_the_code_that_was_planned_computes(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
+    plain = worker.sample(request(problems))
+    own = PlannedCode({"prompt_opening": "<s>"}, {"extractor": {"name": "last_number"}, "graders": {}})
+    assert content(worker.sample(request(problems, code=PlannedCode({}, {})))) == content(plain)
+    assert content(worker.sample(request(problems, code=own))) == content(plain)

@@ -1,0 +1,44 @@
+"""Shipped source: the hash of every module that decides what is in the store, as it was shipped.
+
+Written by `make record`. A module with another hash has been edited: what it decides is stored apart.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+SOURCES: Final[Mapping[str, str]] = {
+    "latent_core.kernels": "ed805c1a3acbde69",
+    "latent_core.kernels.philox": "78f3f8f9e5bd7422",
+    "latent_core.models.backbones.base": "d927ce2cdb9af109",
+    "latent_core.models.backbones.gpt2": "dcc93908c4b5e9a6",
+    "latent_core.models.backbones.llama": "f470137b59cf18a5",
+    "latent_core.models.feedback": "7e66841dd3a3a5ab",
+    "latent_core.models.feedback.base": "fd131c0a44a3aecd",
+    "latent_core.models.feedback.identity": "9d6539d9ca4eb751",
+    "latent_core.models.feedback.latent_head": "e4268756878d318e",
+    "latent_core.models.feedback.projector": "8d4ac02a95b5909f",
+    "latent_core.models.formats.base": "2779a55f5af3586b",
+    "latent_core.models.formats.coconut": "b7bffbbe9d788b93",
+    "latent_core.models.formats.codi": "44e45715e2e81925",
+    "latent_core.models.formats.colar": "3348c85c35c0879e",
+    "latent_core.randomness": "2285c80cc50d7d29",
+    "latent_core.samplers.answer_sampling": "74463b532f386e78",
+    "latent_core.samplers.base": "09ff01badc4002e0",
+    "latent_core.samplers.gaussian": "cc47bc2eeda932f5",
+    "latent_core.samplers.mc_dropout": "80b20c1618d74cef",
+    "latent_core.samplers.none": "d78d903b7533ab7f",
+    "latent_core.samplers.singular_value": "6f1539f6a04f9e39",
+    "latent_core.tasks.answers": "49b5ab561752225c",
+    "latent_core.tasks.base": "a6a6a67015c6ffe2",
+    "latent_core.tasks.choice": "b6c30f3172701a66",
+    "latent_core.tasks.extractors": "7390ce9a65c636ec",
+    "latent_core.tasks.grading": "337c06bac21ec318",
+    "latent_core.tasks.hub": "d06cdfab8f9e62ab",
+    "latent_core.tasks.loading": "41cd30dd30673397",
+    "latent_core.tasks.local": "41f15fa5944a70ee",
+    "latent_core.tasks.mathematics": "fdeda78b024bcf8d",
+    "latent_core.tasks.path_finding": "6049094360f1b82d",
+    "latent_core.tasks.reasoning_gym": "2ff297101a1d7e8a",
+    "latent_core.tasks.rows": "5e89e007bddd807d",
+    "latent_core.tasks.tables": "60739ef118612f3d",
+}

@@ -1,0 +1,135 @@
+"""Re-reading: trajectories whose texts the store holds under another reading, read and judged anew without a model.
+
+Which extractor and which grader read the texts has a part of a folder's name for itself. Where the trajectories that a
+setting lacks are in a folder of another reading, its shards are copied with new answers and new judgements, one at a
+time; the scores of a LatentRM, which depend on neither, are copied as they are. Like any writing of shards it can be
+interrupted and repeated, and two commands that do it at once write the same.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from latent_core.tasks.base import Problem
+from latent_core.tasks.reading import read_answers
+from orchestrator.setting import Setting
+from orchestrator.shard_folder import ShardFolder
+from orchestrator.shards import BoolArray, Shard
+from orchestrator.store import ScoreStore
+
+
+@dataclass(frozen=True)
+class Rereadable:
+    """What the store holds of a setting under other readings and lacks under its own.
+
+    Attributes:
+        trajectories: Which ones, bool [questions, samples].
+        unscored: Which trajectories have no score of the setting's LatentRM once all that is there has been taken,
+            bool [questions, samples]; none where nothing scores it.
+    """
+
+    trajectories: BoolArray
+    unscored: BoolArray
+
+    @property
+    def rows(self) -> int:
+        """Number of trajectories."""
+        return int(self.trajectories.sum())
+
+
+def rereadable(setting: Setting, questions: int) -> Rereadable:
+    """Look for what can be had by reading anew; reads no shard."""
+    sampled, scored = _covered(setting, questions)
+    found = np.zeros_like(sampled)
+    for relative in _relatives(setting, sampled, scored):
+        found |= relative.covered(*found.shape)
+        if setting.scored is not None:
+            scored |= _scores_of(relative, setting.scored.store).covered(*found.shape)
+    return Rereadable(found & ~sampled, (found | sampled) & ~scored)
+
+
+def _covered(setting: Setting, questions: int) -> tuple[BoolArray, BoolArray]:
+    """Return which trajectories are there, and which need no score; bool [questions, samples]."""
+    sampled = setting.store.covered(questions, setting.samples)
+    if setting.scored is None:
+        return sampled, np.ones_like(sampled)
+    return sampled, setting.scored.store.covered(questions, setting.samples)
+
+
+def _relatives(setting: Setting, sampled: BoolArray, scored: BoolArray) -> list[ShardFolder]:
+    # Who lacks nothing need not look at the whole store.
+    return [] if sampled.all() and scored.all() else setting.store.relatives()
+
+
+def reread(setting: Setting, problems: Sequence[Problem], own: Callable[[str], str | None]) -> int:
+    """Write what can be had by reading anew; returns the number of trajectories that the setting has gained.
+
+    Args:
+        setting: The setting, or a beam search.
+        problems: All questions.
+        own: The reasoner's own extractor, for questions that name none.
+
+    Raises:
+        UserError: If the store cannot be written.
+    """
+    questions, samples = len(problems), setting.samples
+    covered, scored = _covered(setting, questions)
+    before = int(covered.sum())
+    for relative in _relatives(setting, covered, scored):
+        for shard, latents in _lacking(relative, covered):
+            _reread_shard(setting, relative, shard, latents, problems, own)
+        if setting.scored is not None:
+            _copy_scores(setting.scored.store, relative, questions, samples)
+    return int(setting.store.covered(questions, samples).sum()) - before
+
+
+def _lacking(source: ShardFolder, covered: BoolArray) -> Iterator[tuple[Shard, str]]:
+    """Go through the shards of a folder that have what is not covered yet, and cover it."""
+    for shard, latents in source.files():
+        place = np.s_[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample]
+        # A range of questions or samples that are not asked for is empty, and lacks nothing.
+        if not covered[place].all():
+            covered[place] = True
+            yield shard, latents
+
+
+def _reread_shard(
+    setting: Setting,
+    source: ShardFolder,
+    shard: Shard,
+    latents: str,
+    problems: Sequence[Problem],
+    own: Callable[[str], str | None],
+) -> None:
+    # What lies behind the last question that is asked, nobody here can judge; further samples can be.
+    end = min(shard.end_question, len(problems))
+    rows = source.table(shard, latents)
+    rows = rows.filter(pc.less(rows["question_index"], end))
+    asked = [problems[index] for index in rows["question_index"].to_pylist()]
+    answers, correct = read_answers(rows["answer_text"].to_pylist(), asked, own)
+    # A trajectory that could not be computed has no text: it stays wrong, without a vote.
+    failed = rows["error"].is_valid().to_pylist()
+    answers = [None if lost else answer for answer, lost in zip(answers, failed, strict=True)]
+    correct = [right and not lost for right, lost in zip(correct, failed, strict=True)]
+    for name, values in (("answer", answers), ("correct", correct)):
+        place = rows.schema.get_field_index(name)
+        field = rows.schema.field(place)
+        rows = rows.set_column(place, field, pa.array(values, field.type))
+    setting.store.prepare()
+    part = Shard(shard.first_question, end, shard.first_sample, shard.end_sample)
+    setting.store.write(part, rows, latents)
+
+
+def _copy_scores(own: ScoreStore, relative: ShardFolder, questions: int, samples: int) -> None:
+    source = _scores_of(relative, own)
+    for shard, latents in _lacking(source, own.covered(questions, samples)):
+        own.prepare()
+        own.copy(shard, latents, source)
+
+
+def _scores_of(relative: ShardFolder, own: ScoreStore) -> ShardFolder:
+    """Return the folder of the same scores beside other trajectories."""
+    return ShardFolder(own.root, ScoreStore.folder(relative.name, own.spec), own.content)

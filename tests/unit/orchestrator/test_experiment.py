@@ -1,0 +1,180 @@
+"""A run or a sweep as a whole: what it does where the store knows its trajectories under another reading."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from latent_core.tasks.grading import GRADERS, Grader, find_grader
+from latent_core.trajectory import Trajectory
+from orchestrator import experiment as experiments
+from orchestrator.config import parse_config, save_config
+from orchestrator.curves import read_curves_csv
+from orchestrator.experiment import Experiment, Session, carry_out, write_run_directory
+from orchestrator.run import plan_run
+from orchestrator.setting import Setting
+from orchestrator.shards import Shard
+from orchestrator.show_plan import show_plan
+from orchestrator.status import run_status
+from workers.records import trajectory_table
+
+
+@pytest.fixture
+def rule(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Registers version 2 of the numeric grader: the number behind the last "=" counts."""
+
+    def register() -> None:
+        numeric = GRADERS["numeric"]
+
+        def canonical(text: str | None) -> str | None:
+            return numeric.canonical((text or "").rpartition("=")[2])
+
+        newer = Grader(canonical, numeric.is_correct, fits_any_data=True, version=2)
+        monkeypatch.setitem(GRADERS._entries, "numeric", newer)
+        find_grader.cache_clear()
+
+    yield register
+    monkeypatch.undo()
+    find_grader.cache_clear()
+
+
+@pytest.fixture
+def planned(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Experiment]:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    data = tmp_path / "questions.json"
+    data.write_text(json.dumps([{"question": f"ann has {number} pens ?", "answer": number} for number in (3, 4)]))
+    content = {
+        "checkpoint": str(tiny_checkpoint),
+        "task": {"path": str(data)},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        "budgets": [1, 2, 4],
+        "store": {"path": str(tmp_path / "store")},
+    }
+
+    def plan(out: str = "mine", **changes: Any) -> Experiment:
+        return plan_run("mine", parse_config({**content, **changes}), tmp_path / out)
+
+    return plan
+
+
+def sample(experiment: Experiment, setting: Setting, samples: int) -> None:
+    """All samples say "2 = the reference": nothing that version 1 could read."""
+    rows = [
+        Trajectory(one.question_id, number, f"# 2 = {one.answer}", None, False, 6, 3, (), None, 1.0, 2.0, 0.1)
+        for one in experiment.plan.problems
+        for number in range(samples)
+    ]
+    setting.store.prepare()
+    setting.store.write(Shard(0, 2, 0, samples), trajectory_table(rows, 0, samples))
+
+
+def refuse(*arguments: Any, **others: Any) -> None:
+    raise AssertionError("something was sampled")
+
+
+def said(experiment: Experiment) -> tuple[int, str]:
+    words = io.StringIO()
+    to_do = show_plan(experiment, Console(file=words, width=120), with_cost=False)
+    return to_do, words.getvalue()
+
+
+def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
+    """These are the folders into which 0.1.0 has written."""
+    config = {
+        "checkpoint": "bundled:coconut-paths",
+        "task": {"name": "path_finding", "limit": 12},
+        "budgets": [1, 4],
+        "answer_tokens": 8,
+        "scorer": {"checkpoint": "bundled:latent-rm-tiny"},
+        "search": {"kind": "beam", "beams": [2], "candidates": 2},
+        "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
+        "store": {"path": str(tmp_path)},
+    }
+    greedy, sampled, search = plan_run("mine", parse_config(config), tmp_path / "mine").all_settings()
+    assert (greedy.store.name, search.store.name) == ("176b0d26bad7148078c6", "d3c8b45b4c5e3340980e")
+    assert sampled.scored is not None
+    assert sampled.scored.store.name == "49fd5d342359b2c3d07e/scores-735ea5badba3401f8b69"
+
+
+def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
+    planned: Callable[..., Experiment],
+    rule: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = planned("old")
+    for setting in before.all_settings():
+        sample(before, setting, setting.samples)
+    assert said(before)[0] == 0
+    assert "to re-read" not in said(before)[1]
+    before.out.mkdir()
+    save_config(before.plan.config, before.out / "config.yaml")
+    write_run_directory(before)
+
+    rule()
+    monkeypatch.setattr(experiments, "connect", refuse)
+    after = planned("new")
+    assert before.settings[0].store.name != after.settings[0].store.name
+    to_do, words = said(after)
+    assert to_do == 0
+    assert "to re-read" in words
+    assert "10 trajectories are in the store under another reading" in words
+    console = io.StringIO()
+    carry_out(after, refuse, Console(file=console, width=120))
+    assert "read anew: 10 trajectories" in console.getvalue()
+    assert "everything is in the store: nothing to sample or to score" in console.getvalue()
+    assert {row.value for row in read_curves_csv(after.out / "curves.csv") if row.aggregation == "coverage"} == {1.0}
+    assert said(after)[0] == 0
+    assert "to re-read" not in said(after)[1]
+
+    # The old run directory goes on to say what it said.
+    status = run_status(before.out)
+    assert (status.done, status.wanted) == (10, 10)
+    assert [one.unparsable for one in status.settings] == [2, 8]
+    assert [one.unparsable for one in run_status(after.out).settings] == [0, 0]
+    capsys.readouterr()
+
+
+def test_what_is_missing_under_every_reading_is_to_be_sampled(
+    planned: Callable[..., Experiment], rule: Callable[[], None]
+) -> None:
+    before = planned()
+    sample(before, before.settings[0], 1)
+    rule()
+    to_do, words = said(planned())
+    # Greedy has two, and of eight samples two are there.
+    assert to_do == 2 + 6
+    assert "2 trajectories are in the store under another reading" in words
+
+
+class Children:
+    """Stands for an open MLflow run of a sweep: it is told of every setting."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def start_child(self, name: str, params: Any, tags: Any) -> None:
+        self.names.append(name)
+
+
+def test_a_setting_that_a_searcher_chooses_is_read_anew_too(
+    planned: Callable[..., Experiment], rule: Callable[[], None]
+) -> None:
+    before = planned()
+    sample(before, before.settings[0], 4)
+    rule()
+    after = planned()
+    after.out.mkdir()
+    [setting], tracker = after.settings, Children()
+    assert after.missing_of(setting) == 8
+    nothing: Any = None
+    tracks: Any = tracker
+    session = Session(replace(after, settings=(), trials=5), nothing, nothing, tracks, nothing, False, 0)
+    session.add(setting, ())
+    assert tracker.names == [setting.name]
+    assert (session.missing, after.missing_of(setting)) == (0, 0)

@@ -20,7 +20,8 @@ from latent_core.registry import Registry
 from latent_core.samplers import SAMPLERS
 from latent_core.samplers.gaussian import GaussianNoise
 from latent_core.shipped import SOURCES
-from latent_core.tasks.answers import canonical_text, last_number
+from latent_core.tasks.answers import canonical_text
+from latent_core.tasks.extractors import last_number
 from latent_core.tasks.grading import Grader
 
 GAUSSIAN = "latent_core.samplers.gaussian"

@@ -17,7 +17,7 @@ from transformers import AttentionInterface
 
 from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.kernels import use_kernels
-from latent_core.row_invariance import RowRule, known_rule
+from latent_core.row_invariance import row_product
 
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 

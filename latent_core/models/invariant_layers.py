@@ -16,6 +16,10 @@ Rows = Callable[[Tensor], Tensor]
 """Takes inputs [rows, in_features] to outputs [rows, out_features]."""
 
 
+_VECTORS = 64
+"""Elements that loops take at once: two vectors of at most 512 bits, of the narrowest precision."""
+
+
 @dataclass(frozen=True)
 class LayerRule:
     """How one kind of linear layer is computed.
@@ -48,6 +52,9 @@ def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
                 if product is not None:
                     # Of the instance, so that hooks, names and types stay.
                     setattr(layer, "forward", partial(_in_rows, product))  # noqa: B010
+            elif _is_activation(layer):
+                function = type(layer).forward.__get__(layer)
+                setattr(layer, "forward", partial(_without_rest, function))  # noqa: B010
     return list(found)
 
 
@@ -62,6 +69,27 @@ def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear) -> tuple[LayerRule,
     if product == "itself" and rule.is_free:
         return described, None
     return described, partial(rule.apply, dict(_products(layer))[product]())
+
+
+def _is_activation(layer: nn.Module) -> bool:
+    """Whether a module works element by element."""
+    kind = type(layer)
+    return kind.__module__ in ("torch.nn.modules.activation", "transformers.activations") and not any(
+        True for _ in layer.parameters()
+    )
+
+
+def _without_rest(function: Rows, inputs: Tensor) -> Tensor:
+    """Apply a function of elements to a tensor [..., features].
+
+    Functions are computed for a whole vector of elements at once, and what is left over at the end of a tensor one by
+    one, by other formulas. Widths that are no multiple of such a vector leave something of the last row over.
+    """
+    if inputs.device.type != "cpu" or inputs.shape[-1] % _VECTORS == 0:
+        return function(inputs)
+    missing = -inputs.numel() % _VECTORS
+    filled = nn.functional.pad(inputs.flatten(), (0, missing))
+    return function(filled)[: inputs.numel()].reshape(inputs.shape)
 
 
 _chosen: dict[tuple[Any, ...], tuple[str, RowRule]] = {}

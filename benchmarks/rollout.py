@@ -28,11 +28,11 @@ from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import Machine, faster, measure_machine, seconds_of
 from benchmarks.plain_rollout import PlainRollout
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
-from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.engine.state import RolloutState
 from latent_core.models.reasoner import DTYPES, LatentReasoner
+from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers import parse_sampler
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem

@@ -51,7 +51,14 @@ def track_setting(tracker: Tracker, plan: Plan, setting: Setting) -> None:
     tracker.start_child(setting.name, params, {**run_tags(plan), "sampler": setting.sampler})
 
 
-def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: float, console: Console) -> None:
+def conclude(
+    experiment: Experiment,
+    tracker: Tracker,
+    missing: int,
+    seconds: float,
+    console: Console,
+    row_invariance: dict[str, list[dict[str, Any]]] | None = None,
+) -> None:
     """Evaluate what the store holds, write the run directory, close the MLflow runs, and print the tables.
 
     Args:
@@ -60,6 +67,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         missing: Trajectories that the store lacked at the start.
         seconds: How long that took.
         console: Where remarks go; the results go to standard output.
+        row_invariance: By pool, how its actors kept rows apart to the bit; None where this command computed nothing.
     """
     plan = experiment.plan
     results = evaluate_all(experiment.with_searches(), plan.task)
@@ -91,6 +99,7 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
         "best": [one.trial for one in judged if one.best],
         "trajectories_sampled_by_this_command": missing - experiment.missing(),
         "seconds": round(seconds, 3),
+        "row_invariance": row_invariance,
         "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
@@ -101,6 +110,14 @@ def conclude(experiment: Experiment, tracker: Tracker, missing: int, seconds: fl
     tracker.log_table(experiment.out / "questions.csv")
     tracker.end()
     left = tracker.close()
+    if any(not one["holds"] for found in (row_invariance or {}).values() for one in found):
+        console.print(
+            "on this processor the last bits of a trajectory may depend on the batch it was computed in; "
+            "row_invariance in summary.json names the matrix products",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     if left:
         console.print(
             f"tracking: {left} records have not reached {tracker.uri}; they wait in "

@@ -26,6 +26,7 @@ from orchestrator.run_directory import RunRecord, check_run_file, read_run_file,
 from orchestrator.setting import Setting, WithSearches
 from orchestrator.show_plan import show_plan
 from orchestrator.tracking.places import check_tracking, tracking_uri
+from workers.pool import actor_pool
 
 if TYPE_CHECKING:
     from orchestrator.tracking.tracker import Tracker
@@ -116,6 +117,7 @@ class Session:
         meter: Knows how busy the actors are.
         resumed: Whether an earlier command has worked on the same experiment in the same run directory.
         missing: Trajectories that the store lacked when their settings became known.
+        row_invariance: By pool, how its actors keep rows apart to the bit; None before they have been asked.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Session:
         self.sampling, self.board, self.tracker, self.meter = sampling, board, tracker, meter
         self.resumed = resumed
         self.missing = missing
+        self.row_invariance: dict[str, list[dict[str, Any]]] | None = None
 
     def sample(self, setting: Setting) -> None:
         """Sample a setting and carry out its searches in this process, reporting to the board."""
@@ -177,6 +180,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         write_run_directory(experiment)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
+    row_invariance: dict[str, list[dict[str, Any]]] | None = None
     to_do = show_plan(experiment, console, with_cost=False)
     if read_anew := experiment.reread(experiment.all_settings()):
         console.print(f"read anew: {read_anew:,} trajectories", highlight=False)
@@ -189,10 +193,11 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
             setting.store.prepare()
         session = _sample_missing(experiment, sample, to_do, missing, resumed, console)
         experiment, tracker, missing = session.experiment, session.tracker, session.missing
+        row_invariance = session.row_invariance
     from orchestrator.conclusion import conclude
 
     try:
-        conclude(experiment, tracker, missing, time.monotonic() - started, console)
+        conclude(experiment, tracker, missing, time.monotonic() - started, console, row_invariance)
     except BaseException:
         tracker.end("FAILED")
         tracker.close(_LAST_WORDS_SECONDS)
@@ -244,6 +249,10 @@ def _sample_missing(
                 tracker = _start_tracking(experiment, console)
                 session = Session(experiment, sampling, board, tracker, meter, resumed, missing)
                 sample(session, others)
+                pools = {"reasoners": reasoners, "scorers": scorers}
+                session.row_invariance = {
+                    name: actor_pool(tuple(names)).row_invariance() for name, names in pools.items() if names
+                }
     except BaseException as error:
         if tracker is not None:
             tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")

@@ -1,5 +1,6 @@
 """Named pools of long-lived actors: create them once, find them from anywhere, send work to the least busy one."""
 
+import json
 import random
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from workers.resident import Activity
 NAMESPACE = "latentswarm"
 _LEAST_WANTED = 1 << 30
 _LOAD_TIMEOUT_S = 1.0
+_FACTS_TIMEOUT_S = 10.0
 _CONTROL = "control"
 _OTHERS_ASKED = 3
 """Actors that are asked how busy they are beside the first choice."""
@@ -102,6 +104,15 @@ class ActorPool:
         """Return how busy each actor is; None for one that does not answer because it is starting or restarting."""
         return _answers([actor.activity for actor in self._actors])
 
+    def row_invariance(self) -> list[dict[str, Any]]:
+        """Return how the actors keep rows apart to the bit, each way once; those on GPUs promise nothing.
+
+        An actor that does not answer, because it is being restarted, is left out.
+        """
+        answers = _answers([actor.row_invariance for actor in self._actors], _FACTS_TIMEOUT_S)
+        distinct = {json.dumps(one, sort_keys=True): one for one in answers if one is not None}
+        return [distinct[text] for text in sorted(distinct)]
+
 
 @lru_cache(maxsize=8)
 def actor_pool(names: tuple[str, ...]) -> ActorPool:
@@ -148,10 +159,10 @@ _handles: dict[str, ActorHandle[Any]] = {}
 """Owning handles: an actor that nobody holds is ended by Ray."""
 
 
-def _answers(methods: Sequence[Any]) -> list[Any]:
+def _answers(methods: Sequence[Any], timeout: float = _LOAD_TIMEOUT_S) -> list[Any]:
     """Call a method of each of some actors, apart from what they compute; None where one does not answer in time."""
     asked = [method.options(concurrency_group=_CONTROL, max_task_retries=0).remote() for method in methods]
-    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_LOAD_TIMEOUT_S)
+    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout)
     found: dict[ray.ObjectRef[Any], Any] = {}
     for reference in answered:
         try:

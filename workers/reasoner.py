@@ -52,6 +52,13 @@ class ReasonerWorker(ResidentWorker):
         self._checked: set[tuple[str, frozenset[str], str]] = set()
         self._settle()
 
+    def row_invariance(self) -> dict[str, object] | None:
+        """Return how this actor keeps rows apart to the bit, see `summary_of`; None where it is not on a CPU."""
+        from latent_core.models.invariant_layers import summary_of
+
+        rules = [*self._reasoner.row_rules, *(rule for one in self._reward_models.values() for rule in one.row_rules)]
+        return summary_of(rules) if self._reasoner.device.type == "cpu" else None
+
     def sample(self, request: SampleRequest) -> "pa.Table":
         """Sample a shard; returns it as it is stored, see `workers.records.trajectory_table`.
 

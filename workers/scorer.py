@@ -37,6 +37,12 @@ class ScorerWorker(ResidentWorker):
         self._model = LatentRewardModel.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._settle()
 
+    def row_invariance(self) -> dict[str, object] | None:
+        """Return how this actor keeps rows apart to the bit, see `summary_of`; None where it is not on a CPU."""
+        from latent_core.models.invariant_layers import summary_of
+
+        return summary_of(self._model.row_rules) if self._model.device.type == "cpu" else None
+
     def score(self, request: ScoreRequest) -> list[Score]:
         """Score a shard: one result per trajectory, in the order of the request.
 

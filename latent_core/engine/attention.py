@@ -17,13 +17,9 @@ from transformers import AttentionInterface
 
 from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.kernels import use_kernels
+from latent_core.row_invariance import row_product
 
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
-
-MIN_ROWS = 4
-"""Matrix products of fewer rows go through other kernels on CPUs, which round differently. Products whose number of
-rows depends on the batch are kept at least this large, so that a trajectory does not depend on its neighbours: not in
-a single bit with one thread, and up to rounding with several, which cut matrices at places of their own."""
 
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Takes the layer, the weights [rows, heads, queries, keys], and the absolute positions of the queries [rows, queries]
@@ -170,7 +166,7 @@ def _prefix_scores(query: Tensor, part: PrefixPart, layer: int) -> Tensor:
     group = rows // questions
     # All rows of a question become queries against its one copy of the prompt.
     stacked = query.reshape(questions, group, kv_heads, -1, head_size).transpose(1, 2)
-    scores = _product(stacked.reshape(questions, kv_heads, -1, head_size), keys.transpose(-1, -2))
+    scores = row_product(stacked.reshape(questions, kv_heads, -1, head_size), keys.transpose(-1, -2))
     scores = scores.masked_fill(part.padding[:, None, None, :], float("-inf"))
     scores = scores.reshape(questions, kv_heads, group, -1, padded).transpose(1, 2)
     return scores.reshape(rows, heads, queries, padded)
@@ -182,17 +178,9 @@ def _weighted_prefix_values(weights: Tensor, part: PrefixPart, layer: int) -> Te
     questions, kv_heads, _, head_size = values.shape
     group = rows // questions
     stacked = weights.reshape(questions, group, kv_heads, -1, padded).transpose(1, 2)
-    output = _product(stacked.reshape(questions, kv_heads, -1, padded), values)
+    output = row_product(stacked.reshape(questions, kv_heads, -1, padded), values)
     output = output.reshape(questions, kv_heads, group, -1, head_size).transpose(1, 2)
     return output.reshape(rows, heads, queries, head_size)
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply matrices, the left one filled up to `MIN_ROWS` rows."""
-    rows = left.shape[-2]
-    if rows >= MIN_ROWS:
-        return left @ right
-    return (nn.functional.pad(left, (0, 0, 0, MIN_ROWS - rows)) @ right)[..., :rows, :]
 
 
 def _positions(

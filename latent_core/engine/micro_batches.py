@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from latent_core.engine.attention import MIN_ROWS
+from latent_core.row_invariance import MIN_ROWS
 
 T = TypeVar("T")
 

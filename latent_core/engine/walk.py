@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState, even_selection
+from latent_core.row_invariance import MIN_ROWS
 
 _COMPACT_BELOW = 0.75
 """Rows that have stopped are dropped once the others fill less than this share of the batch."""

@@ -16,6 +16,7 @@ from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
+from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.perturbed import PerturbedModules
@@ -37,6 +38,7 @@ class LatentReasoner:
         footprint: What rollouts of it need in memory.
         fixed_shapes: Memory that rollouts on a GPU go through step by step.
         row_limit: How many rows at once its memory has turned out to hold.
+        row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
     """
 
     def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel, feedback: Feedback) -> None:
@@ -48,6 +50,7 @@ class LatentReasoner:
         self.footprint, self.fixed_shapes = Footprint.of(model), FixedShapes()
         self.row_limit = RowLimit(release=self.fixed_shapes.clear)
         self.modules = PerturbedModules(checkpoint.source, model)
+        self.row_rules: list[LayerRule] = []
 
     @classmethod
     def from_pretrained(
@@ -82,7 +85,9 @@ class LatentReasoner:
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
-            reasoner.output_head.pack()
+        reasoner.output_head.settle(packed=packed)
+        rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback])
+        reasoner.row_rules = [*rules, *reasoner.output_head.rules]
         return reasoner
 
     @property

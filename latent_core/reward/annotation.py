@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.records import read_trajectories
@@ -22,6 +21,7 @@ from latent_core.engine.sampling import start_samples
 from latent_core.engine.walk import Stretch, walk
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory
+from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import NO_TOKEN, CutAnswers, FloatArray, Trajectory, is_cut

@@ -20,6 +20,7 @@ from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
+from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
@@ -38,6 +39,7 @@ class LatentRewardModel(nn.Module):
         end_id: Id of the token between the latents and the answer.
         end_of_text_id: Id that ends an answer; prompts are padded with it.
         row_limit: How many rows at once memory has turned out to hold.
+        row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
     """
 
     def __init__(self, model: PreTrainedModel, end_id: int, end_of_text_id: int) -> None:
@@ -47,6 +49,7 @@ class LatentRewardModel(nn.Module):
         self.end_id, self.end_of_text_id = end_id, end_of_text_id
         backbone: Any = model.base_model
         self.flops, self.row_limit = FlopModel.of_backbone(backbone), RowLimit()
+        self.row_rules: list[LayerRule] = []
         self._head_name = next(name for name in _HEADS if hasattr(model, name))
 
     @classmethod
@@ -77,6 +80,7 @@ class LatentRewardModel(nn.Module):
         reward_model = reward_model.to(device).eval().requires_grad_(False)
         if packed:
             pack_linear_layers(reward_model.model.base_model)
+        reward_model.row_rules = make_rows_invariant([reward_model.model])
         return reward_model
 
     @classmethod

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from latent_core.randomness import Streams
+from latent_core.row_invariance import row_product
 from latent_core.samplers.base import (
     DrawSite,
     ModulePerturbation,
@@ -85,4 +86,11 @@ class _ScaledSingularValues(ModulePerturbation):
         # Step 0 for all positions: the weight of a trajectory is drawn once.
         drawn = self._streams.normal(0, DrawSite.of_projection(projection, layer), len(factors.values))
         scale = (self._alpha * drawn).to(output.dtype) * factors.values
-        return output + ((inputs @ factors.left) * scale[:, None, :]) @ factors.right
+        rows, positions = inputs.shape[:2]
+        scaled = _rows(inputs, factors.left).unflatten(0, (rows, positions)) * scale[:, None, :]
+        return output + _rows(scaled, factors.right).unflatten(0, (rows, positions))
+
+
+def _rows(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply vectors, [rows, positions, k], with a matrix, [k, n]; returns [rows * positions, n]."""
+    return row_product(inputs.flatten(0, 1), matrix)

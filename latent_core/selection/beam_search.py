@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.blocks import PromptBlock
 from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
@@ -26,6 +25,7 @@ from latent_core.engine.walk import Stretch
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import extend, read_prompts
+from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
 from latent_core.selection.beams import Beam
 from latent_core.tasks.base import Problem

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from latent_core.engine import blocks, memory, sampling
-from latent_core.engine.attention import MIN_ROWS
 from latent_core.engine.micro_batches import MicroBatch, RowLimit, micro_batches
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
+from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 

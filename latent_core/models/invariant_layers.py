@@ -1,0 +1,171 @@
+"""Linear layers that give a row the same bits on a CPU whatever is beside it, each by the rule that was measured."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from latent_core.models.packed_linear import PackedLinear, can_pack
+from latent_core.row_invariance import DOES_NOT_HOLD, MIN_ROWS, RowRule, is_slow, known_rule, product_rules
+
+Rows = Callable[[Tensor], Tensor]
+"""Takes inputs [rows, in_features] to outputs [rows, out_features]."""
+
+
+_VECTORS = 64
+"""Elements that loops take at once: two vectors of at most 512 bits, of the narrowest precision."""
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """How one kind of linear layer is computed.
+
+    Attributes:
+        layer: Precision and shape, such as "float32 768 -> 3072".
+        product: What computes it: "itself", "packed", "rows of weights" or "columns of weights".
+        rule: With how many rows.
+    """
+
+    layer: str
+    product: str
+    rule: RowRule
+
+
+def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
+    """Let the linear layers within modules on a CPU be computed by their rules; those that need none stay as they are.
+
+    Names and parameters of the layers stay, and gradients go through them.
+
+    Returns:
+        The rule of every kind of layer that there is.
+    """
+    found: dict[LayerRule, None] = {}
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear | Conv1D | PackedLinear) and layer.weight.device.type == "cpu":
+                rule, product = invariant_rows(layer)
+                found[rule] = None
+                if product is not None:
+                    # Of the instance, so that hooks, names and types stay.
+                    setattr(layer, "forward", partial(_in_rows, product))  # noqa: B010
+            elif _is_activation(layer):
+                function = type(layer).forward.__get__(layer)
+                setattr(layer, "forward", partial(_without_rest, function))  # noqa: B010
+    return list(found)
+
+
+def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear) -> tuple[LayerRule, Rows | None]:
+    """Return the rule of a layer, and what computes it by that rule; None where the layer does so already."""
+    inputs, outputs, dtype = *_shape(layer), layer.weight.dtype
+    key = (type(layer), dtype, inputs, outputs, layer.bias is None)
+    if key not in _chosen:
+        _chosen[key] = _choose(key, layer, inputs, dtype)
+    product, rule = _chosen[key]
+    described = LayerRule(f"{str(dtype).removeprefix('torch.')} {inputs} -> {outputs}", product, rule)
+    if product == "itself" and rule.is_free:
+        return described, None
+    return described, partial(rule.apply, dict(_products(layer))[product]())
+
+
+def _is_activation(layer: nn.Module) -> bool:
+    """Whether a module works element by element."""
+    kind = type(layer)
+    return kind.__module__ in ("torch.nn.modules.activation", "transformers.activations") and not any(
+        True for _ in layer.parameters()
+    )
+
+
+def _without_rest(function: Rows, inputs: Tensor) -> Tensor:
+    """Apply a function of elements to a tensor [..., features].
+
+    Functions are computed for a whole vector of elements at once, and what is left over at the end of a tensor one by
+    one, by other formulas. Widths that are no multiple of such a vector leave something of the last row over.
+    """
+    if inputs.device.type != "cpu" or inputs.shape[-1] % _VECTORS == 0:
+        return function(inputs)
+    missing = -inputs.numel() % _VECTORS
+    filled = nn.functional.pad(inputs.flatten(), (0, missing))
+    return function(filled)[: inputs.numel()].reshape(inputs.shape)
+
+
+_chosen: dict[tuple[Any, ...], tuple[str, RowRule]] = {}
+
+
+def _choose(key: tuple[Any, ...], layer: nn.Module, width: int, dtype: torch.dtype) -> tuple[str, RowRule]:
+    """Return the product of a layer that is fastest among those that are invariant, and its rule."""
+
+    def example(rows: int) -> tuple[Tensor]:
+        return (torch.randn(rows, width).to(dtype),)
+
+    measured: dict[str, RowRule] = {}
+    for name, make in _products(layer):
+        measured[name] = known_rule((name, *key), make(), example, sparse=is_slow(dtype))
+        if measured[name].holds and measured[name].chunk is None:
+            return name, measured[name]
+    return next(((name, rule) for name, rule in measured.items() if rule.holds), ("itself", DOES_NOT_HOLD))
+
+
+def _products(layer: nn.Module) -> Iterator[tuple[str, Callable[[], Rows]]]:
+    """Yield products that compute a layer up to rounding, the fastest first."""
+    # The method, not the module: hooks are not part of it.
+    yield "itself", lambda: type(layer).forward.__get__(layer)
+    if type(layer) not in (nn.Linear, Conv1D, PackedLinear):
+        return
+    bias: Any = layer.bias
+    if type(layer) is not PackedLinear and can_pack(_weight(layer)):
+        yield "packed", lambda: PackedLinear(_weight(layer), bias).forward
+    if type(layer) is not nn.Linear:
+        yield "rows of weights", lambda: partial(nn.functional.linear, weight=_weight(layer).contiguous(), bias=bias)
+    if type(layer) is not Conv1D:
+        yield "columns of weights", lambda: partial(_columns, _weight(layer).T.contiguous(), bias)
+
+
+def _columns(weight: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:
+    return inputs @ weight if bias is None else torch.addmm(bias, inputs, weight)
+
+
+def _weight(layer: Any) -> Tensor:
+    """Return the weight of a layer as [out_features, in_features]."""
+    weight: Tensor = layer.unpacked_weight() if isinstance(layer, PackedLinear) else layer.weight.detach()
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
+def _shape(layer: nn.Linear | Conv1D | PackedLinear) -> tuple[int, int]:
+    """Return the numbers of features that a layer reads and writes."""
+    first, second = layer.weight.shape
+    return (first, second) if isinstance(layer, Conv1D) else (second, first)
+
+
+def _in_rows(product: Rows, inputs: Tensor) -> Tensor:
+    """Apply a product of rows to inputs of any number of dimensions."""
+    return product(inputs.reshape(-1, inputs.shape[-1])).unflatten(0, inputs.shape[:-1])
+
+
+def summary_of(layers: Iterable[LayerRule]) -> dict[str, Any]:
+    """Return what was in force, as it is written down.
+
+    Args:
+        layers: The rules of a model's layers; those of the other products that this process has met are added.
+
+    Returns:
+        `holds`, whether bits depend on nothing beside a row in one thread; `rule`, in a phrase; `min_rows`, the most
+        rows that a product is filled up to; and `exceptions`, what is not computed by the usual rule.
+    """
+    rules = {one.layer: (one.product, one.rule) for one in layers}
+    rules |= {name: ("itself", rule) for name, rule in product_rules().items()}
+    special = {
+        name: str(rule) if product == "itself" else f"{product}, {rule}"
+        for name, (product, rule) in rules.items()
+        if product != "itself" or not rule.holds or not rule.is_free
+    }
+    holds = all(rule.holds for _, rule in rules.values())
+    return {
+        "holds": holds,
+        "rule": ("does not hold" if not holds else f"{RowRule()}, with exceptions" if special else str(RowRule())),
+        "min_rows": max((rule.at_least for _, rule in rules.values()), default=MIN_ROWS),
+        "exceptions": special,
+    }

@@ -53,7 +53,7 @@ class Comparison:
 COLUMNS = tuple(entry.name for entry in fields(Comparison))
 
 
-def compare(values: Mapping[str, FloatArray], *, trial: str, n: int, seed: int = 0) -> list[Comparison]:
+def compare(values: Mapping[str, FloatArray], *, trial: str, n: int) -> list[Comparison]:
     """Compare every way of choosing by score with majority vote and with greedy decoding.
 
     What needs no scores is a baseline or, like coverage, no way of choosing: without scores there is no comparison.
@@ -63,7 +63,6 @@ def compare(values: Mapping[str, FloatArray], *, trial: str, n: int, seed: int =
         values: By name of the aggregation (or "greedy") the value of every question [Q], in one order of questions.
         trial: Name of the sampler setting.
         n: The budget at which the values were estimated.
-        seed: Seed of the bootstrap.
 
     Returns:
         One comparison per aggregation and baseline, in the order of `values`.
@@ -76,9 +75,7 @@ def compare(values: Mapping[str, FloatArray], *, trial: str, n: int, seed: int =
         name for name in values if name != GREEDY and (name not in AGGREGATIONS or AGGREGATIONS[name].needs is not None)
     ]
     return [
-        Comparison(
-            trial, name, baseline, n, *paired_difference(values[name], values[baseline], seed=seed), len(values[name])
-        )
+        Comparison(trial, name, baseline, n, *paired_difference(values[name], values[baseline]), len(values[name]))
         for name in chosen
         for baseline in baselines
     ]

@@ -17,7 +17,7 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, Scorer, available
 from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
-from latent_core.selection.intervals import bootstrap_interval
+from latent_core.selection.intervals import UNIT_BOUNDS, mean_interval
 
 GREEDY = "greedy"
 RANDOM_GUESS = "random_guess"
@@ -131,8 +131,7 @@ def row_of(
     n: int,
     values: FloatArray,
     flops: float,
-    seed: int = 0,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: tuple[float, float] = UNIT_BOUNDS,
 ) -> CurveRow:
     """Make a row of the values of all questions.
 
@@ -143,10 +142,9 @@ def row_of(
         n: Budget.
         values: [Q], one value per question, within the bounds.
         flops: Cost over all questions.
-        seed: Seed of the bootstrap.
         bounds: Least and greatest possible value of a question.
     """
-    interval = bootstrap_interval(values, seed=seed, bounds=bounds)
+    interval = mean_interval(values, bounds=bounds)
     return CurveRow(trial, sampler, aggregation, n, *interval, trajectories=len(values) * n, flops=float(flops))
 
 
@@ -157,7 +155,6 @@ def curve_rows(
     *,
     trial: str,
     sampler: str,
-    seed: int = 0,
     aggregations: Sequence[str] | None = None,
 ) -> list[CurveRow]:
     """Evaluate every aggregation that the outcomes allow at every budget.
@@ -168,7 +165,6 @@ def curve_rows(
         budgets: Samples per question, each at least 1; one beyond what was sampled gives a row with NaN.
         trial: Name of the sampler setting.
         sampler: Name of the sampler.
-        seed: Seed of the bootstrap; equal seeds resample the questions alike in every trial.
         aggregations: Keys of `AGGREGATIONS`; by default all that can be computed.
 
     Returns:
@@ -182,11 +178,11 @@ def curve_rows(
         aggregation = AGGREGATIONS[name]
         for n in budgets:
             flops = cost.of(n, aggregation.scorer)
-            rows.append(row_of(trial, sampler, name, n, aggregation(outcomes, n), flops, seed))
+            rows.append(row_of(trial, sampler, name, n, aggregation(outcomes, n), flops))
     return rows
 
 
-def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY, seed: int = 0) -> CurveRow:
+def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY) -> CurveRow:
     """The accuracy of the model without any sampling, from one record per question.
 
     Raises:
@@ -194,10 +190,10 @@ def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY, seed: int
     """
     if outcomes.samples != 1:
         raise ValueError(f"greedy decoding gives one sample per question, got {outcomes.samples}")
-    return row_of(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1), seed)
+    return row_of(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1))
 
 
-def guess_rows(chances: Sequence[float], budgets: Sequence[int], *, seed: int = 0) -> list[CurveRow]:
+def guess_rows(chances: Sequence[float], budgets: Sequence[int]) -> list[CurveRow]:
     """Coverage of somebody who guesses n times without understanding the question.
 
     A sampler whose coverage grows no faster than this has found diversity, not answers. The interval is over
@@ -206,7 +202,6 @@ def guess_rows(chances: Sequence[float], budgets: Sequence[int], *, seed: int = 
     Args:
         chances: Probability that one guess is right, one per question.
         budgets: Guesses per question.
-        seed: Seed of the bootstrap.
 
     Returns:
         One row per budget; guesses cost nothing.
@@ -215,8 +210,9 @@ def guess_rows(chances: Sequence[float], budgets: Sequence[int], *, seed: int = 
     for n in budgets:
         values = guess_coverage(chances, n)
         # Chances are known, not estimated: equal ones leave nothing uncertain.
-        bounds = (float(values.min()), float(values.max()))
-        rows.append(row_of(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, seed, bounds))
+        least, greatest = float(values.min()), float(values.max())
+        bounds = (least, greatest) if greatest - least <= 1e-12 else UNIT_BOUNDS
+        rows.append(row_of(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, bounds))
     return rows
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray, IntArray
-from latent_core.selection.intervals import Interval, bootstrap_interval
+from latent_core.selection.intervals import Interval, mean_interval
 
 NEVER, ALWAYS = "never", "always"
 BINS = (NEVER, "(0, 0.25]", "(0.25, 0.5]", "(0.5, 0.75]", "(0.75, 1)", ALWAYS)
@@ -76,7 +76,7 @@ def bins_of(correct: IntArray, samples: int) -> IntArray:
 
 
 def difficulty_rows(
-    by_question: Mapping[int, Mapping[str, FloatArray]], correct: IntArray, samples: int, *, trial: str, seed: int = 0
+    by_question: Mapping[int, Mapping[str, FloatArray]], correct: IntArray, samples: int, *, trial: str
 ) -> list[DifficultyRow]:
     """Average every aggregation at every budget over the questions of each bin; bins without questions have no row.
 
@@ -85,7 +85,6 @@ def difficulty_rows(
         correct: [Q], how many of a question's samples are right.
         samples: Samples per question.
         trial: Name of the sampler setting.
-        seed: Seed of the bootstrap.
 
     Returns:
         Rows by aggregation, budget and bin; none where there is a single sample, which tells no difficulty.
@@ -102,7 +101,7 @@ def difficulty_rows(
             n,
             label,
             len(some),
-            *_interval(by_question[n][name][some], seed, _follows(name, label, all_samples=n == samples)),
+            *_interval(by_question[n][name][some], _follows(name, label, all_samples=n == samples)),
         )
         for name in names
         for n in sorted(by_question)
@@ -136,8 +135,8 @@ def _follows(aggregation: str, label: str, *, all_samples: bool) -> bool:
     return aggregation in AGGREGATIONS and (label in (NEVER, ALWAYS) or (aggregation == "coverage" and all_samples))
 
 
-def _interval(values: FloatArray, seed: int, follows: bool) -> Interval:
+def _interval(values: FloatArray, follows: bool) -> Interval:
     # Samples without a score can make a choice among right ones wrong: such a value does not follow after all.
     if follows and np.ptp(values) <= 1e-12:
         return Interval(*[float(values[0])] * 3)
-    return bootstrap_interval(values, seed=seed)
+    return mean_interval(values)

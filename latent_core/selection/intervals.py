@@ -1,8 +1,13 @@
-"""How far a mean over questions can be trusted: bootstrap intervals.
+"""How far a mean over questions can be trusted: intervals with pseudo-questions.
 
-The questions are the sample from which one generalises, so they are what is resampled (Efron & Tibshirani, "An
-Introduction to the Bootstrap", 1993, ch. 13, percentile intervals). The noise of sampling trajectories is part of each
-question's value and is thereby included.
+The questions are the sample from which one generalises, so the spread between their values is what makes the interval.
+The noise of sampling trajectories is part of each question's value and is thereby included.
+
+Near the bounds the values at hand say too little: where no rare question is among them they are nearly equal, and an
+interval of their spread alone, bootstrapped or not, has almost no width and misses the truth up to four times in five.
+Agresti & Coull (1998, "Approximate is better than exact", The American Statistician 52) add questions that were
+never asked, two of them right and two wrong; for shares this is nearly Wilson's interval (Wilson 1927), and it serves
+any bounded values. `benchmarks/results/intervals.md` compares it with others.
 """
 
 from statistics import NormalDist
@@ -13,8 +18,11 @@ import numpy as np
 from latent_core.selection.estimators import FloatArray
 
 DEFAULT_LEVEL = 0.95
-DEFAULT_RESAMPLES = 2000
-_CHUNK_ELEMENTS = 1 << 20
+UNIT_BOUNDS = (0.0, 1.0)
+DIFFERENCE_BOUNDS = (-1.0, 1.0)
+_AT_EACH_UNIT_BOUND = 2
+# The bounds are twice as far apart: half as many pseudo-questions widen the interval enough.
+_AT_EACH_DIFFERENCE_BOUND = 1
 
 
 class Interval(NamedTuple):
@@ -31,62 +39,30 @@ class Interval(NamedTuple):
     hi: float
 
 
-def bootstrap_interval(
-    values: FloatArray,
-    *,
-    level: float = DEFAULT_LEVEL,
-    resamples: int = DEFAULT_RESAMPLES,
-    seed: int = 0,
-    bounds: tuple[float, float] = (0.0, 1.0),
+def mean_interval(
+    values: FloatArray, *, level: float = DEFAULT_LEVEL, bounds: tuple[float, float] = UNIT_BOUNDS
 ) -> Interval:
-    """Mean over questions with a percentile bootstrap interval.
+    """Mean over questions, with the interval that two pseudo-questions at each bound give.
 
-    Resamples depend on the seed and on Q alone: two curves over the same questions are resampled alike.
-
-    Where all values are equal every resample is the same, and a percentile interval of width zero would claim
-    certainty (100 % of 20 questions is not a proof of 100 %). There the interval rests on the share of questions that
-    have this value: all Q of Q, hence at least Q / (Q + z^2) by Wilson's score interval (Wilson 1927), and the rest
-    could lie anywhere within `bounds`. For all-right and all-wrong questions this is Wilson's interval itself.
+    The value is the plain mean. It lies within the interval, which need not be symmetric about it: near a bound it
+    reaches farther to the inside.
 
     Args:
         values: [Q], one value per question, Q >= 1.
         level: Confidence level, between 0 and 1.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
-        bounds: Least and greatest possible value of a question.
+        bounds: Least and greatest possible value of a question; where they are equal nothing is uncertain.
 
     Returns:
-        The interval; all NaN where any value is NaN.
+        The interval, within the bounds; all NaN where any value is NaN.
 
     Raises:
-        ValueError: If there is no question, a value lies outside the bounds, or a setting is out of range.
+        ValueError: If there is no question, a value lies outside the bounds, or the level is out of range.
     """
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"an interval needs one value per question, got shape {values.shape}")
-    if not 0.0 < level < 1.0 or resamples < 1:
-        raise ValueError(f"level must be in (0, 1) and resamples at least 1, got {level} and {resamples}")
-    if np.isnan(values).any():
-        return Interval(np.nan, np.nan, np.nan)
-    least, greatest = float(values.min()), float(values.max())
-    if least < bounds[0] - 1e-9 or greatest > bounds[1] + 1e-9:
-        raise ValueError(f"values from {least} to {greatest} lie outside the bounds {bounds}")
-    # Estimates of the same number may differ in their last bit, which is no information about the spread.
-    if greatest - least <= 1e-12:
-        return _constant_interval(float(values.mean()), len(values), level, bounds)
-    tail = (1.0 - level) / 2
-    lo, hi = np.quantile(_resampled_means(values, resamples, seed), [tail, 1.0 - tail])
-    return Interval(float(values.mean()), float(lo), float(hi))
+    return _interval(values, level, bounds, _AT_EACH_UNIT_BOUND)
 
 
-def paired_difference(
-    a: FloatArray,
-    b: FloatArray,
-    *,
-    level: float = DEFAULT_LEVEL,
-    resamples: int = DEFAULT_RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Mean of a - b over the same questions with its interval.
+def paired_difference(a: FloatArray, b: FloatArray, *, level: float = DEFAULT_LEVEL) -> Interval:
+    """Mean of a - b over the same questions with its interval, from one pseudo-question at each of -1 and 1.
 
     Pairing removes the differences between questions, which usually dwarf those between settings: two overlapping
     intervals can still hide a clear difference.
@@ -95,31 +71,56 @@ def paired_difference(
         a: [Q], values in [0, 1], one per question.
         b: [Q], values in [0, 1] of the same questions in the same order.
         level: Confidence level, between 0 and 1.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
 
     Returns:
         The interval of the difference, within [-1, 1]; all NaN where any value is NaN.
 
     Raises:
-        ValueError: If the shapes differ, or as for `bootstrap_interval`.
+        ValueError: If the shapes differ, or as for `mean_interval`.
     """
     if a.shape != b.shape:
         raise ValueError(f"a paired difference needs the same questions on both sides, got {a.shape} and {b.shape}")
-    return bootstrap_interval(a - b, level=level, resamples=resamples, seed=seed, bounds=(-1.0, 1.0))
+    return _interval(a - b, level, DIFFERENCE_BOUNDS, _AT_EACH_DIFFERENCE_BOUND)
 
 
-def _resampled_means(values: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Means [resamples] over questions drawn with replacement, a bounded number of resamples at a time."""
-    rng = np.random.default_rng(seed)
-    questions = len(values)
-    chunk = max(1, _CHUNK_ELEMENTS // questions)
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-    return np.concatenate([values[rng.integers(0, questions, (size, questions))].mean(axis=1) for size in sizes])
-
-
-def _constant_interval(value: float, questions: int, level: float, bounds: tuple[float, float]) -> Interval:
-    """The interval where all questions share one value: Wilson's bound on the share of questions that do."""
+def _interval(values: FloatArray, level: float, bounds: tuple[float, float], at_each: int) -> Interval:
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"an interval needs one value per question, got shape {values.shape}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    if np.isnan(values).any():
+        return Interval(np.nan, np.nan, np.nan)
+    least, greatest = float(values.min()), float(values.max())
+    if least < bounds[0] - 1e-9 or greatest > bounds[1] + 1e-9:
+        raise ValueError(f"values from {least} to {greatest} lie outside the bounds {bounds}")
     z = NormalDist().inv_cdf((1.0 + level) / 2)
-    share = questions / (questions + z * z)
-    return Interval(value, share * value + (1.0 - share) * bounds[0], share * value + (1.0 - share) * bounds[1])
+    value, lo, hi = pseudo_question_intervals(values, z, bounds, at_each)
+    return Interval(float(value), float(lo), float(hi))
+
+
+def pseudo_question_intervals(
+    values: FloatArray, z: float, bounds: tuple[float, float], at_each: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Means of values [..., Q], and mean +- z sd / sqrt(number) with pseudo-questions among them, cut to the bounds.
+
+    Args:
+        values: [..., Q], values of the questions of each sample of questions.
+        z: Standard normal quantile.
+        bounds: Least and greatest possible value.
+        at_each: Number of pseudo-questions at each bound.
+
+    Returns:
+        Plain means, lower and upper ends, [...] each; lo <= mean <= hi.
+    """
+    questions = values.shape[-1]
+    total = questions + 2 * at_each
+    # Values are sums: their last bits must not carry the mean out of the bounds.
+    mean = np.clip(values.mean(axis=-1), *bounds)
+    centre = (questions * mean + at_each * sum(bounds)) / total
+    squares = ((values - centre[..., None]) ** 2).sum(axis=-1)
+    squares = squares + at_each * ((bounds[0] - centre) ** 2 + (bounds[1] - centre) ** 2)
+    half = z * np.sqrt(squares) / total
+    # At low levels a mean on a bound could fall out of the interval about the shrunken centre.
+    lo = np.minimum(np.maximum(centre - half, bounds[0]), mean)
+    hi = np.maximum(np.minimum(centre + half, bounds[1]), mean)
+    return mean, lo, hi

@@ -87,10 +87,11 @@ def test_what_follows_from_the_bin_has_no_width_and_what_is_measured_has() -> No
         assert (rows["coverage", n, "always"].lo, rows["coverage", n, "always"].hi) == (1.0, 1.0)
     # All four samples cover every question that has a right one among them.
     assert rows["coverage", 4, "(0, 0.25]"].lo == 1.0
-    # Three of three questions are no proof that greedy decoding is always right there: Wilson's bound 3 / (3 + z^2).
+    # Three of three questions are no proof that greedy decoding is always right there: with two right and two wrong
+    # pseudo-questions among them, 5 of 7 are right.
     z = 1.959963984540054
     assert rows["greedy", 1, "always"].value == 1.0
-    assert rows["greedy", 1, "always"].lo == pytest.approx(3 / (3 + z * z))
+    assert rows["greedy", 1, "always"].lo == pytest.approx(5 / 7 - z * (5 / 7 * 2 / 7 / 7) ** 0.5)
     assert rows["beam_search", 4, "always"].lo < 1.0
 
 

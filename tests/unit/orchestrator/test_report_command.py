@@ -195,8 +195,8 @@ def test_runs_of_one_model_on_the_same_questions(here: Path, capsys: pytest.Capt
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     # 4 is the largest budget that both have. Three of four questions are covered in both.
     assert [line[:5] for line in lines if line[0].startswith("coverage")] == [
-        ["coverage (pass@N)", "4", "a", "gaussian sigma=0.4", "75.0 [25.0, 100.0]"],
-        ["coverage (pass@N)", "4", "b", "gaussian sigma=0.8", "75.0 [25.0, 100.0]"],
+        ["coverage (pass@N)", "4", "a", "gaussian sigma=0.4", "75.0 [29.0, 96.0]"],
+        ["coverage (pass@N)", "4", "b", "gaussian sigma=0.8", "75.0 [29.0, 96.0]"],
     ]
     assert [line[5] for line in lines if line[0].startswith("coverage")] == ["9", "9"]
     assert "All runs ask the same questions" in text

@@ -1,6 +1,7 @@
 """Votes against brute force over all subsets, and at their edges."""
 
 import itertools
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -36,7 +37,7 @@ def brute_vote(votes: np.ndarray, correct: np.ndarray, weights: np.ndarray, n: i
 def test_majority_is_the_mean_over_all_subsets(n: int, answers: int) -> None:
     votes, correct = random_votes(25, 7, answers, seed=n)
     brute = [brute_vote(row, right, np.ones(7, dtype=int), n) for row, right in zip(votes, correct, strict=True)]
-    np.testing.assert_allclose(majority_at_n(votes, correct, n), brute, atol=1e-6)
+    np.testing.assert_allclose(majority_at_n(votes, correct, n), brute, atol=1e-13)
 
 
 @pytest.mark.parametrize("n", range(1, 8))
@@ -56,17 +57,71 @@ def test_several_right_answers_share_the_credit_but_not_their_votes() -> None:
     np.testing.assert_allclose(majority_at_n(votes, correct, 6), [2 / 3, 0.0])
 
 
-@pytest.mark.parametrize("vote", ["majority", "weighted"])
-def test_random_subsets_approach_the_exact_value(vote: str) -> None:
+def exact_majority(counts: list[int], right: list[bool], abstain: int, n: int) -> Fraction:
+    """The expected credit in rational numbers: subsets are counted by their size and by how many rivals tie."""
+    credit = Fraction(0)
+    for winner in np.flatnonzero(right):
+        for m in range(1, min(counts[winner], n) + 1):
+            ways = {(0, 0): comb(counts[winner], m)}
+            for rival, count in enumerate(counts):
+                if rival == winner:
+                    continue
+                longer: dict[tuple[int, int], int] = {}
+                for (size, tied), number in ways.items():
+                    for i in range(min(count, m, n - m - size) + 1):
+                        key = (size + i, tied + (i == m))
+                        longer[key] = longer.get(key, 0) + number * comb(count, i)
+                ways = longer
+            for (size, tied), number in ways.items():
+                credit += Fraction(number * comb(abstain, n - m - size), 1 + tied)
+    return credit / comb(sum(counts) + abstain, n)
+
+
+@pytest.mark.parametrize("answers", [2, 3, 8, 40])
+@pytest.mark.parametrize("evenness", [0.3, 5.0])
+def test_majority_of_64_samples_equals_rational_arithmetic(answers: int, evenness: float) -> None:
+    rng = np.random.default_rng(answers)
+    codes = rng.choice(answers, 64, p=rng.dirichlet(np.full(answers, evenness))) - (answers % 2)
+    is_right = rng.random(answers + 1) < 0.5
+    correct = is_right[codes] & (codes >= 0)
+    given = np.unique(codes[codes >= 0])
+    counts = [int((codes == code).sum()) for code in given]
+    for n in (1, 2, 3, 16, 33, 60, 63, 64):
+        exact = float(exact_majority(counts, list(is_right[given]), int((codes < 0).sum()), n))
+        assert majority_at_n(codes[None], correct[None], n)[0] == pytest.approx(exact, abs=1e-13)
+
+
+@pytest.mark.parametrize("samples", [256, 1024])
+def test_majority_of_many_samples_equals_the_sum_over_a_hypergeometric_count(samples: int) -> None:
+    """Two answers: the right one wins where the subset holds more than half of it."""
+    own = samples * 9 // 16
+    votes = (np.arange(samples) >= own).astype(np.int64)[None]
+    for n in (2, 5, samples // 4, samples // 2 + 1, samples - 1):
+        ways = {m: comb(own, m) * comb(samples - own, n - m) for m in range(n + 1)}
+        won = sum(Fraction(2 * w if 2 * m > n else w, 2) for m, w in ways.items() if 2 * m >= n)
+        exact = float(won / comb(samples, n))
+        assert majority_at_n(votes, votes == 0, n)[0] == pytest.approx(exact, abs=1e-12)
+
+
+def test_answers_that_are_all_different_win_equally_often() -> None:
+    votes = np.arange(256)[None]
+    for n in (2, 7, 128, 255):
+        assert majority_at_n(votes, votes < 64, n)[0] == pytest.approx(0.25, abs=1e-12)
+
+
+def test_questions_without_votes_or_without_a_right_answer_earn_nothing() -> None:
+    votes = np.array([[-1] * 6, [0, 0, 1, 2, -1, -1]])
+    for n in (1, 2, 5, 6):
+        np.testing.assert_array_equal(majority_at_n(votes, np.zeros((2, 6), bool), n), 0.0)
+        np.testing.assert_array_equal(majority_at_n(votes[:1], np.ones((1, 6), bool), n), 0.0)
+    assert np.isnan(majority_at_n(votes, np.zeros((2, 6), bool), 7)).all()
+
+
+def test_random_subsets_approach_the_exact_value() -> None:
     votes, correct = random_votes(60, 12, 4, seed=0)
     weights = np.random.default_rng(1).random(votes.shape)
-
-    def estimate(draws: int) -> np.ndarray:
-        if vote == "majority":
-            return majority_at_n(votes, correct, 5, draws=draws)
-        return weighted_vote_at_n(votes, correct, weights, 5, draws=draws)
-
-    exact, sampled = estimate(comb(12, 5)), estimate(400)
+    exact = weighted_vote_at_n(votes, correct, weights, 5, draws=comb(12, 5))
+    sampled = weighted_vote_at_n(votes, correct, weights, 5, draws=400)
     assert not np.array_equal(exact, sampled)
     # Credits lie in [0, 1], so the standard error of a mean of 400 is at most 0.025.
     assert np.abs(sampled - exact).max() < 5 * 0.025
@@ -75,18 +130,20 @@ def test_random_subsets_approach_the_exact_value(vote: str) -> None:
 
 def test_random_subsets_are_reproducible_and_the_same_for_every_question() -> None:
     votes, correct = random_votes(300, 20, 15, seed=1)
-    whole = majority_at_n(votes, correct, 8)
-    np.testing.assert_array_equal(whole, majority_at_n(votes, correct, 8))
-    assert not np.array_equal(whole, majority_at_n(votes, correct, 8, seed=1))
-    alone = [majority_at_n(votes[q : q + 1], correct[q : q + 1], 8)[0] for q in range(0, 300, 37)]
-    np.testing.assert_allclose(whole[::37], alone, atol=1e-6)
+    weights = np.random.default_rng(1).random(votes.shape)
+    whole = weighted_vote_at_n(votes, correct, weights, 8)
+    np.testing.assert_array_equal(whole, weighted_vote_at_n(votes, correct, weights, 8))
+    assert not np.array_equal(whole, weighted_vote_at_n(votes, correct, weights, 8, seed=1))
+    some = [slice(q, q + 1) for q in range(0, 300, 37)]
+    alone = [weighted_vote_at_n(votes[q], correct[q], weights[q], 8)[0] for q in some]
+    np.testing.assert_allclose(whole[::37], alone, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 5, 19])
 def test_random_subsets_hold_n_different_samples(n: int) -> None:
-    # Question i has one voter, sample i: its credit is how often the subsets hold that sample.
+    # Question i is right in sample i alone, which outweighs all: its credit is how often the subsets hold that sample.
     voters = np.eye(20, dtype=bool)
-    held = majority_at_n(np.where(voters, 0, -1), voters, n, draws=10)
+    held = weighted_vote_at_n(np.where(voters, 0, 1), voters, np.where(voters, 100.0, 1.0), n, draws=10)
     assert held.sum() == pytest.approx(n)
     assert held.max() <= 1.0
 
@@ -98,7 +155,7 @@ def test_equal_weights_are_a_majority_vote(samples: int, weight: float) -> None:
     votes, correct = random_votes(80, samples, 5, seed=3)
     for n in (1, 2, 7, samples - 1, samples):
         weighted = weighted_vote_at_n(votes, correct, np.full(votes.shape, weight), n)
-        np.testing.assert_allclose(weighted, majority_at_n(votes, correct, n), atol=1e-6)
+        np.testing.assert_allclose(weighted, majority_at_n(votes, correct, n), atol=1e-12)
 
 
 def test_a_tie_survives_rounding() -> None:
@@ -123,7 +180,7 @@ def test_the_scale_of_a_questions_weights_changes_nothing() -> None:
 
 def test_one_sample_is_exact_even_with_more_samples_than_draws() -> None:
     votes, correct = random_votes(10, 50, 3, seed=2)
-    np.testing.assert_allclose(majority_at_n(votes, correct, 1, draws=4), correct.mean(axis=1))
+    np.testing.assert_allclose(majority_at_n(votes, correct, 1), correct.mean(axis=1))
     weights = np.random.default_rng(0).integers(0, 2, votes.shape).astype(float)
     np.testing.assert_allclose(
         weighted_vote_at_n(votes, correct, weights, 1, draws=4), (correct & (weights > 0)).mean(axis=1)
@@ -133,7 +190,7 @@ def test_one_sample_is_exact_even_with_more_samples_than_draws() -> None:
 def test_all_samples_are_a_single_subset() -> None:
     votes, correct = random_votes(50, 40, 4, seed=3)
     brute = [brute_vote(row, right, np.ones(40, dtype=int), 40) for row, right in zip(votes, correct, strict=True)]
-    np.testing.assert_allclose(majority_at_n(votes, correct, 40, draws=1), brute, atol=1e-6)
+    np.testing.assert_allclose(majority_at_n(votes, correct, 40), brute, atol=1e-13)
 
 
 def test_ties_share_the_credit_and_abstentions_do_not_vote() -> None:
@@ -153,7 +210,7 @@ def test_votes_are_counted_without_a_look_at_what_is_right() -> None:
     votes[:, 0] = np.maximum(votes[:, 0], 0)
     weights = np.random.default_rng(0).random(votes.shape) + 0.1
     # Whoever wins does not depend on who ought to: the credits of all possible truths share exactly one win.
-    np.testing.assert_allclose(sum(majority_at_n(votes, votes == code, 9) for code in range(5)), 1.0, atol=1e-6)
+    np.testing.assert_allclose(sum(majority_at_n(votes, votes == code, 9) for code in range(5)), 1.0)
     np.testing.assert_allclose(sum(weighted_vote_at_n(votes, votes == code, weights, 9) for code in range(5)), 1.0)
 
 
@@ -178,7 +235,9 @@ def test_one_answer_cannot_be_right_and_wrong() -> None:
 def test_bad_input_is_refused() -> None:
     votes, correct = random_votes(2, 4, 3, seed=7)
     with pytest.raises(ValueError, match="draws"):
-        majority_at_n(votes, correct, 2, draws=0)
+        weighted_vote_at_n(votes, correct, np.ones(votes.shape), 2, draws=0)
+    with pytest.raises(ValueError, match="n=0"):
+        majority_at_n(votes, correct, 0)
     with pytest.raises(ValueError, match="votes"):
         majority_at_n(votes[:1], correct, 2)
     for bad in (-0.1, np.nan, np.inf):

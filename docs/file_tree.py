@@ -27,7 +27,7 @@ _WITHOUT_WORDS_OF_THEIR_OWN = {
     "deploy/slurm.sbatch": "A sweep on Slurm: Ray head on the first node, workers on the others.",
     "docs/clusters.md": "Ray jobs, Kubernetes and Slurm: install, submit, stop, resume, and who gets which node.",
     "docs/bring-your-own-model.md": "What loads; how to describe, inspect and convert a checkpoint.",
-    "docs/statistics.md": "How values and intervals are made, how often the intervals hold, and what must not be pooled.",
+    "docs/statistics.md": "How values and intervals are made, how often intervals hold, what not to pool.",
     "docs/scaling.md": "What bounds a large run: messages, bytes, the driver, and 1,000 actors in simulation.",
     "docs/tasks.md": "Which questions can be asked, how answers are read and judged, and how to bring your own.",
     "docs/extending.md": "Samplers, graders and other kinds of your own, and how the store tells their code.",

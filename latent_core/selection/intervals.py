@@ -4,7 +4,7 @@ The questions are the sample from which one generalises, so the spread between t
 The noise of sampling trajectories is part of each question's value and is thereby included.
 
 Near the bounds the values at hand say too little: where no rare question is among them they are nearly equal, and an
-interval of their spread alone, bootstrapped or not, has almost no width and misses the truth up to four times in five.
+interval of their spread alone, bootstrapped or not, has almost no width and misses the truth up to five times in six.
 Agresti & Coull (1998, "Approximate is better than exact", The American Statistician 52) add questions that were
 never asked, two of them right and two wrong; for shares this is nearly Wilson's interval (Wilson 1927), and it serves
 any bounded values. `benchmarks/results/intervals.md` compares it with others.

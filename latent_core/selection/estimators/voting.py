@@ -64,6 +64,8 @@ def weighted_vote_at_n(
     if n > samples:
         return np.full(questions, np.nan)
     voting = np.where(weights > 0.0, votes, -1)
+    ranks = dense_ranks(voting)
+    _, right = answer_counts(ranks, correct)
     if n == 1:
         return majority_at_n(voting, correct, 1)
     # At most 1 each, so that no total overflows.
@@ -71,18 +73,16 @@ def weighted_vote_at_n(
     credit = np.empty(questions)
     plain = ((shares >= 1.0 - _TIE) | (voting < 0)).all(axis=1)
     credit[plain] = majority_at_n(voting[plain], correct[plain], n)
-    credit[~plain] = _mean_credit(voting[~plain], correct[~plain], shares[~plain], _subsets(samples, n, draws, seed))
+    credit[~plain] = _mean_credit(ranks[~plain], right[~plain], shares[~plain], _subsets(samples, n, draws, seed))
     return credit
 
 
-def _mean_credit(votes: IntArray, correct: BoolArray, shares: FloatArray, members: BoolArray) -> FloatArray:
-    """Mean credit [Q] over the subsets `members` [S, N]."""
-    ranks = dense_ranks(votes)
-    _, right = answer_counts(ranks, correct)
+def _mean_credit(ranks: IntArray, right: BoolArray, shares: FloatArray, members: BoolArray) -> FloatArray:
+    """Mean credit [Q] over the subsets `members` [S, N], as many questions at a time as fit a processor's cache."""
     chosen = members.astype(np.float64)
-    credit = np.empty(len(votes))
+    credit = np.empty(len(ranks))
     chunk = max(1, _CHUNK_BYTES // (right.shape[1] * max(chosen.shape) * chosen.itemsize))
-    for start in range(0, len(votes), chunk):
+    for start in range(0, len(ranks), chunk):
         block = slice(start, start + chunk)
         credit[block] = _plurality_credit(ranks[block], right[block], shares[block], chosen)
     return credit

@@ -230,6 +230,8 @@ def test_one_answer_cannot_be_right_and_wrong() -> None:
     votes, correct = np.array([[0, 1], [2, 2]]), np.array([[True, False], [True, False]])
     with pytest.raises(ValueError, match="question 1"):
         majority_at_n(votes, correct, 2)
+    with pytest.raises(ValueError, match="question 1"):
+        weighted_vote_at_n(votes, correct, np.array([[1.0, 1.0], [1.0, 2.0]]), 2)
 
 
 def test_bad_input_is_refused() -> None:

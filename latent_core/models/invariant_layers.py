@@ -38,7 +38,7 @@ class LayerRule:
 def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
     """Let the linear layers within modules on a CPU be computed by their rules; those that need none stay as they are.
 
-    Names and parameters of the layers stay, and gradients go through them.
+    Names and parameters of the layers stay; their weights may be copied, and can then be neither trained nor replaced.
 
     Returns:
         The rule of every kind of layer that there is.

@@ -55,18 +55,16 @@ class OutputHead:
             return largest_output(self._pieces or pieces_of(self._head), hidden)
         return self.logits(hidden).argmax(dim=-1)
 
-    def settle(self, *, packed: bool) -> None:
+    def settle(self) -> None:
         """Cut the head into pieces that give a row the same bits whatever is beside it; on CPUs only.
 
-        Args:
-            packed: Whether they may have a copy of the weight that is laid out for speed, where that is faster. The
-                weight itself stays: embeddings may share it.
+        They may have a copy of the weight, laid out for speed. The weight itself stays: embeddings may share it.
         """
         if type(self._head) is not nn.Linear or self._head.weight.device.type != "cpu":
             return
         found: dict[LayerRule, None] = {}
         self._pieces = []
-        for layer in layers_of(self._head, packed=packed):
+        for layer in layers_of(self._head, packed=True):
             rule, product = invariant_rows(layer)
             found[rule] = None
             self._pieces.append(product or layer)

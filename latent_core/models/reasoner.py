@@ -67,7 +67,8 @@ class LatentReasoner:
             source: A directory, a Hugging Face hub id, or "bundled:NAME".
             device: Where the weights go.
             dtype: Precision of weights and activations.
-            packed: Let weights be laid out for speed, after which they cannot be replaced.
+            packed: Let weights be laid out for speed, and so that rows do not depend on their neighbours; they can
+                neither be trained nor replaced afterwards.
 
         Raises:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
@@ -85,9 +86,9 @@ class LatentReasoner:
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
-        reasoner.output_head.settle(packed=packed)
-        rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback])
-        reasoner.row_rules = [*rules, *reasoner.output_head.rules]
+            reasoner.output_head.settle()
+            rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback])
+            reasoner.row_rules = [*rules, *reasoner.output_head.rules]
         return reasoner
 
     @property

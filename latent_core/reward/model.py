@@ -80,7 +80,7 @@ class LatentRewardModel(nn.Module):
         reward_model = reward_model.to(device).eval().requires_grad_(False)
         if packed:
             pack_linear_layers(reward_model.model.base_model)
-        reward_model.row_rules = make_rows_invariant([reward_model.model])
+            reward_model.row_rules = make_rows_invariant([reward_model.model])
         return reward_model
 
     @classmethod

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from latent_core.tasks.extractors import find_extractor
@@ -70,8 +70,8 @@ class Task:
     name: str
     problems: Sequence[Problem]
     guess_chances: tuple[float, ...] | None = None
-    train_questions: Callable[[], Iterable[str]] | None = None
-    recheck: Callable[[], Sequence[str]] | None = None
+    train_questions: Callable[[], Iterable[str]] | None = field(default=None, compare=False)
+    recheck: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.guess_chances is not None and len(self.guess_chances) != len(self.problems):

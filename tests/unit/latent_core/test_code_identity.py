@@ -266,10 +266,10 @@ def test_what_defines_an_object_is_found_through_wrappers() -> None:
     def right(question: str, reference: str, answer: str) -> bool:
         return spell(answer) == reference
 
-    assert defining_modules(last_number) == {"latent_core.tasks.answers"}
+    assert defining_modules(last_number) == {"latent_core.tasks.extractors"}
     assert defining_modules(GaussianNoise) == {GAUSSIAN}
-    assert defining_modules(functools.partial(last_number)) == {"latent_core.tasks.answers"}
-    assert defining_modules(functools.cache(last_number)) == {"latent_core.tasks.answers"}
+    assert defining_modules(functools.partial(last_number)) == {"latent_core.tasks.extractors"}
+    assert defining_modules(functools.cache(last_number)) == {"latent_core.tasks.extractors"}
     assert defining_modules(Grader(spell, right)) == {here, "latent_core.tasks.grading"}
     assert defining_modules(Grader(canonical_text, lambda question, reference, answer: right("", "", answer))) == {
         *(here, "latent_core.tasks.grading", "latent_core.tasks.answers")

@@ -134,7 +134,7 @@ def test_all_candidates_of_a_question_are_labelled_together(config: AnnotateConf
         latent_steps=STEPS,
         answer_tokens=8,
         seed=1,
-        code=PlannedCode({}, {}),
+        code=PlannedCode({}, {"graders": {"numeric": {"version": 2}}}),
     )
 
 

@@ -79,7 +79,7 @@ def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.Monk
     assert "mlflow.source.git.commit" not in run_tags(plan)
 
 
-def test_what_becomes_of_cut_answers_counts_and_votes_are_what_runs_before_it_had(content: dict[str, Any]) -> None:
+def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(content: dict[str, Any]) -> None:
     voting = {**content["task"], "cut_answers": "vote"}
     assert of(content, task=voting) != of(content)
     experiment = plan_run("mine", parse_config({**content, "task": voting}), Path("out"))
@@ -88,6 +88,7 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_runs_before_it_ha
         "checkpoint": experiment.plan.checkpoint.fingerprint,
         "task": [experiment.plan.task_fingerprint, 2],
         "settings": [setting.name for setting in experiment.all_settings()],
+        "code": [[{"graders": {"numeric": {"version": 2}}}]] * (1 + len(experiment.all_settings())),
     }
     digest = hashlib.blake2b(json.dumps(before, sort_keys=True).encode(), digest_size=8).hexdigest()
     assert identity(experiment) == digest

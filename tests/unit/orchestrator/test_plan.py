@@ -66,7 +66,7 @@ def test_a_setting_is_what_determines_its_trajectories(content: dict[str, Any]) 
 def test_a_setting_says_which_code_it_is(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise times 100 must not give yesterday's curve."""
     before = plan_of(content).setting("a", parse_sampler(GAUSSIAN)).store.spec
-    assert (before.extras, before.reading) == ({}, {})
+    assert (before.extras, before.reading) == ({}, {"graders": {"numeric": {"version": 2}}})
     monkeypatch.setitem(SOURCES, "latent_core.samplers.gaussian", "0" * 16)  # type: ignore[arg-type]
     plan = plan_of(content)
     edited = plan.setting("a", parse_sampler(GAUSSIAN)).store.spec
@@ -81,7 +81,7 @@ def test_an_edited_grader_is_another_reading(content: dict[str, Any], monkeypatc
     before = plan_of(content).greedy().store.spec
     monkeypatch.setitem(SOURCES, "latent_core.tasks.answers", "0" * 16)  # type: ignore[arg-type]
     edited = plan_of(content).greedy().store.spec
-    assert set(edited.reading) == {"extractor", "graders"}
+    assert set(edited.reading["graders"]["numeric"]) == {"source"}
     assert edited.trajectories_key == before.trajectories_key
     assert edited.key != before.key
 
@@ -195,12 +195,14 @@ def test_the_scheduler_needs_room_above_its_grace(content: dict[str, Any], tmp_p
 
 
 def test_a_tasks_own_extractor_makes_another_setting(content: dict[str, Any]) -> None:
-    """What is stored of answers that were found in another way must not be found; without it, keys stay as they are."""
+    """What is stored of answers that were found in another way is read anew; without it, keys stay as they are."""
     plain = plan_of(content)
     own, same = (plan_of(content, task={**content["task"], "extractor": name}) for name in ("text", None))
     assert {problem.extractor for problem in own.problems} == {"text"}
-    assert own.task_fingerprint != plain.task_fingerprint == same.task_fingerprint
-    assert own.greedy().store.spec.key != plain.greedy().store.spec.key == same.greedy().store.spec.key
+    assert own.task_fingerprint == plain.task_fingerprint == same.task_fingerprint
+    specs = [plan.greedy().store.spec for plan in (own, plain, same)]
+    assert specs[0].key != specs[1].key == specs[2].key
+    assert specs[0].trajectories_key == specs[1].trajectories_key
     with pytest.raises(UserError, match="unknown extractor 'texts': did you mean 'text'"):
         plan_of(content, task={**content["task"], "extractor": "texts"})
 

@@ -194,12 +194,19 @@ def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) 
     return SearchRequest(problems, **settings)
 
 
+READING = {"graders": {"numeric": {"version": 2}}}
+"""What plans say of the shipped readings."""
+
+
 @pytest.mark.parametrize(
     ("code", "parts"),
     [
-        (PlannedCode({"code": {"sampler": {"source": "ab"}}}, {}), "sampler"),
+        (PlannedCode({"code": {"sampler": {"source": "ab"}}}, READING), "sampler"),
         (PlannedCode({}, {"graders": {"numeric": {"version": 9}}}), "grader numeric"),
-        (PlannedCode({"code": {"format": {"version": 9}}}, {"extractor": {"source": "ab"}}), "extractor, format"),
+        (
+            PlannedCode({"code": {"format": {"version": 9}}}, READING | {"extractor": {"source": "ab"}}),
+            "extractor, format",
+        ),
     ],
 )
 def test_other_code_than_was_planned_is_refused(
@@ -221,6 +228,6 @@ def test_other_code_than_was_planned_is_refused(
 
 def test_the_code_that_was_planned_computes(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
     plain = worker.sample(request(problems))
-    own = PlannedCode({"prompt_opening": "<s>"}, {"extractor": {"name": "last_number"}, "graders": {}})
-    assert content(worker.sample(request(problems, code=PlannedCode({}, {})))) == content(plain)
+    own = PlannedCode({"prompt_opening": "<s>"}, READING | {"extractor": {"name": "last_number"}})
+    assert content(worker.sample(request(problems, code=PlannedCode({}, READING)))) == content(plain)
     assert content(worker.sample(request(problems, code=own))) == content(plain)

@@ -54,6 +54,7 @@ def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
     )
     head = f" + {facts.feedback_parameters:,} of the feedback head" if facts.feedback_parameters else ""
     yield "parameters", f"{facts.backbone_parameters:,}{head}, stored as {', '.join(facts.dtypes)}"
+    yield "weights", facts.weights
     yield "format", facts.format.name
     yield "prompt", repr(facts.format.prompt)
     yield "tokens", ", ".join(f"{role} {token.text!r} {token.id}" for role, token in facts.tokens.items())

@@ -28,6 +28,7 @@ class Plan:
         answer_tokens: Longest answer in tokens.
         prompt_tokens: Length of each question's prompt.
         scorer: The LatentRM, or None.
+        left_out: Tensors of the checkpoint that nothing uses, by rule, and files beside its weights; empty if none.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class Plan:
     answer_tokens: int
     prompt_tokens: tuple[int, ...]
     scorer: ScorerPlan | None = None
+    left_out: str = ""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -147,10 +149,11 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         UserError: If the checkpoint or the task cannot be used, or a question does not fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
-    from latent_core.models.skeleton import check_model
+    from latent_core.models.skeleton import check_model, weights_left_out
 
     checkpoint = Checkpoint.open(config.checkpoint)
-    backbone = find_backbone(config.checkpoint, check_model(checkpoint).base_model)
+    model = check_model(checkpoint)
+    backbone = find_backbone(config.checkpoint, model.base_model)
     for one in (config, *variations):
         check_sampler(config.checkpoint, backbone, one.sampler)
     scorer = plan_scorer(config, checkpoint)
@@ -171,7 +174,17 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         )
         if scorer is not None:
             scorer.check_length(lengths[longest], one.latent_steps or latent_steps, one.answer_tokens or answer_tokens)
-    return Plan(config, checkpoint, task, whole.fingerprint, latent_steps, answer_tokens, lengths, scorer)
+    return Plan(
+        config,
+        checkpoint,
+        task,
+        whole.fingerprint,
+        latent_steps,
+        answer_tokens,
+        lengths,
+        scorer,
+        weights_left_out(checkpoint, model),
+    )
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

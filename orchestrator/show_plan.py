@@ -23,6 +23,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     config = plan.config
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
+        *_left_out(plan.left_out),
         f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
         f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
         f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
@@ -56,4 +57,9 @@ def _scorer_lines(plan: Plan) -> list[str]:
     if plan.scorer is None:
         return []
     reads = "latents and answers" if plan.scorer.score_answer else "latents"
-    return [f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"]
+    line = f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"
+    return [line, *_left_out(plan.scorer.left_out)]
+
+
+def _left_out(what: str) -> list[str]:
+    return [f"weights     {what}"] if what else []

@@ -46,8 +46,10 @@ def save_checkpoint_of(
         model_type: Of transformers.
         described: What its `latent.json` says; None writes none.
         tensors: Of its feedback head.
-        **config: Changes of the configuration.
+        **config: Changes of the configuration; a latent head has a scale of 1 unless it says another.
     """
+    if any(name.startswith("lt_head.") for name in tensors or ()):
+        config.setdefault("latent_embedding_std", 1.0)
     tokenizer = build_tokenizer([*WORDS], POSITIONS)
     end_of_text = tokenizer.eos_token_id
     ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end_of_text)

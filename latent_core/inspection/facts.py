@@ -6,15 +6,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from latent_core.models.backbones import Backbone, find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import LatentFormat
-from latent_core.models.skeleton import check_model
-from latent_core.models.weights import tensor_shapes
+from latent_core.models.skeleton import check_model, weights_left_out
+from latent_core.models.weight_files import stored_types
 from latent_core.samplers.base import Projection, Site
 
 # As the headers of weight files spell them.
@@ -59,6 +58,8 @@ class CheckpointFacts:
         sites: Where dropout can act: the module whose output each site is, in every block.
         projections: Which weights can be perturbed: the module of each, and the part of it where several are fused.
         dtypes: Types of the stored tensors, the most frequent first.
+        weights: The files that hold the weights, which of their tensors are not used by which rule, and which files
+            are not read.
         fingerprint: Hash of the files that make the checkpoint what it is.
     """
 
@@ -82,6 +83,7 @@ class CheckpointFacts:
     sites: Mapping[Site, str]
     projections: Mapping[Projection, str]
     dtypes: tuple[str, ...]
+    weights: str
     fingerprint: str
 
 
@@ -94,7 +96,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
     model = check_model(checkpoint)
     config: Any = checkpoint.config
     backbone = find_backbone(checkpoint.source, model.base_model)
-    feedback = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, tensor_shapes(checkpoint.directory))
+    feedback = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, checkpoint.weights.shapes)
     return CheckpointFacts(
         source=checkpoint.source,
         directory=checkpoint.directory,
@@ -120,7 +122,8 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
             projection: _place(backbone, model, part.path) + (f" ({part.index + 1} of {part.of})" * (part.of > 1))
             for projection, part in backbone.projections.items()
         },
-        dtypes=_dtypes(checkpoint.directory),
+        dtypes=tuple(_DTYPES.get(stored, stored.lower()) for stored in stored_types(checkpoint.weights.headers)),
+        weights="; ".join(filter(None, (checkpoint.weights.describe(), weights_left_out(checkpoint, model)))),
         fingerprint=checkpoint.fingerprint,
     )
 
@@ -148,14 +151,3 @@ def _sites(backbone: Backbone, model: PreTrainedModel) -> dict[Site, str]:
 
 def _place(backbone: Backbone, model: PreTrainedModel, path: str) -> str:
     return f"{model.base_model_prefix}.{backbone.layers}.*.{path}"
-
-
-def _dtypes(directory: Path) -> tuple[str, ...]:
-    counts: dict[str, int] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is not a mapping
-                stored = str(file.get_slice(name).get_dtype())
-                dtype = _DTYPES.get(stored, stored.lower())
-                counts[dtype] = counts.get(dtype, 0) + 1
-    return tuple(sorted(counts, key=lambda dtype: -counts[dtype]))

@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from latent_core.errors import UserError
-from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, load_part, locate, read_json
+from latent_core.models.files import LATENT_FILE, check_quantization, fingerprint, load_part, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.weight_files import WeightSource
 from latent_core.settings import explain_validation_error
 
 _UNLIMITED = 1 << 60
@@ -33,6 +34,7 @@ class Checkpoint:
         architecture: The class name that `config.json` carries.
         end_id: Id of the token behind the last latent.
         latent_id: Id that stands for a latent vector; `NO_ID` where nothing does.
+        weights: The files that hold the weights, and what their headers say.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Checkpoint:
     architecture: str
     end_id: int
     latent_id: int
+    weights: WeightSource
 
     @classmethod
     def open(cls, source: str) -> "Checkpoint":
@@ -59,19 +62,19 @@ class Checkpoint:
         named = [str(name) for name in raw.get("architectures") or []]
         architecture, checkpoint_format = _format(source, directory, raw, named)
         config = load_config(source, directory, raw)
-        check_weight_files(source, directory)
+        weights = WeightSource.find(source, directory)
         tokenizer = load_tokenizer(source, directory)
         if tokenizer.eos_token_id is None:
             raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
         tokenizer.model_max_length = _UNLIMITED
         end_id, latent_id = _special_ids(source, config, tokenizer, checkpoint_format)
-        return cls(source, directory, config, tokenizer, checkpoint_format, architecture, end_id, latent_id)
+        return cls(source, directory, config, tokenizer, checkpoint_format, architecture, end_id, latent_id, weights)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
-        return fingerprint(self.directory)
+        return fingerprint(self.directory, self.weights.files)
 
     @property
     def context_length(self) -> int:
@@ -136,6 +139,7 @@ def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrai
         has_code = "auto_map" in raw
         why = "code that comes with a checkpoint is never run" if has_code else "transformers has no such model"
         raise UserError(f"checkpoint {source}: model_type {model_type!r} in config.json cannot be loaded: {why}")
+    check_quantization(source, raw)
     load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
     config: PreTrainedConfig = load_part(source, "config.json", load, directory)
     return config

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from latent_core.errors import UserError
 
@@ -14,8 +12,10 @@ BUNDLED_PREFIX = "bundled:"
 LATENT_FILE = "latent.json"
 """Conventions of a latent reasoner whose architecture does not imply them."""
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
-_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
-_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# The settings of an adapter come along, so that weights with one beside them are refused from the hub too.
+_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
+# As what transformers writes, and as bitsandbytes, GPTQ and compressed-tensors wrote before it.
+_QUANTIZED = ("quantization_config", "compression_config", "quantize_config", "quantization")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
@@ -76,26 +76,21 @@ def read_json(source: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def check_weight_files(source: str, directory: Path) -> None:
-    """Read the headers of the weight files, which say whether they are whole.
+def check_quantization(source: str, raw: Mapping[str, Any]) -> None:
+    """Refuse weights that a library has quantized: what stands for a weight is not its value then.
 
     Raises:
-        UserError: If there are no weights, or a file is damaged.
+        UserError: If config.json says so.
     """
-    if not any(directory.glob("*.safetensors")):
-        pickled = sorted(path.name for pattern in _PICKLE_PATTERNS for path in directory.glob(pattern))
-        if pickled:
-            raise UserError(
-                f"checkpoint {source}: its weights are pickled ({pickled[0]}), and reading a pickle can run code; if "
-                f"you trust its author, `latentswarm convert {source} --allow-pickle --out DIRECTORY` makes a safe copy"
-            )
-        raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
-    for path in sorted(directory.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"checkpoint {source}: the weights in {path.name} are damaged: {error}") from error
+    for key in _QUANTIZED:
+        if not raw.get(key):
+            continue
+        said = raw[key].get("quant_method") if isinstance(raw[key], Mapping) else None
+        raise UserError(
+            f"checkpoint {source}: its weights are quantized ({key} in config.json"
+            + (f": {said}" if said else "")
+            + "), which is not run here; load it with transformers, dequantize, save_pretrained, and name that"
+        )
 
 
 def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Path) -> Any:
@@ -111,11 +106,16 @@ def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Pa
         raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
-def fingerprint(directory: Path) -> str:
-    """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are."""
+def fingerprint(directory: Path, weights: Iterable[Path]) -> str:
+    """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are.
+
+    Args:
+        directory: Where configuration and tokenizer are.
+        weights: The files that decide the weights, and no others that may lie beside them.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    patterns = ("config.json", LATENT_FILE, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
-    for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
+    patterns = ("config.json", LATENT_FILE, *_TOKENIZER_PATTERNS)
+    for path in sorted({*weights, *(path for pattern in patterns for path in directory.glob(pattern))}):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 22):

@@ -10,8 +10,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint, load_config, load_tokenizer, read_format
-from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, locate, read_json
+from latent_core.models.files import LATENT_FILE, fingerprint, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.weight_files import WeightSource
 from latent_core.settings import Settings
 
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
@@ -46,6 +47,7 @@ class RewardCheckpoint:
         format: Conventions of the reasoner's family: the prompt is written as for the reasoner.
         end_id: Id of the token between the latents and the answer.
         card: What it says about itself.
+        weights: The files that hold the weights, and what their headers say.
     """
 
     source: str
@@ -55,6 +57,7 @@ class RewardCheckpoint:
     format: LatentFormat
     end_id: int
     card: RewardCard
+    weights: WeightSource
 
     @classmethod
     def open(cls, source: str) -> "RewardCheckpoint":
@@ -71,17 +74,17 @@ class RewardCheckpoint:
         architectures = raw.get("architectures") or []
         family = _format(source, directory, raw, architectures)
         config = load_config(source, directory, raw)
-        check_weight_files(source, directory)
+        weights = WeightSource.find(source, directory)
         tokenizer = load_tokenizer(source, directory)
         if tokenizer.eos_token_id is None:
             raise UserError(f"scorer.checkpoint {source}: its tokenizer has no end-of-text token")
         end_id = _end_id(source, config, tokenizer, family.end_token)
-        return cls(source, directory, config, tokenizer, family, end_id, _read_card(source, directory))
+        return cls(source, directory, config, tokenizer, family, end_id, _read_card(source, directory), weights)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
-        return fingerprint(self.directory)
+        return fingerprint(self.directory, self.weights.files)
 
     @property
     def context_length(self) -> int:

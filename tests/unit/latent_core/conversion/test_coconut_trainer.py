@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "left over elsewhere": (add("head.bias", torch.ones(2)), "nothing in a gpt2 model is called head.bias"),
     "shape": (
         add("base_causallm.transformer.ln_f.bias", torch.ones(31)),
-        "transformer.ln_f.bias has shape [31], but config.json of ",
+        "its weights have transformer.ln_f.bias with shape [31], but config.json of ",
     ),
     "alias": (double("embedding.weight"), "embedding.weight and base_causallm.transformer.wte.weight differ"),
     "untied": (double("base_causallm.lm_head.weight"), "lm_head.weight and transformer.wte.weight differ, but config"),

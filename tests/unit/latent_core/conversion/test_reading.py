@@ -86,7 +86,7 @@ def test_shards_and_files_that_are_no_weights(tmp_path: Path) -> None:
     index.write_text("{")
     assert "model.safetensors.index.json cannot be read" in refused(tmp_path)
     index.write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))
-    assert "gone.safetensors are damaged" in refused(tmp_path)
+    assert "names weights in gone.safetensors, which is not there" in refused(tmp_path)
 
 
 def test_a_directory_of_which_nobody_knows_which_file_is_meant(tmp_path: Path) -> None:

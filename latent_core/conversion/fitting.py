@@ -21,8 +21,14 @@ _TYPES = {
     torch.bfloat16: "BF16",
     torch.int64: "I64",
     torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
 }
-"""As headers of safetensors spell them; names of torch serve for the others."""
+"""As headers of safetensors spell them; names of torch serve for the others, which are no weights."""
 
 
 @dataclass(frozen=True)

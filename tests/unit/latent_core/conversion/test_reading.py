@@ -109,3 +109,22 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     assert refused("runs/checkpoint_0") == "there is no checkpoint_0 in runs"
+
+
+def test_numbered_parts_without_an_index(tmp_path: Path) -> None:
+    """All of them are one whole; other files beside each other are nobody knows what."""
+    for number in (1, 2):
+        save_file({f"part {number}": torch.ones(1)}, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    assert sorted(read_source(str(tmp_path), False).tensors) == ["part 1", "part 2"]
+    (tmp_path / "model-00002-of-00002.safetensors").rename(tmp_path / "projector.safetensors")
+    said = refused(tmp_path)
+    assert said.startswith("the directory has several files that may be weights (model-00001-of-00002.safetensors, pro")
+
+
+def test_files_beside_the_weights_are_named(tmp_path: Path) -> None:
+    save_file(ONE, tmp_path / "model.safetensors")
+    save_file({"b": torch.ones(1)}, tmp_path / "ema.safetensors")
+    torch.save(ONE, tmp_path / "optimizer.pt")
+    read = read_source(str(tmp_path), False)
+    assert [*read.tensors] == ["a"]
+    assert read.notes == ("not read: ema.safetensors",)

@@ -58,8 +58,8 @@ def _draft(source: Source, options: Options) -> Draft:
     latent = start.latent_token
     assert latent is not None  # The published conventions have one.
     add_at(source.name, tokenizer, [*_TRAINED_TOKENS, latent], base_rows)
-    # It marks places of latents and is never fed, so that any row will do.
-    tensors = grown(fitted.tensors, embedding_names(blank), [tokens], tokens)
+    # It marks places of latents and is never fed, so that any row will do, one of the padding too.
+    tensors = fitted.tensors if padded else grown(fitted.tensors, embedding_names(blank), [rows])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _TRAINED_TOKENS[0]
     config, described = described_config(

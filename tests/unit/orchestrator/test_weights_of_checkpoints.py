@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import WIDTH, latent_head_tensors, projector_tensors, save_checkpoint_of
+from checkpoints import WIDTH, latent_head_tensors, projector_tensors, save_checkpoint_of, sums_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from latent_core.errors import UserError
 from latent_core.inspection.facts import checkpoint_facts
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
+from orchestrator.cli import main
 from orchestrator.config import parse_config
 from orchestrator.inspect_checkpoint import describe_facts
 from orchestrator.plan import Plan, make_plan
@@ -358,6 +359,16 @@ def test_what_is_left_out_is_said(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_dry_run_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path) -> None:
+    directory = Path(shutil.copytree(tiny_checkpoint, tmp_path / "one"))
+    more(transformer__h__0__attn__masked_bias=torch.tensor(-1e4))(directory)
+    plan = plan_of(directory)
+    (tmp_path / "config.yaml").write_text(json.dumps(plan.config.model_dump(mode="json")))
+    assert main(["run", str(tmp_path / "config.yaml"), "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "weights     not used: 1 old masks (transformer.h.0.attn.masked_bias)\n" in said
+
+
 def test_nothing_is_said_of_whole_weights(tmp_path: Path) -> None:
     directory = save_checkpoint_of(tmp_path / "one", "llama", {})
     assert plan_of(directory).left_out == ""
@@ -406,21 +417,10 @@ WITHOUT_PEFT = """
 import sys
 sys.modules["peft"] = None
 sys.path[:0] = sys.argv[1].split(":")
-from test_weights_of_checkpoints import loaded
+from checkpoints import sums_of
 for source in sys.argv[2:]:
-    print(loaded(source))
+    print(sums_of(source))
 """
-
-
-def loaded(source: str) -> str:
-    """What becomes of a folder: fingerprint, and sums over weights and over latents; or why it is refused."""
-    try:
-        reasoner = LatentReasoner.from_pretrained(source)
-    except UserError as error:
-        return str(error)
-    weights = sum(float(one.double().abs().sum()) for one in reasoner.model.state_dict().values())
-    latents = reasoner.feed_back(reasoner.embed(torch.arange(3)))
-    return f"{reasoner.checkpoint.fingerprint} {weights} {latents.sum().item()}"
 
 
 def test_what_is_installed_decides_nothing(tmp_path: Path) -> None:
@@ -429,13 +429,20 @@ def test_what_is_installed_decides_nothing(tmp_path: Path) -> None:
     adapted = Path(shutil.copytree(plain, tmp_path / "adapted"))
     add_adapter(adapted)
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PEFT, ":".join(sys.path), str(plain), str(adapted)],
+        [
+            sys.executable,
+            "-c",
+            WITHOUT_PEFT,
+            ":".join([str(Path(__file__).parent), *sys.path]),
+            str(plain),
+            str(adapted),
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = [loaded(str(plain)), loaded(str(adapted))]
+    said = [sums_of(str(plain)), sums_of(str(adapted))]
     assert done.stdout.splitlines() == said
     assert said[0].split()[0] == Checkpoint.open(str(plain)).fingerprint
     assert "adapter_config.json, adapter_model.safetensors lie beside whole weights" in said[1]

@@ -223,12 +223,8 @@ def _check_missing(source: str, model: PreTrainedModel, found: set[str], left: l
     # A tied tensor is there if it is there under any of its names.
     present = found | {ties[name] for name in found if name in ties}
     present |= {name for name, origin in ties.items() if origin in present}
-    may_lack = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
-    missing = [
-        name
-        for name in model.state_dict()
-        if name not in present and not any(pattern.search(name) for pattern in may_lack)
-    ]
+    # Not what the library allows to be missing: it fills that with random numbers.
+    missing = [name for name in model.state_dict() if name not in present]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         instead = f", and have {some(left)} instead, which nothing takes" if left else ""

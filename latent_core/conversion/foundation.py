@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from latent_core.conversion.base import Options, Source
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import load_config, load_tokenizer
+from latent_core.models.checkpoint import load_config
 from latent_core.models.files import locate, read_json
+from latent_core.models.tokenization import load_tokenizer, stated_ends
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,12 @@ class Foundation:
         config = load_config(name, directory, raw)
         if not hasattr(config, "vocab_size"):
             raise UserError(f"checkpoint {name}: config.json is not that of a language model: it has no vocab_size")
-        return cls(name, directory, raw, config, load_tokenizer(name, directory))
+        tokenizer = load_tokenizer(name, directory)
+        # What is converted has no generation_config.json, but its answers end as they did.
+        ends = [one for one in stated_ends(name, directory, raw) if one < config.vocab_size]
+        if set(ends) - {tokenizer.eos_token_id}:
+            raw = {**raw, "eos_token_id": ends}
+        return cls(name, directory, raw, config, tokenizer)
 
     @property
     def vocab_size(self) -> int:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from transformers import AutoConfig
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.utils import logging
 
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS, Feedback
+from latent_core.models.files import load_part
+from latent_core.models.shared_prefix_check import check_shared_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -77,8 +80,9 @@ def load_model(auto: Any, source: str, directory: Path, **extra: Any) -> tuple["
         The model, and the sorted names of tensors that its files lack.
 
     Raises:
-        UserError: If the weights cannot be loaded.
+        UserError: If the architecture cannot share prompts, or the weights cannot be loaded.
     """
+    check_shared_prefix(source, load_part(source, "config.json", AutoConfig.from_pretrained, directory))
     try:
         with _silently():
             loaded: Any = auto.from_pretrained(
@@ -90,7 +94,7 @@ def load_model(auto: Any, source: str, directory: Path, **extra: Any) -> tuple["
                 ignore_mismatched_sizes=True,
                 **extra,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
     for name, found, wanted in sorted(loaded[1]["mismatched_keys"]):

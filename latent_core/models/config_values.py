@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transformers import PreTrainedConfig
-
 from latent_core.errors import UserError
 
 _SIZES = (
@@ -62,18 +60,23 @@ def check_raw_values(source: str, raw: Mapping[str, Any]) -> None:
             _check_rope(source, f"{key}.{name}", value)
 
 
-def check_sizes(source: str, config: PreTrainedConfig) -> None:
-    """Look at the sizes that a configuration comes to.
+def check_sizes(source: str, raw: Mapping[str, Any], own_names: Mapping[str, str]) -> None:
+    """Look at the sizes in `config.json`; those that are left out have defaults, or their class asks for them.
+
+    Args:
+        source: What the user named.
+        raw: The content.
+        own_names: Under which names the architecture knows sizes, by their common ones.
 
     Raises:
         UserError: If one is no whole number from 1 on.
     """
-    for key in _SIZES:
-        value = getattr(config, key, None)
+    for key in (*_SIZES, *(own_names[size] for size in _SIZES if size in own_names)):
+        value = raw.get(key)
         # Some architectures have a size of its own in every layer.
-        for one in value if isinstance(value, list | tuple) else [value]:
+        for one in value if isinstance(value, list) else [value]:
             if one is not None and (not isinstance(one, int) or isinstance(one, bool) or one < 1):
-                raise _wrong(source, config.attribute_map.get(key, key), value, "a whole number from 1 on")
+                raise _wrong(source, key, value, "a whole number from 1 on")
 
 
 def _check_rope(source: str, path: str, value: Any) -> None:

@@ -20,7 +20,17 @@ _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 _PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
 # What tokenizers of the time before `tokenizer.json` are kept in; see `_legacy_files`.
-_LEGACY_VOCABULARIES = ("vocab.txt", "vocab.bpe", "encoder.json", "*.tiktoken", "tekken.json")
+_LEGACY_VOCABULARIES = (
+    "vocab.txt",
+    "vocab.bpe",
+    "encoder.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_*.json",
+    "*.tiktoken",
+    "*.tokenizer",
+    "tekken.json",
+)
 _ADDED_TOKENS = "added_tokens.json"
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")

@@ -160,7 +160,7 @@ def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrai
         has_code = "auto_map" in raw
         why = "code that comes with a checkpoint is never run" if has_code else "transformers has no such model"
         raise UserError(f"checkpoint {source}: model_type {model_type!r} in config.json cannot be loaded: {why}")
-    check_sizes(source, raw, CONFIG_MAPPING[model_type].attribute_map)
+    check_sizes(source, raw, CONFIG_MAPPING[str(model_type)].attribute_map)
     load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
     config: PreTrainedConfig = load_part(source, "config.json", load, directory)
     return config

@@ -106,8 +106,13 @@ def opening_ids(source: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, .
     Raises:
         UserError: If it puts something behind texts too, which would stand between the prompt and the first latent.
     """
-    bare: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
-    written: list[int] = tokenizer("a", add_special_tokens=True)["input_ids"]
+    special, bare, written = set(tokenizer.all_special_ids), list[int](), list[int]()
+    # The first text that comes to something: small vocabularies may have no letters.
+    for text in ("a", *tokenizer.get_vocab()):
+        bare = tokenizer(text, add_special_tokens=False)["input_ids"]
+        written = tokenizer(text, add_special_tokens=True)["input_ids"]
+        if bare and special.isdisjoint(bare):
+            break
     first = next((at for at in range(len(written)) if written[at : at + len(bare)] == bare), 0)
     if closing := written[first + len(bare) :]:
         names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(closing)))

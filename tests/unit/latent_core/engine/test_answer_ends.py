@@ -14,13 +14,11 @@ from latent_core.conversion.base import Options
 from latent_core.conversion.convert import convert
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
-from latent_core.inspection.facts import checkpoint_facts
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.inspect_checkpoint import describe_facts
 
 PROBLEMS = [Problem("a", "ann has 3 pens ?", "3"), Problem("b", "ben buys 5 cards . sells 2 ?", "3")]
 ADAPTIVE = {"latent_length": "adaptive", "feedback": "latent_head", "end_token": "###", "latent_token": None}
@@ -108,17 +106,6 @@ def test_only_what_changes_the_ends_changes_the_fingerprint(tmp_path: Path) -> N
     assert found[str([own, 5])] == found[str([5, own, 5])] == found["5"]
     assert found["5"][0] == (own, 5)
     assert len({fingerprint for _, fingerprint in found.values()}) == 3
-
-
-def test_inspect_names_them(tmp_path: Path) -> None:
-    directory = save(tmp_path / "one", "gpt2")
-    facts = checkpoint_facts(Checkpoint.open(str(directory)))
-    lines = dict(describe_facts(facts))
-    assert lines["answer ends with"] == "'<|endoftext|>' 0"
-    state_ends(directory, [0, 2])
-    lines = dict(describe_facts(checkpoint_facts(Checkpoint.open(str(directory)))))
-    word = Checkpoint.open(str(directory)).tokenizer.convert_ids_to_tokens(2)
-    assert lines["answer ends with"] == f"'<|endoftext|>' 0, {word!r} 2"
 
 
 def test_what_is_converted_ends_as_before(tmp_path: Path) -> None:

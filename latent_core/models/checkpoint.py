@@ -75,6 +75,7 @@ class Checkpoint:
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
         tokenizer.model_max_length = _UNLIMITED
         end_id, latent_id = _special_ids(source, config, tokenizer, checkpoint_format)
+        _check_start(source, tokenizer, checkpoint_format)
         ends = _answer_ends(source, directory, raw, int(tokenizer.eos_token_id), int(config.vocab_size))
         opening = opening_ids(source, tokenizer) if checkpoint_format.opening_token else ()
         beyond = beyond_files(opened, opening) | _logit_settings(config) | ({"ends": sorted(ends)} if ends[1:] else {})
@@ -270,3 +271,17 @@ def _special_ids(
             f"vocab_size {config.vocab_size}; tokenizer and weights belong to different models"
         )
     return ids[1], ids[2]
+
+
+def _check_start(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> None:
+    """Refuse a tokenizer that knows the token that opens the latent steps, and takes it apart in a prompt."""
+    token = checkpoint_format.start_token
+    if token is None or token not in checkpoint_format.prompt:
+        return
+    ids = prompt_ids(tokenizer, checkpoint_format, (), "1")
+    if tokenizer.get_vocab()[token] not in ids:
+        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
+        raise UserError(
+            f"checkpoint {source}: its tokenizer has {token}, but takes it apart in a prompt ({pieces[-120:]}); it has "
+            "to be an added token of tokenizer.json, and split_special_tokens must not be set"
+        )

@@ -64,9 +64,11 @@ def open_tokenizer(source: str, directory: Path) -> OpenedTokenizer:
     if tokenizer.is_fast and _same_rules(tokenizer, written):
         return OpenedTokenizer(tokenizer)
     plain: PreTrainedTokenizerBase = load_part(source, "tokenizer", PreTrainedTokenizerFast.from_pretrained, directory)
-    if plain.eos_token is None and tokenizer.eos_token in plain.get_vocab():
-        # The class knew it without being told.
-        plain.eos_token = tokenizer.eos_token
+    vocabulary = plain.get_vocab()
+    for role in ("bos_token", "eos_token", "pad_token"):
+        # What the class knows without being told.
+        if getattr(plain, role) is None and getattr(tokenizer, role) in vocabulary:
+            setattr(plain, role, getattr(tokenizer, role))
     return OpenedTokenizer(plain, type(tokenizer).__name__)
 
 

@@ -57,6 +57,8 @@ def test_scaled_and_capped_logits(tmp_path: Path, kind: str) -> None:
         torch.testing.assert_close(reasoner.logits(hidden), logits)
         torch.testing.assert_close(reasoner.logits(hidden[None, :, None]), logits[None, :, None])
         assert torch.equal(reasoner.most_likely(hidden), logits.argmax(-1))
+        # So the most likely token is still found piece by piece.
+        assert reasoner.output_head._keeps_order
         head: Any = reasoner.model.get_output_embeddings()
         assert not torch.allclose(head(hidden), logits, rtol=0.1)
     # It is part of what names trajectories: some were sampled from the head alone.
@@ -81,6 +83,7 @@ def test_what_turns_the_order_round_decides_greedy_too(tmp_path: Path) -> None:
     hidden, logits = hidden_and_logits(directory)
     with torch.inference_mode():
         assert torch.equal(reasoner.most_likely(hidden), logits.argmax(-1))
+    assert not reasoner.output_head._keeps_order
 
 
 def test_sampled_answers_and_inspected_probabilities_follow(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Ids are those of the checkpoint's own tokenizer.json, whatever class transformers has for its model type."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +108,7 @@ def test_the_end_of_text_that_only_the_class_knows(tmp_path: Path) -> None:
     save_tokenizer(directory, THREE_DIGITS)
     (directory / "tokenizer_config.json").write_text("{}")
     assert load_tokenizer("it", directory).eos_token == "<|endoftext|>"
+    assert open_tokenizer("it", directory).replaced == "Qwen2Tokenizer"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,13 @@ def test_nothing_opens_what_has_no_template(tmp_path: Path) -> None:
     assert opening_ids("it", load_tokenizer("it", directory)) == ()
 
 
-Write = Callable[[Path], None]
+def test_a_start_token_that_is_taken_apart(tmp_path: Path) -> None:
+    directory = checkpoint_with(tmp_path / "one", "gpt2", {})
+    save_tokenizer(directory, GPT2S_OWN)
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps({**settings, "split_special_tokens": True}))
+    with pytest.raises(UserError, match=r"its tokenizer has <\|start-latent\|>, but takes it apart in a prompt"):
+        Checkpoint.open(str(directory))
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,6 @@ class Foundation:
         directory = locate(options.base) if options.base is not None else source.directory
         raw = read_json(name, directory / "config.json")
         config = load_config(name, directory, raw)
-        if not hasattr(config, "vocab_size"):
-            raise UserError(f"checkpoint {name}: config.json is not that of a language model: it has no vocab_size")
         tokenizer = load_tokenizer(name, directory)
         # What is converted has no generation_config.json, but its answers end as they did.
         ends = [one for one in stated_ends(name, directory, raw) if one < config.vocab_size]

@@ -20,6 +20,16 @@ from latent_core.settings import explain_validation_error
 _UNLIMITED = 1 << 60
 NO_ID = -1
 """Stands for the id of a token that a checkpoint does not have."""
+_LOGIT_SETTINGS = (
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+    "output_multiplier",
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "softcap",
+)
+"""Keys of transformers that change logits behind the output head; see `latent_core.models.output_head`."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,10 @@ def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrai
     check_sizes(source, raw, CONFIG_MAPPING[str(model_type)].attribute_map)
     load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
     config: PreTrainedConfig = load_part(source, "config.json", load, directory)
+    for name in ("vocab_size", "hidden_size"):
+        # Models of several parts have them one level further down.
+        if not isinstance(getattr(config, name, None), int):
+            raise UserError(f"checkpoint {source}: config.json is not that of a language model: it has no {name}")
     return config
 
 
@@ -182,18 +196,6 @@ def beyond_files(opened: OpenedTokenizer, opening: tuple[int, ...]) -> dict[str,
     """
     rules = {} if opened.replaced is None else {"tokenizer": "tokenizer.json"}
     return rules | ({"opening": list(opening)} if opening else {})
-
-
-_LOGIT_SETTINGS = (
-    "logits_scaling",
-    "logit_scale",
-    "lm_head_multiplier",
-    "output_multiplier",
-    "final_logit_softcapping",
-    "logits_soft_cap",
-    "softcap",
-)
-"""Keys of transformers that change logits behind the output head; see `latent_core.models.output_head`."""
 
 
 def _logit_settings(config: PreTrainedConfig) -> dict[str, Any]:

@@ -66,6 +66,11 @@ def check_shared_prefix(source: str, config: PreTrainedConfig) -> None:
     for difference, why in zip(differences, _REASONS, strict=True):
         if not difference < _TOLERANCE:
             raise UserError(f"checkpoint {source}: model_type {config.model_type!r} {why.format(difference)}")
+    if not isinstance(getattr(config, "max_position_embeddings", None), int):
+        raise UserError(
+            f"checkpoint {source}: config.json of model_type {config.model_type!r} has no max_position_embeddings, so "
+            "that nobody knows how long a prompt may be"
+        )
     _PASSED.add(described)
 
 
@@ -73,7 +78,8 @@ def _check_config(source: str, config: PreTrainedConfig) -> None:
     other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
     window = getattr(config, "sliding_window", None)
     if not other and window and getattr(config, "use_sliding_window", True):
-        other = [f"a sliding window of {window}"] if window < config.max_position_embeddings else []
+        longest = getattr(config, "max_position_embeddings", None) or float("inf")
+        other = [f"a sliding window of {window}"] if window < longest else []
     if other:
         raise UserError(
             f"checkpoint {source}: config.json asks for {', '.join(other)}, but only full causal attention can share a "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,8 @@ def load_model(auto: Any, source: str, directory: Path, **extra: Any) -> tuple["
     Raises:
         UserError: If the architecture cannot share prompts, or the weights cannot be loaded.
     """
-    check_shared_prefix(source, load_part(source, "config.json", AutoConfig.from_pretrained, directory))
+    read_config = partial(AutoConfig.from_pretrained, trust_remote_code=False)
+    check_shared_prefix(source, load_part(source, "config.json", read_config, directory))
     try:
         with _silently():
             loaded: Any = auto.from_pretrained(

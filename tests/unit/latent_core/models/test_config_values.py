@@ -121,6 +121,16 @@ def test_a_model_that_cannot_be_made_is_refused_in_one_line(
         refusal(source, ask)
 
 
+@pytest.mark.parametrize("model_type", ["gemma3", "llava"])
+def test_a_model_of_several_parts_has_no_size_of_its_own(tmp_path: Path, model_type: str) -> None:
+    directory = save_checkpoint_of(tmp_path / "one", "gpt2", {})
+    content = json.loads((directory / "config.json").read_text())
+    kept = {key: value for key, value in content.items() if key not in ("vocab_size", "n_embd")}
+    (directory / "config.json").write_text(json.dumps({**kept, "model_type": model_type}))
+    message = refusal(str(directory), Checkpoint.open)
+    assert message.startswith("config.json is not that of a language model: it has no ")
+
+
 def test_what_nobody_set_is_no_mistake(spoilt: Spoilt, model_type: str) -> None:
     changes = {"rope_scaling": None, "sliding_window": None, "architectures": None, "torch_dtype": "float32"}
     if model_type == "gpt2":

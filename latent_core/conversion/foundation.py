@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from latent_core.conversion.base import Options, Source
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import load_config, load_tokenizer
+from latent_core.models.checkpoint import load_config
 from latent_core.models.files import locate, read_json
+from latent_core.models.tokenization import load_tokenizer, stated_ends
 from latent_core.models.weight_rules import is_padded
 
 
@@ -54,9 +55,12 @@ class Foundation:
         directory = locate(options.base) if options.base is not None else source.directory
         raw = read_json(name, directory / "config.json")
         config = load_config(name, directory, raw)
-        if not hasattr(config, "vocab_size"):
-            raise UserError(f"checkpoint {name}: config.json is not that of a language model: it has no vocab_size")
-        return cls(name, directory, raw, config, load_tokenizer(name, directory))
+        tokenizer = load_tokenizer(name, directory)
+        # What is converted has no generation_config.json, but its answers end as they did.
+        ends = [one for one in stated_ends(name, directory, raw) if one < config.vocab_size]
+        if set(ends) - {tokenizer.eos_token_id}:
+            raw = {**raw, "eos_token_id": ends}
+        return cls(name, directory, raw, config, tokenizer)
 
     @property
     def vocab_size(self) -> int:

@@ -46,6 +46,9 @@ class CheckpointFacts:
         format: The conventions around the backbone.
         feedback_width: Inner width of the feedback head; None where it has none.
         tokens: Start, end and latent token by role; roles that nothing fills are left out.
+        opening: Tokens in front of every prompt that its template does not say.
+        answer_ends: Tokens that end an answer.
+        own_rules: Whether texts are split by `tokenizer.json` where transformers has other rules for the model.
         latent_steps: T, or the most of them where the length is adaptive.
         context_length: Positions, in tokens.
         layers: Blocks.
@@ -71,6 +74,9 @@ class CheckpointFacts:
     format: LatentFormat
     feedback_width: int | None
     tokens: Mapping[str, Token]
+    opening: tuple[Token, ...]
+    answer_ends: tuple[Token, ...]
+    own_rules: bool
     latent_steps: int
     context_length: int
     layers: int
@@ -107,6 +113,9 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
         # The first layer of every head reads a hidden state and writes its inner width.
         feedback_width=next(iter(feedback.values()))[0] if feedback else None,
         tokens=_tokens(checkpoint),
+        opening=_named(checkpoint, checkpoint.opening),
+        answer_ends=_named(checkpoint, checkpoint.answer_ends),
+        own_rules="tokenizer" in checkpoint.beyond,
         latent_steps=checkpoint.latent_steps,
         context_length=checkpoint.context_length,
         layers=config.num_hidden_layers,
@@ -138,6 +147,10 @@ def _tokens(checkpoint: Checkpoint) -> dict[str, Token]:
         for role, text in roles.items()
         if text is not None
     }
+
+
+def _named(checkpoint: Checkpoint, ids: tuple[int, ...]) -> tuple[Token, ...]:
+    return tuple(Token(str(checkpoint.tokenizer.convert_ids_to_tokens(one)), one) for one in ids)
 
 
 def _sites(backbone: Backbone, model: PreTrainedModel) -> dict[Site, str]:

@@ -11,16 +11,32 @@ from latent_core.errors import UserError
 BUNDLED_PREFIX = "bundled:"
 LATENT_FILE = "latent.json"
 """Conventions of a latent reasoner whose architecture does not imply them."""
+GENERATION_FILE = "generation_config.json"
+TOKENIZER_FILE = "tokenizer.json"
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
 # The settings of an adapter come along, so that weights with one beside them are refused from the hub too.
 _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
 # As what transformers writes, and as bitsandbytes, GPTQ and compressed-tensors wrote before it.
 _QUANTIZED = ("quantization_config", "compression_config", "quantize_config", "quantization")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
+# What tokenizers of the time before `tokenizer.json` are kept in; see `_legacy_files`.
+_LEGACY_VOCABULARIES = (
+    "vocab.txt",
+    "vocab.bpe",
+    "encoder.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_*.json",
+    "*.tiktoken",
+    "*.tokenizer",
+    "tekken.json",
+)
+_ADDED_TOKENS = "added_tokens.json"
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
-_SETTINGS_FILES = ("config.json", "generation_config.json", LATENT_FILE)
-_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_REWARD_PATTERNS)
+_SETTINGS_FILES = ("config.json", GENERATION_FILE, LATENT_FILE)
+_LEGACY_PATTERNS = (*_LEGACY_VOCABULARIES, _ADDED_TOKENS)
+_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_LEGACY_PATTERNS, *_REWARD_PATTERNS)
 
 
 def locate(source: str) -> Path:
@@ -106,18 +122,37 @@ def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Pa
         raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
-def fingerprint(directory: Path, weights: Iterable[Path]) -> str:
+def fingerprint(directory: Path, weights: Iterable[Path], beyond: Mapping[str, Any] | None = None) -> str:
     """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are.
 
     Args:
         directory: Where configuration and tokenizer are.
         weights: The files that decide the weights, and no others that may lie beside them.
+        beyond: What else decides what the checkpoint computes and is not in all of these files, or was read from them
+            in another way by former versions; nothing for most checkpoints, whose hash has to stay what it was.
     """
     digest = hashlib.blake2b(digest_size=8)
     patterns = ("config.json", LATENT_FILE, *_TOKENIZER_PATTERNS)
-    for path in sorted({*weights, *(path for pattern in patterns for path in directory.glob(pattern))}):
+    described = {path for pattern in patterns for path in directory.glob(pattern)}
+    for path in sorted({*weights} | described | _legacy_files(directory)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
+    if beyond:
+        digest.update(json.dumps(beyond, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _legacy_files(directory: Path) -> set[Path]:
+    """Return the files of old tokenizers that are read; beside newer ones they mean nothing."""
+    found: set[Path] = set()
+    if not (directory / TOKENIZER_FILE).is_file():
+        found.update(path for pattern in _LEGACY_VOCABULARIES for path in directory.glob(pattern))
+    settings = directory / "tokenizer_config.json"
+    # Where the settings list the added tokens themselves, the library does not look into the file.
+    if (directory / _ADDED_TOKENS).is_file() and not (
+        settings.is_file() and "added_tokens_decoder" in read_json(str(directory), settings)
+    ):
+        found.add(directory / _ADDED_TOKENS)
+    return found

@@ -94,8 +94,16 @@ class LatentReasoner:
 
     @property
     def end_of_text_id(self) -> int:
-        """Id that ends an answer."""
-        return int(self.checkpoint.tokenizer.eos_token_id)
+        """Id of the end-of-text token, with which prompts and answers are padded."""
+        return self.checkpoint.answer_ends[0]
+
+    def ends_answer(self, tokens: Tensor) -> Tensor:
+        """Return which tokens end an answer, bool of the shape of `tokens`."""
+        first, *others = self.checkpoint.answer_ends
+        ended = tokens == first
+        for other in others:
+            ended = ended | (tokens == other)
+        return ended
 
     @property
     def room(self) -> int | None:

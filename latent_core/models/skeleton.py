@@ -27,7 +27,7 @@ def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
         UserError: If a tensor is missing or has another shape than the configuration says, if the feedback head does
             not fit, or if the architecture cannot share prompts.
     """
-    check_shared_prefix(checkpoint)
+    check_shared_prefix(checkpoint.source, checkpoint.config)
     model = skeleton(checkpoint)
     base: Any = model.base_model
     find_backbone(checkpoint.source, base)
@@ -94,6 +94,9 @@ def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
             f"checkpoint {checkpoint.source}: the attention of model_type {checkpoint.config.model_type!r} cannot be "
             f"replaced, so that samples could not share a prompt ({' '.join(str(error).split())[:200]})"
         ) from error
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"checkpoint {checkpoint.source}: no model can be made of config.json ({reason})") from error
     return model
 
 

@@ -13,6 +13,7 @@ from transformers.utils import logging
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS, Feedback
+from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weight_files import WeightSource, some
 
 if TYPE_CHECKING:
@@ -121,8 +122,9 @@ def load_model(
         The model, and the sorted names of tensors that are lacking.
 
     Raises:
-        UserError: If the weights cannot be loaded.
+        UserError: If the architecture cannot share prompts, or the weights cannot be loaded.
     """
+    check_shared_prefix(source, blank.config)
     try:
         with _silently(), weights.tensors(names) as slices:
             loaded: Any = type(blank).from_pretrained(
@@ -134,7 +136,7 @@ def load_model(
                 ignore_mismatched_sizes=True,
                 dtype=dtype,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
     for name, found, wanted in sorted(loaded[1]["mismatched_keys"]):

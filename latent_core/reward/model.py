@@ -37,7 +37,7 @@ class LatentRewardModel(nn.Module):
         model: The token classification model, its attention replaced by the shared-prefix one.
         flops: Cost model of its forward passes.
         end_id: Id of the token between the latents and the answer.
-        end_of_text_id: Id that ends an answer; prompts are padded with it.
+        end_of_text_id: Id with which prompts and answers are padded.
         row_limit: How many rows at once memory has turned out to hold.
     """
 

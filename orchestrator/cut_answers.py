@@ -78,7 +78,7 @@ def with_end_ids(settings: Iterable["WithSearches"], checkpoint: str) -> list["W
         # Model code takes seconds to import, and nearly always the store knows.
         from latent_core.models.checkpoint import Checkpoint
 
-        return Checkpoint.open(checkpoint).answer_end_ids
+        return Checkpoint.open(checkpoint).answer_ends
 
     def knowing(setting: "Setting") -> "Setting":
         store = copy(setting.store)

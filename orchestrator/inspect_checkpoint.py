@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_core.errors import UserError
-from latent_core.inspection.facts import CheckpointFacts, checkpoint_facts
+from latent_core.inspection.facts import CheckpointFacts, Token, checkpoint_facts
 from latent_core.inspection.thoughts import LatentStep, Thoughts, think
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.reasoner import DTYPES, LatentReasoner
@@ -54,18 +54,27 @@ def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
     )
     head = f" + {facts.feedback_parameters:,} of the feedback head" if facts.feedback_parameters else ""
     yield "parameters", f"{facts.backbone_parameters:,}{head}, stored as {', '.join(facts.dtypes)}"
+    yield "weights", facts.weights
     yield "format", facts.format.name
-    yield "prompt", repr(facts.format.prompt)
+    opening = f", behind {_tokens_text(facts.opening)}" if facts.opening else ""
+    yield "prompt", repr(facts.format.prompt) + opening
     yield "tokens", ", ".join(f"{role} {token.text!r} {token.id}" for role, token in facts.tokens.items())
+    if facts.own_rules:
+        yield "tokenizer", "splits texts as its tokenizer.json says; transformers has other rules for this model"
     inner = "" if facts.feedback_width is None else f", inner width {facts.feedback_width}"
     yield "feedback", facts.format.feedback + inner
     yield "latent steps", ("adaptive, up to " if facts.format.adaptive else "") + str(facts.latent_steps)
     yield "answer", f"{facts.format.extractor}, up to {facts.format.answer_tokens} tokens"
+    yield "answer ends with", _tokens_text(facts.answer_ends)
     for site, place in facts.sites.items():
         yield f"site {site}", place
     for projection, place in facts.projections.items():
         yield f"weight {projection}", place
     yield "fingerprint", facts.fingerprint
+
+
+def _tokens_text(tokens: tuple[Token, ...]) -> str:
+    return ", ".join(f"{token.text!r} {token.id}" for token in tokens)
 
 
 def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
@@ -74,6 +83,7 @@ def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
     if thoughts.lost:
         some = ", ".join(map(repr, dict.fromkeys(thoughts.lost)))
         yield "lost", f"{len(thoughts.lost)} characters of it, which the tokenizer cannot represent: {some}"
+    yield "prompt ids", " ".join(map(str, thoughts.prompt_ids))
     if thoughts.error is not None:
         yield "failed", thoughts.error
         return

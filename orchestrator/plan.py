@@ -40,6 +40,7 @@ class Plan:
         references: How many reference answers can be met.
         remarks: What is worth knowing of the questions before they are asked, line by line.
         reading: How texts are read, where that is not as it always was.
+        left_out: Tensors of the checkpoint that nothing uses, by rule, and files beside its weights; empty if none.
     """
 
     config: RunConfig
@@ -54,6 +55,7 @@ class Plan:
     references: ReferenceCounts = ReferenceCounts()  # noqa: RUF009 - immutable
     remarks: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    left_out: str = ""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -73,7 +75,7 @@ class Plan:
         return Setting(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
 
     def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> SettingStore:
-        return SettingStore(config.store.path, spec, latents, self.checkpoint.answer_end_ids)
+        return SettingStore(config.store.path, spec, latents, self.checkpoint.answer_ends)
 
     def searches(self, setting: Setting, sampler: Sampler, config: RunConfig | None = None) -> tuple[Setting, ...]:
         """Return the beam searches that go with a sampled setting.
@@ -174,10 +176,11 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
             fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
-    from latent_core.models.skeleton import check_model
+    from latent_core.models.skeleton import check_model, weights_left_out
 
     checkpoint = Checkpoint.open(config.checkpoint)
-    backbone = find_backbone(config.checkpoint, check_model(checkpoint).base_model)
+    model = check_model(checkpoint)
+    backbone = find_backbone(config.checkpoint, model.base_model)
     for one in (config, *variations):
         check_sampler(config.checkpoint, backbone, one.sampler)
     scorer = plan_scorer(config, checkpoint)
@@ -222,6 +225,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         references,
         remarks,
         reading,
+        weights_left_out(checkpoint, model),
     )
 
 

@@ -27,6 +27,7 @@ class ScorerPlan:
         score_answer: Whether it reads written answers too.
         calibration: How latent-only scores become vote weights.
         answer_calibration: The same for answer-aware scores.
+        left_out: Tensors of the checkpoint that nothing uses, by rule, and files beside its weights; empty if none.
     """
 
     reward: RewardCheckpoint
@@ -35,6 +36,7 @@ class ScorerPlan:
     score_answer: bool
     calibration: VoteCalibration
     answer_calibration: VoteCalibration
+    left_out: str = ""
 
     def check_length(self, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
         """Refuse trajectories that would not fit the LatentRM's context.
@@ -79,8 +81,14 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
             "store.latents: a scorer reads latents, so they have to be kept; leave store.latents out, or set it to "
             "float16 or float32"
         )
+    # Model code takes seconds to import; only who has a LatentRM waits for it.
+    from latent_core.models.shared_prefix_check import check_shared_prefix
+    from latent_core.reward.skeleton import check_reward_weights
+
     reward = RewardCheckpoint.open(scorer.checkpoint)
+    check_shared_prefix(reward.source, reward.config)
     reward.check_fits(checkpoint)
+    _, assignment = check_reward_weights(reward)
     if scorer.score_answer and not reward.card.score_answer:
         raise UserError(
             f"scorer.score_answer: {scorer.checkpoint} was trained to score latents only; leave score_answer out, or "
@@ -94,6 +102,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
         reward.card.score_answer if scorer.score_answer is None else scorer.score_answer,
         scorer.vote_calibration or _fitted(reward, CALIBRATION_FILE),
         scorer.vote_calibration or _fitted(reward, ANSWER_CALIBRATION_FILE),
+        assignment.describe_unused(reward.weights.ignored),
     )
 
 

@@ -26,6 +26,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     rereading = any(found.rows for _, found in known)
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
+        *_left_out(plan.left_out),
         f"task        {plan.task.name}  ({len(plan.task.problems):,} questions, {plan.task_fingerprint})",
         *reference_lines(plan),
         *(f"            {remark}" for remark in plan.remarks),
@@ -75,4 +76,9 @@ def _scorer_lines(plan: Plan) -> list[str]:
     if plan.scorer is None:
         return []
     reads = "latents and answers" if plan.scorer.score_answer else "latents"
-    return [f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"]
+    line = f"LatentRM    {plan.config.scorer.checkpoint}  (reads {reads}, {plan.scorer.reward.fingerprint})"
+    return [line, *_left_out(plan.scorer.left_out)]
+
+
+def _left_out(what: str) -> list[str]:
+    return [f"weights     {what}"] if what else []

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.training.tokenizer import build_tokenizer
 from latent_core.trajectory import Trajectory
@@ -46,8 +47,10 @@ def save_checkpoint_of(
         model_type: Of transformers.
         described: What its `latent.json` says; None writes none.
         tensors: Of its feedback head.
-        **config: Changes of the configuration.
+        **config: Changes of the configuration; a latent head has a scale of 1 unless it says another.
     """
+    if any(name.startswith("lt_head.") for name in tensors or ()):
+        config.setdefault("latent_embedding_std", 1.0)
     tokenizer = build_tokenizer([*WORDS], POSITIONS)
     end_of_text = tokenizer.eos_token_id
     ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end_of_text)
@@ -130,3 +133,14 @@ def save_adaptive_checkpoint(folder: Path, sample: Callable[[LatentReasoner], li
             break
     assert best is not None
     return best[1]
+
+
+def sums_of(source: str) -> str:
+    """Return what becomes of a checkpoint: fingerprint, and sums over weights and latents; or why it is refused."""
+    try:
+        reasoner = LatentReasoner.from_pretrained(source)
+    except UserError as error:
+        return str(error)
+    weights = sum(float(one.double().abs().sum()) for one in reasoner.model.state_dict().values())
+    latents = reasoner.feed_back(reasoner.embed(torch.arange(3)))
+    return f"{reasoner.checkpoint.fingerprint} {weights} {latents.sum().item()}"

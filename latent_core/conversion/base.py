@@ -1,6 +1,6 @@
 """What a layout of weights is, and how the one of a source is found."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
 from latent_core.models.formats import LatentFormat
+from latent_core.models.weight_files import some
 from latent_core.registry import Registry
-
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,13 @@ class Source:
         name: What the user named.
         directory: Where they lie, possibly with a configuration and a tokenizer.
         tensors: By name.
+        notes: What was done to read them.
     """
 
     name: str
     directory: Path
     tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
 
     @property
     def has_config(self) -> bool:
@@ -128,10 +129,3 @@ def check_family(source: Source, options: Options, family: str) -> None:
             f"checkpoint {source.name}: its tensors are laid out by the {family} trainer, so that --family "
             f"{options.family} cannot be meant; leave --family out"
         )
-
-
-def some(names: Iterable[str]) -> str:
-    """Return the first of many names, and how many others there are."""
-    listed = sorted(names)
-    more = len(listed) - _NAMED
-    return ", ".join(listed[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -8,10 +8,11 @@ from torch import Tensor
 from latent_core.conversion.base import Draft, Layout, Options, Source, check_family, register_layout
 from latent_core.conversion.description import changed_format, described_config, opened_prompt, released_name
 from latent_core.conversion.fitting import fit
-from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows
+from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows, padding_note
 from latent_core.conversion.vocabulary import add_missing, next_id
 from latent_core.errors import UserError
 from latent_core.models.formats.coconut import COCONUT
+from latent_core.models.weight_rules import is_padded
 
 _MODEL = "base_causallm."
 _ALIAS = "embedding.weight"
@@ -31,13 +32,15 @@ def _draft(source: Source, options: Options) -> Draft:
     tokenizer = foundation.tokenizer
     # In the trainer's order, which gives them their ids.
     add_missing(tokenizer, COCONUT.special_tokens)
-    if next_id(tokenizer) != rows:
+    tokens = next_id(tokenizer)
+    padded = is_padded(rows, tokens)
+    if tokens != rows and not padded:
         raise UserError(
             f"checkpoint {source.name}: its embeddings have {rows} rows, but the tokenizer of {foundation.name} has "
-            f"{next_id(tokenizer)} tokens with the three latent ones; is --base the model it was trained from?"
+            f"{tokens} tokens with the three latent ones; is --base the model it was trained from?"
         )
     fitted = fit(source.name, foundation.name, foundation.blank(rows), tensors)
-    _check_alias(source, fitted, embedding_names(blank)[0], alias)
+    _check_alias(source, fitted.tensors, embedding_names(blank)[0], alias)
     start = COCONUT if "prompt" in options.changes else opened_prompt(COCONUT, tokenizer)
     config, described = described_config(
         {**foundation.raw, "vocab_size": rows},
@@ -45,7 +48,8 @@ def _draft(source: Source, options: Options) -> Draft:
         released_name("coconut", blank.config.model_type),
         tokenizer,
     )
-    return Draft(config, tokenizer, fitted, described)
+    notes = (*fitted.notes, padding_note(rows, tokens)) if padded else fitted.notes
+    return Draft(config, tokenizer, fitted.tensors, described, notes)
 
 
 def _check_alias(source: Source, tensors: Mapping[str, Tensor], name: str, alias: Tensor | None) -> None:

@@ -13,10 +13,11 @@ from latent_core.conversion.description import (
     released_name,
 )
 from latent_core.conversion.fitting import fit
-from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows
+from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows, padding_note
 from latent_core.conversion.lora import merged
 from latent_core.conversion.vocabulary import add_at, grown
 from latent_core.errors import UserError
+from latent_core.models.weight_rules import is_padded
 
 _MODEL, _ADAPTED = "codi.", "base_model.model."
 _PROJECTOR = {"prj.1.": "projector.1.", "prj.3.": "projector.3.", "prj.ln.": "projector.4."}
@@ -41,13 +42,15 @@ def _draft(source: Source, options: Options) -> Draft:
     blank = foundation.blank()
     plain, updates = merged(source.name, blank, plain, options.lora_alpha)
     rows = embedding_rows(source, blank, plain)
-    base_rows = rows - len(_TRAINED_TOKENS)
-    if base_rows != foundation.vocab_size:
+    base_rows = foundation.vocab_size
+    tokens = base_rows + len(_TRAINED_TOKENS)
+    padded = is_padded(rows, tokens)
+    if rows != tokens and not padded:
         raise UserError(
             f"checkpoint {source.name}: its embeddings have {rows} rows, three more than those of the model it was "
             f"trained from, but {foundation.name} has {foundation.vocab_size}; is --base that model?"
         )
-    tensors = fit(source.name, foundation.name, foundation.blank(rows), plain)
+    fitted = fit(source.name, foundation.name, foundation.blank(rows), plain)
     start = family_format("codi", bool(projector))
     tokenizer = foundation.tokenizer
     if "prompt" not in options.changes:
@@ -55,18 +58,23 @@ def _draft(source: Source, options: Options) -> Draft:
     latent = start.latent_token
     assert latent is not None  # The published conventions have one.
     add_at(source.name, tokenizer, [*_TRAINED_TOKENS, latent], base_rows)
-    # It marks places of latents and is never fed, so that any row will do.
-    tensors = grown(tensors, embedding_names(blank), [rows])
+    # It marks places of latents and is never fed, so that any row will do, one of the padding too.
+    tensors = fitted.tensors if padded else grown(fitted.tensors, embedding_names(blank), [rows])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _TRAINED_TOKENS[0]
     config, described = described_config(
-        {**foundation.raw, "vocab_size": rows + 1, **_projector_settings(projector)},
+        {**foundation.raw, "vocab_size": max(rows, tokens + 1), **_projector_settings(projector)},
         changed_format(start, options.changes),
         released_name("codi", blank.config.model_type),
         tokenizer,
     )
-    notes = (f"merged {updates} low-rank updates with alpha {options.lora_alpha:g}",) if updates else ()
-    return Draft(config, tokenizer, {**tensors, **projector}, described, notes)
+    notes = []
+    if updates:
+        notes.append(f"merged {updates} low-rank updates with alpha {options.lora_alpha:g}")
+    notes += fitted.notes
+    if padded:
+        notes.append(padding_note(rows, tokens))
+    return Draft(config, tokenizer, {**tensors, **projector}, described, tuple(notes))
 
 
 def _plain(name: str) -> str:

@@ -31,7 +31,7 @@ def convert(source: str, out: Path, options: Options) -> tuple[str, ...]:
     with appearing(out) as directory:
         write(draft, directory)
         _check(source, directory)
-    return (f"read as {layout.title}", *draft.notes)
+    return (f"read as {layout.title}", *read.notes, *draft.notes)
 
 
 def _check(source: str, directory: Path) -> None:

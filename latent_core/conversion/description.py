@@ -33,6 +33,9 @@ def changed_format(start: LatentFormat, changes: Mapping[str, Any]) -> LatentFor
         UserError: If a setting is not valid.
     """
     values = {**start.model_dump(), **changes}
+    if "prompt" in changes:
+        # A prompt that somebody wrote out is the whole prompt.
+        values["opening_token"] = changes.get("opening_token", False)
     if "prompt" not in changes and start.start_token is not None:
         values["prompt"] = start.prompt.replace(start.start_token, values["start_token"] or "")
     try:
@@ -52,7 +55,8 @@ def opened_prompt(checkpoint_format: LatentFormat, tokenizer: PreTrainedTokenize
     bare: Sequence[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
     if opening is None or len(written) == len(bare) or written[0] != tokenizer.bos_token_id:
         return checkpoint_format
-    return checkpoint_format.model_copy(update={"prompt": str(opening) + checkpoint_format.prompt})
+    prompt = str(opening) + checkpoint_format.prompt
+    return checkpoint_format.model_copy(update={"prompt": prompt, "opening_token": False})
 
 
 def released_name(family: str, model_type: str) -> str | None:

@@ -1,74 +1,91 @@
 """Put tensors under the names that a model has for them, and leave nothing over."""
 
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightRenaming, apply_renamings
 
-from latent_core.conversion.base import some
 from latent_core.errors import UserError
 from latent_core.models.backbones import find_backbone
+from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.weight_files import Header
+from latent_core.models.weight_rules import Assignment, assign
 
-# Masks and frequencies that older libraries saved with the weights; models compute them by themselves.
-_BUFFERS = re.compile(r"(^|\.)(attn\.(bias|masked_bias)|rotary_emb\.inv_freq)$")
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
+"""As headers of safetensors spell them; names of torch serve for the others, which are no weights."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Tensors that a model takes.
+
+    Attributes:
+        tensors: By the model's names, tied ones once.
+        notes: What was left out, and why.
+    """
+
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...]
 
 
 def fit(
-    name: str, owner: str, model: PreTrainedModel, tensors: Mapping[str, Tensor], others: tuple[str, ...] = ()
-) -> dict[str, Tensor]:
-    """Return the tensors by the model's names, tied ones once.
+    name: str, owner: str, model: PreTrainedModel, tensors: Mapping[str, Tensor], feeds_back: str = "identity"
+) -> Fitted:
+    """Return the tensors by the model's names.
 
     Args:
         name: The source, for messages.
         owner: Whose configuration the model was made from.
         model: The model without weights.
         tensors: What there is; names may lack the prefix of the base model.
-        others: How the names of tensors begin that belong to something else; they are kept as they are.
+        feeds_back: Kind of the feedback head, whose tensors are kept as they are.
 
     Raises:
         UserError: If a tensor is missing, has another shape, or is left over; or if the model has no list of blocks.
     """
     find_backbone(name, model.base_model)
-    left = {key: tensor for key, tensor in tensors.items() if not _BUFFERS.search(key)}
-    fitted = {key: left.pop(key) for key in sorted(left) if others and key.startswith(others)}
-    # Some architectures have other names in files than in memory; the library knows which, and reads either.
-    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
-    left = {apply_renamings(key, renamings): tensor for key, tensor in left.items()}
-    missing = []
-    prefix = f"{model.base_model_prefix}."
-    for key, wanted in model.state_dict().items():
-        found = left.pop(key, None)
-        if found is None:
-            found = left.pop(key.removeprefix(prefix), None)
-        if found is None:
-            missing.append(key)
-        elif found.shape != wanted.shape:
-            raise UserError(
-                f"checkpoint {name}: {key} has shape {list(found.shape)}, but config.json of {owner} asks for "
-                f"{list(wanted.shape)}; they belong to different models"
-            )
-        else:
-            fitted[key] = found
-    _merge_tied(name, model, fitted)
-    tied = model.all_tied_weights_keys
-    missing = [key for key in missing if key not in tied and key not in fitted]
-    if missing:
-        raise UserError(f"checkpoint {name}: its weights lack {some(missing)}, which config.json of {owner} asks for")
-    if left:
-        raise UserError(f"checkpoint {name}: nothing in a {model.config.model_type} model is called {some(left)}")
-    return fitted
+    prefixes = FEEDBACKS[feeds_back].prefixes()
+    assignment = assign(
+        name,
+        model,
+        {key: _header(tensor) for key, tensor in tensors.items()},
+        feedback=[key for key in tensors if prefixes and key.startswith(prefixes)],
+        feeds_back=feeds_back,
+        owner=f"config.json of {owner}",
+    )
+    fitted = {key: tensors[key] for key in assignment.feedback}
+    ties: Mapping[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
+    for key, target in assignment.used.items():
+        # What transformers changes on loading stays as it is in the file, for it to change.
+        fitted[key if key in assignment.changed else ties.get(target, target)] = tensors[key]
+    _check_tied(name, assignment, tensors)
+    unused = assignment.describe_unused()
+    return Fitted(fitted, (unused,) if unused else ())
 
 
-def _merge_tied(name: str, model: PreTrainedModel, fitted: dict[str, Tensor]) -> None:
-    for alias, origin in model.all_tied_weights_keys.items():
-        if alias not in fitted:
-            continue
-        tensor = fitted.pop(alias)
-        if not torch.equal(fitted.setdefault(origin, tensor), tensor):
+def _header(tensor: Tensor) -> Header:
+    return Header(tuple(tensor.shape), _TYPES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.")), Path())
+
+
+def _check_tied(name: str, assignment: Assignment, tensors: Mapping[str, Tensor]) -> None:
+    for alias, origin in assignment.tied.items():
+        if not torch.equal(tensors[alias], tensors[origin]):
             raise UserError(
                 f"checkpoint {name}: {alias} and {origin} differ, but config.json says that they are the same "
                 "(tie_word_embeddings)"

@@ -1,6 +1,7 @@
 """What weights are put on: configuration and tokenizer, and a model with shapes and nothing in it."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from latent_core.conversion.base import Options, Source
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import load_config, load_tokenizer
+from latent_core.models.checkpoint import load_config
 from latent_core.models.files import locate, read_json
+from latent_core.models.tokenization import load_tokenizer, stated_ends
+from latent_core.models.weight_rules import is_padded
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,12 @@ class Foundation:
         directory = locate(options.base) if options.base is not None else source.directory
         raw = read_json(name, directory / "config.json")
         config = load_config(name, directory, raw)
-        if not hasattr(config, "vocab_size"):
-            raise UserError(f"checkpoint {name}: config.json is not that of a language model: it has no vocab_size")
-        return cls(name, directory, raw, config, load_tokenizer(name, directory))
+        tokenizer = load_tokenizer(name, directory)
+        # What is converted has no generation_config.json, but its answers end as they did.
+        ends = [one for one in stated_ends(name, directory, raw) if one < config.vocab_size]
+        if set(ends) - {tokenizer.eos_token_id}:
+            raw = {**raw, "eos_token_id": ends}
+        return cls(name, directory, raw, config, tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -89,6 +95,24 @@ def embedding_names(model: PreTrainedModel) -> list[str]:
         if module is not None and path is not None:
             names += [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
     return [name for name in dict.fromkeys(names) if name not in model.all_tied_weights_keys]
+
+
+def padded_rows(model: PreTrainedModel, tensors: Mapping[str, Any], tokens: int) -> int | None:
+    """Return how many rows the input embeddings have where these are those of the tokens, padded; None elsewhere.
+
+    Args:
+        model: The model without weights.
+        tensors: What there is.
+        tokens: How many tokens there are.
+    """
+    name = embedding_names(model)[0]
+    found = tensors.get(name, tensors.get(name.removeprefix(f"{model.base_model_prefix}.")))
+    return int(found.shape[0]) if found is not None and is_padded(int(found.shape[0]), tokens) else None
+
+
+def padding_note(rows: int, tokens: int) -> str:
+    """Return what is said where embeddings are padded."""
+    return f"{rows - tokens} of {rows} rows of the embeddings are padding, behind those of {tokens} tokens"
 
 
 def embedding_rows(source: Source, model: PreTrainedModel, tensors: Any) -> int:

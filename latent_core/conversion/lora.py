@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from latent_core.conversion.base import some
 from latent_core.errors import UserError
+from latent_core.models.weight_files import some
 
 _BASE = ".base_layer"
 _FACTOR = re.compile(r"^(?P<path>.+)\.lora_(?P<side>[AB])\.default\.weight$")

@@ -3,10 +3,9 @@
 from latent_core.conversion.base import Draft, Layout, Options, Source, register_layout
 from latent_core.conversion.description import changed_format, described_config, family_format, opened_prompt
 from latent_core.conversion.fitting import fit
-from latent_core.conversion.foundation import Foundation, embedding_names
+from latent_core.conversion.foundation import Foundation, embedding_names, padded_rows, padding_note
 from latent_core.conversion.vocabulary import add_missing, grown
 from latent_core.models.checkpoint import read_format
-from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import FORMATS, LatentFormat
 
 _EMBEDDINGS = ("wte.weight", "embed_tokens.weight")
@@ -19,13 +18,16 @@ def _recognises(source: Source) -> bool:
 def _draft(source: Source, options: Options) -> Draft:
     foundation = Foundation.of(source, options)
     checkpoint_format, architecture = _conventions(source, options, foundation)
-    model = foundation.blank()
-    feedback = FEEDBACKS[checkpoint_format.feedback].prefixes()
-    tensors = fit(source.name, foundation.name, model, source.tensors, feedback)
-    tokenizer, notes = foundation.tokenizer, []
+    rows = padded_rows(foundation.blank(), source.tensors, foundation.vocab_size)
+    model = foundation.blank(rows)
+    fitted = fit(source.name, foundation.name, model, source.tensors, checkpoint_format.feedback)
+    tokenizer, tensors, notes = foundation.tokenizer, fitted.tensors, [*fitted.notes]
     known = len(tokenizer)
     added = add_missing(tokenizer, checkpoint_format.special_tokens)
     raw = dict(foundation.raw)
+    if rows is not None:
+        raw["vocab_size"] = rows
+        notes.append(padding_note(rows, foundation.vocab_size))
     if added:
         names = embedding_names(model)
         tensors = grown(tensors, names, [tokenizer.get_vocab()[token] for token in added], known)

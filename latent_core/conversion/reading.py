@@ -1,7 +1,7 @@
 """Read the weights of a source: safetensors from anywhere, pickles only from this machine and only if allowed."""
 
-import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from latent_core.conversion.base import Source
+from latent_core.conversion.wrappers import unwrapped
 from latent_core.errors import UserError
 from latent_core.models.files import locate
+from latent_core.models.weight_files import (
+    PICKLE_PATTERNS,
+    TRAINER_FILES,
+    WeightSource,
+    find_weight_files,
+    foreign_format,
+    other_files,
+    read_headers,
+    some,
+)
 
 _SUFFIX = ".safetensors"
-_INDEX = "model.safetensors.index.json"
 _MAIN_PICKLES = ("pytorch_model*.bin",)
-_OTHER_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# What the trainer of transformers leaves beside weights.
-_NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"})
-# Wrappers for several devices and for compilation put these before every name.
-_WRAPPERS = ("module.", "_orig_mod.")
+_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-0*(?P<of>\d+)\.safetensors")
 
 
 def read_source(name: str, allow_pickle: bool) -> Source:
@@ -32,42 +38,56 @@ def read_source(name: str, allow_pickle: bool) -> Source:
     """
     path = Path(name).expanduser()
     if path.is_file():
-        return Source(name, path.parent, _unwrapped(_read_file(name, path, allow_pickle)))
+        return _source(name, path.parent, _read_file(name, path, allow_pickle))
     if not path.is_dir() and path.parent != Path() and path.parent.is_dir():
         # Something in a directory of this machine is no hub id, though it may look like one.
         raise UserError(f"checkpoint {name}: there is no {path.name} in {path.parent}")
     directory = path if path.is_dir() else locate(name)
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(name, directory, local=path.is_dir()):
+    files = _weight_files(name, directory, local=path.is_dir())
+    for file in files:
         tensors.update(_read_file(name, file, allow_pickle))
-    return Source(name, directory, _unwrapped(tensors))
+    others = other_files(directory, files)
+    return _source(name, directory, tensors, (f"not read: {some(others)}",) if others else ())
+
+
+def _source(name: str, directory: Path, tensors: dict[str, Tensor], notes: tuple[str, ...] = ()) -> Source:
+    plain = unwrapped(name, tensors)
+    if plain.keys() != tensors.keys():
+        notes = (*notes, f"took wrappers of training off the names of {len(plain.keys() - tensors.keys())} tensors")
+    return Source(name, directory, plain, notes)
 
 
 def _weight_files(name: str, directory: Path, local: bool) -> list[Path]:
     """Return the files that together hold the weights."""
-    index = directory / _INDEX
-    if index.is_file():
-        try:
-            return [directory / file for file in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"checkpoint {name}: {_INDEX} cannot be read: {error}") from error
-    if (directory / "model.safetensors").is_file():
-        return [directory / "model.safetensors"]
-    if found := sorted(directory.glob(f"*{_SUFFIX}")):
+    if find_weight_files(name, directory):
+        return [path for path in WeightSource.find(name, directory).files if path.suffix == _SUFFIX]
+    found = sorted(directory.glob(f"*{_SUFFIX}"))
+    if len(found) == 1 or _all_shards(found):
+        read_headers(name, found)
         return found
-    if not local:
+    if not found and not local:
         raise UserError(
             f"checkpoint {name}: it has no {_SUFFIX} weights on the hub, and pickled ones are never downloaded; if you "
             "trust its author, fetch the file yourself and name it, with --allow-pickle"
         )
-    if found := sorted(file for pattern in _MAIN_PICKLES for file in directory.glob(pattern)):
-        return found
-    found = sorted({file for pattern in _OTHER_PICKLES for file in directory.glob(pattern)})
-    found = [file for file in found if file.name not in _NO_WEIGHTS]
+    if not found and (pickled := sorted(file for pattern in _MAIN_PICKLES for file in directory.glob(pattern))):
+        return pickled
+    found = found or sorted(file for pattern in PICKLE_PATTERNS for file in directory.glob(pattern))
+    found = [file for file in found if file.name not in TRAINER_FILES]
     if len(found) == 1:
         return found
+    if not found and (reason := next(filter(None, map(foreign_format, sorted(directory.iterdir()))), None)):
+        raise UserError(f"checkpoint {name}: {reason}")
     what = f"several files that may be weights ({', '.join(file.name for file in found)})" if found else "no weights"
     raise UserError(f"checkpoint {name}: the directory has {what}; name the file that holds them")
+
+
+def _all_shards(files: list[Path]) -> bool:
+    """Whether files are all of the numbered parts of one whole."""
+    parts = [_SHARD.fullmatch(file.name) for file in files]
+    wholes = {(part["stem"], part["of"]) for part in parts if part}
+    return None not in parts and len(wholes) == 1 and len(files) == int(next(iter(wholes))[1])
 
 
 def _read_file(name: str, path: Path, allow_pickle: bool) -> dict[str, Tensor]:
@@ -76,6 +96,8 @@ def _read_file(name: str, path: Path, allow_pickle: bool) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise UserError(f"checkpoint {name}: the weights in {path.name} are damaged: {error}") from error
+    if (reason := foreign_format(path)) is not None:
+        raise UserError(f"checkpoint {name}: {reason}")
     if not allow_pickle:
         raise UserError(
             f"checkpoint {name}: {path.name} is pickled, and reading a pickle can run code; if you trust its author, "
@@ -108,11 +130,3 @@ def _tensors_only(name: str, path: Path, content: Any) -> dict[str, Tensor]:
                 "a tensor; save the state_dict alone"
             )
     return dict(content)
-
-
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without the prefixes that wrappers have put before all names."""
-    for prefix in _WRAPPERS:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return _unwrapped({key.removeprefix(prefix): tensor for key, tensor in tensors.items()})
-    return tensors

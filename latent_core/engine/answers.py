@@ -11,8 +11,9 @@ class Answers:
     """Decoded answers of a batch of rows.
 
     Attributes:
-        token_ids: Answer tokens, int64 [rows, longest answer], the end-of-text token included; filled up with it.
-        lengths: Tokens of each answer, the end-of-text token included, int64 [rows].
+        token_ids: Answer tokens, int64 [rows, longest answer], the token that ends an answer included; filled up with
+            the end-of-text token.
+        lengths: Tokens of each answer, the one that ends it included, int64 [rows].
         logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
     """
 

@@ -95,7 +95,7 @@ class _Reader:
         tokens = list(map(len, ids))
         texts, answers, correct, spoken = zip(*self._grades(list(zip(questions, ids, strict=True))), strict=True)
         last = [one[-1] if one else NO_TOKEN for one in spoken]
-        ends = self.engine.reasoner.checkpoint.answer_end_ids
+        ends = self.engine.reasoner.checkpoint.answer_ends
         prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, overruns), strict=True)
         trajectories = Trajectory.of_columns(
             question_id=[problem.question_id for problem in self.block.problems for _ in samples],

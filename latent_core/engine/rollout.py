@@ -151,15 +151,15 @@ class RolloutEngine:
         Args:
             state: The state behind the last latent step.
             max_tokens: Longest answer in tokens.
-            stop_at_end: Whether a row finishes at the end-of-text token.
+            stop_at_end: Whether a row finishes at a token that ends answers.
             keep_logits: Whether to return the logits; needs a lot of memory with large vocabularies.
             overrun: Whether the rows were cut off while they wanted to think on. As in released CoLaR, no end token is
                 fed: such a row writes one token, then thinks on, where ids show `latent_id`, until it writes the end
                 token by itself, which is part of its answer's ids.
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
-        end_of_text, end_id = reasoner.end_of_text_id, reasoner.checkpoint.end_id
-        sheet = AnswerSheet(rows, max_tokens, end_of_text, device)
+        end_id = reasoner.checkpoint.end_id
+        sheet = AnswerSheet(rows, max_tokens, reasoner.end_of_text_id, device)
         look_every = _LOOK_EVERY.get(device.type, 1)
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
@@ -179,7 +179,7 @@ class RolloutEngine:
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
             sheet.write(position, origin, unfinished, shown, logits if keep_logits else None)
             if stop_at_end:
-                unfinished = unfinished & (silent | (tokens != end_of_text))
+                unfinished = unfinished & (silent | ~reasoner.ends_answer(tokens))
             if position + 1 == max_tokens:
                 break
             if (position + 1) % look_every == 0:

@@ -6,15 +6,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from latent_core.models.backbones import Backbone, find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import LatentFormat
-from latent_core.models.skeleton import check_model
-from latent_core.models.weights import tensor_shapes
+from latent_core.models.skeleton import check_model, weights_left_out
+from latent_core.models.weight_files import stored_types
 from latent_core.samplers.base import Projection, Site
 
 # As the headers of weight files spell them.
@@ -47,6 +46,9 @@ class CheckpointFacts:
         format: The conventions around the backbone.
         feedback_width: Inner width of the feedback head; None where it has none.
         tokens: Start, end and latent token by role; roles that nothing fills are left out.
+        opening: Tokens in front of every prompt that its template does not say.
+        answer_ends: Tokens that end an answer.
+        own_rules: Whether texts are split by `tokenizer.json` where transformers has other rules for the model.
         latent_steps: T, or the most of them where the length is adaptive.
         context_length: Positions, in tokens.
         layers: Blocks.
@@ -59,6 +61,8 @@ class CheckpointFacts:
         sites: Where dropout can act: the module whose output each site is, in every block.
         projections: Which weights can be perturbed: the module of each, and the part of it where several are fused.
         dtypes: Types of the stored tensors, the most frequent first.
+        weights: The files that hold the weights, which of their tensors are not used by which rule, and which files
+            are not read.
         fingerprint: Hash of the files that make the checkpoint what it is.
     """
 
@@ -70,6 +74,9 @@ class CheckpointFacts:
     format: LatentFormat
     feedback_width: int | None
     tokens: Mapping[str, Token]
+    opening: tuple[Token, ...]
+    answer_ends: tuple[Token, ...]
+    own_rules: bool
     latent_steps: int
     context_length: int
     layers: int
@@ -82,6 +89,7 @@ class CheckpointFacts:
     sites: Mapping[Site, str]
     projections: Mapping[Projection, str]
     dtypes: tuple[str, ...]
+    weights: str
     fingerprint: str
 
 
@@ -94,7 +102,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
     model = check_model(checkpoint)
     config: Any = checkpoint.config
     backbone = find_backbone(checkpoint.source, model.base_model)
-    feedback = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, tensor_shapes(checkpoint.directory))
+    feedback = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, checkpoint.weights.shapes)
     return CheckpointFacts(
         source=checkpoint.source,
         directory=checkpoint.directory,
@@ -105,6 +113,9 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
         # The first layer of every head reads a hidden state and writes its inner width.
         feedback_width=next(iter(feedback.values()))[0] if feedback else None,
         tokens=_tokens(checkpoint),
+        opening=_named(checkpoint, checkpoint.opening),
+        answer_ends=_named(checkpoint, checkpoint.answer_ends),
+        own_rules="tokenizer" in checkpoint.beyond,
         latent_steps=checkpoint.latent_steps,
         context_length=checkpoint.context_length,
         layers=config.num_hidden_layers,
@@ -120,7 +131,8 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
             projection: _place(backbone, model, part.path) + (f" ({part.index + 1} of {part.of})" * (part.of > 1))
             for projection, part in backbone.projections.items()
         },
-        dtypes=_dtypes(checkpoint.directory),
+        dtypes=tuple(_DTYPES.get(stored, stored.lower()) for stored in stored_types(checkpoint.weights.headers)),
+        weights="; ".join(filter(None, (checkpoint.weights.describe(), weights_left_out(checkpoint, model)))),
         fingerprint=checkpoint.fingerprint,
     )
 
@@ -137,6 +149,10 @@ def _tokens(checkpoint: Checkpoint) -> dict[str, Token]:
     }
 
 
+def _named(checkpoint: Checkpoint, ids: tuple[int, ...]) -> tuple[Token, ...]:
+    return tuple(Token(str(checkpoint.tokenizer.convert_ids_to_tokens(one)), one) for one in ids)
+
+
 def _sites(backbone: Backbone, model: PreTrainedModel) -> dict[Site, str]:
     base = model.base_model_prefix
     everywhere = {
@@ -148,14 +164,3 @@ def _sites(backbone: Backbone, model: PreTrainedModel) -> dict[Site, str]:
 
 def _place(backbone: Backbone, model: PreTrainedModel, path: str) -> str:
     return f"{model.base_model_prefix}.{backbone.layers}.*.{path}"
-
-
-def _dtypes(directory: Path) -> tuple[str, ...]:
-    counts: dict[str, int] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is not a mapping
-                stored = str(file.get_slice(name).get_dtype())
-                dtype = _DTYPES.get(stored, stored.lower())
-                counts[dtype] = counts.get(dtype, 0) + 1
-    return tuple(sorted(counts, key=lambda dtype: -counts[dtype]))

@@ -54,10 +54,10 @@ class Thoughts:
     """A greedy trajectory.
 
     Attributes:
-        prompt_tokens: Length of the prompt.
+        prompt_ids: Token ids of the prompt.
         steps: The latent steps.
         answer_text: The decoded text.
-        answer_tokens: Its length, the end-of-text token included.
+        answer_tokens: Its length, the token that ends it included.
         extracted: The piece of it that the format takes for the answer, or None.
         answer: That piece as the one number it holds, or None.
         error: Why the trajectory failed, or None.
@@ -65,7 +65,7 @@ class Thoughts:
         lost: Characters of the prompt that the tokenizer cannot represent.
     """
 
-    prompt_tokens: int
+    prompt_ids: tuple[int, ...]
     steps: tuple[LatentStep, ...]
     answer_text: str
     answer_tokens: int
@@ -74,6 +74,11 @@ class Thoughts:
     error: str | None = None
     cut: bool = False
     lost: tuple[str, ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the prompt."""
+        return len(self.prompt_ids)
 
 
 def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = None, near: int = 5) -> Thoughts:
@@ -106,7 +111,7 @@ def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = No
     )
     latents = trajectory.latents if trajectory.latents is not None else np.zeros((0, checkpoint.hidden_size))
     return Thoughts(
-        prompt_tokens=len(prompt),
+        prompt_ids=tuple(prompt),
         steps=_steps(reasoner, latents.astype(np.float32), near),
         answer_text=trajectory.answer_text,
         answer_tokens=trajectory.answer_tokens,

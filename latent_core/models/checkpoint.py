@@ -1,23 +1,36 @@
 """Find a checkpoint and learn everything about it that needs no weights in memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from latent_core.errors import UserError
-from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, load_part, locate, read_json
+from latent_core.models.config_values import check_raw_values, check_sizes, named_architectures
+from latent_core.models.files import LATENT_FILE, check_quantization, fingerprint, load_part, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.tokenization import OpenedTokenizer, open_tokenizer, opening_ids, stated_ends
+from latent_core.models.weight_files import WeightSource
 from latent_core.settings import explain_validation_error
 
 _UNLIMITED = 1 << 60
 NO_ID = -1
 """Stands for the id of a token that a checkpoint does not have."""
+_LOGIT_SETTINGS = (
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+    "output_multiplier",
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "softcap",
+)
+"""Keys of transformers that change logits behind the output head; see `latent_core.models.output_head`."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,10 @@ class Checkpoint:
         architecture: The class name that `config.json` carries.
         end_id: Id of the token behind the last latent.
         latent_id: Id that stands for a latent vector; `NO_ID` where nothing does.
+        weights: The files that hold the weights, and what their headers say.
+        answer_ends: Ids with which an answer ends; the tokenizer's end-of-text token is the first of them.
+        opening: Ids in front of every prompt, which its template does not say.
+        beyond: What decides what it computes beyond what former versions read from its files; see `fingerprint`.
     """
 
     source: str
@@ -43,6 +60,10 @@ class Checkpoint:
     architecture: str
     end_id: int
     latent_id: int
+    weights: WeightSource
+    answer_ends: tuple[int, ...]
+    opening: tuple[int, ...] = ()
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, source: str) -> "Checkpoint":
@@ -56,32 +77,45 @@ class Checkpoint:
         """
         directory = locate(source)
         raw = read_json(source, directory / "config.json")
-        named = [str(name) for name in raw.get("architectures") or []]
+        named = named_architectures(source, raw)
         architecture, checkpoint_format = _format(source, directory, raw, named)
         config = load_config(source, directory, raw)
-        check_weight_files(source, directory)
-        tokenizer = load_tokenizer(source, directory)
+        weights = WeightSource.find(source, directory)
+        opened = open_tokenizer(source, directory)
+        tokenizer = opened.tokenizer
         if tokenizer.eos_token_id is None:
             raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
         tokenizer.model_max_length = _UNLIMITED
         end_id, latent_id = _special_ids(source, config, tokenizer, checkpoint_format)
-        return cls(source, directory, config, tokenizer, checkpoint_format, architecture, end_id, latent_id)
+        _check_start(source, tokenizer, checkpoint_format)
+        ends = _answer_ends(source, directory, raw, int(tokenizer.eos_token_id), int(config.vocab_size))
+        opening = opening_ids(source, tokenizer) if checkpoint_format.opening_token else ()
+        beyond = beyond_files(opened, opening) | _logit_settings(config) | ({"ends": sorted(ends)} if ends[1:] else {})
+        return cls(
+            source,
+            directory,
+            config,
+            tokenizer,
+            checkpoint_format,
+            architecture,
+            end_id,
+            latent_id,
+            weights,
+            ends,
+            opening,
+            beyond,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
-        return fingerprint(self.directory)
+        return fingerprint(self.directory, self.weights.files, self.beyond)
 
     @property
     def context_length(self) -> int:
         """Positions that the model has, in tokens."""
         return int(self.config.max_position_embeddings)
-
-    @property
-    def answer_end_ids(self) -> tuple[int, ...]:
-        """Ids of the tokens that end an answer."""
-        return (int(self.tokenizer.eos_token_id),)
 
     @property
     def hidden_size(self) -> int:
@@ -94,19 +128,18 @@ class Checkpoint:
         return int(getattr(self.config, "latent_steps", None) or self.format.latent_steps)
 
     def prompt_ids(self, question: str) -> list[int]:
-        """Tokenize a question's prompt; nothing is added to what the format's template says.
+        """Tokenize a question's prompt; but for `opening`, nothing is added to what the format's template says.
 
         Raises:
             UserError: If the tokenizer cannot read it.
         """
         try:
-            ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
+            return prompt_ids(self.tokenizer, self.format, self.opening, question)
         except Exception as error:  # A bare one comes from vocabularies that lack their own unknown token.
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"checkpoint {self.source}: its tokenizer cannot read {question[:60]!r}: {reason}"
             ) from error
-        return ids
 
     def check_length(self, question_id: str, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
         """Refuse a question whose rollout would not fit the context.
@@ -146,25 +179,59 @@ def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrai
     Raises:
         UserError: If it does not, or the configuration is not valid. Code from the checkpoint is never run.
     """
+    check_raw_values(source, raw)
     model_type = raw.get("model_type")
     if model_type not in CONFIG_MAPPING:
         has_code = "auto_map" in raw
         why = "code that comes with a checkpoint is never run" if has_code else "transformers has no such model"
         raise UserError(f"checkpoint {source}: model_type {model_type!r} in config.json cannot be loaded: {why}")
+    check_quantization(source, raw)
+    check_sizes(source, raw, CONFIG_MAPPING[str(model_type)].attribute_map)
     load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
     config: PreTrainedConfig = load_part(source, "config.json", load, directory)
+    for name in ("vocab_size", "hidden_size"):
+        # Models of several parts have them one level further down.
+        if not isinstance(getattr(config, name, None), int):
+            raise UserError(f"checkpoint {source}: config.json is not that of a language model: it has no {name}")
     return config
 
 
-def load_tokenizer(source: str, directory: Path) -> PreTrainedTokenizerBase:
-    """Load a tokenizer.
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat, opening: tuple[int, ...], question: str
+) -> list[int]:
+    """Tokenize the prompt of a question, with the given ids in front."""
+    ids: list[int] = tokenizer(checkpoint_format.fill_prompt(question), add_special_tokens=False)["input_ids"]
+    return [*opening, *ids]
 
-    Raises:
-        UserError: If it cannot be loaded. Code from the checkpoint is never run.
+
+def beyond_files(opened: OpenedTokenizer, opening: tuple[int, ...]) -> dict[str, Any]:
+    """Return what decides the ids of prompts where former versions had others; nothing where they had the same.
+
+    It goes into fingerprints, so that what was sampled from other ids is not found.
     """
-    load = partial(AutoTokenizer.from_pretrained, trust_remote_code=False)
-    tokenizer: PreTrainedTokenizerBase = load_part(source, "tokenizer", load, directory)
-    return tokenizer
+    rules = {} if opened.replaced is None else {"tokenizer": "tokenizer.json"}
+    return rules | ({"opening": list(opening)} if opening else {})
+
+
+def _logit_settings(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return what former versions left out when they computed logits."""
+    said = {name: getattr(config, name, None) for name in _LOGIT_SETTINGS}
+    # A factor of 1 changes nothing, a cap of 1 does.
+    neutral = {name: (0,) if "cap" in name else (0, 1) for name in said}
+    changed = {
+        name: value for name, value in said.items() if isinstance(value, int | float) and value not in neutral[name]
+    }
+    return {"logits": changed} if changed else {}
+
+
+def _answer_ends(
+    source: str, directory: Path, raw: Mapping[str, Any], end_of_text: int, vocabulary: int
+) -> tuple[int, ...]:
+    """Return the ids that end an answer: of released formats one, as published; else what the files say too."""
+    if not (directory / LATENT_FILE).is_file():
+        return (end_of_text,)
+    others = {one for one in stated_ends(source, directory, raw) if one < vocabulary} - {end_of_text}
+    return (end_of_text, *sorted(others))
 
 
 def _format(source: str, directory: Path, raw: Mapping[str, Any], named: list[str]) -> tuple[str, LatentFormat]:
@@ -221,3 +288,17 @@ def _special_ids(
             f"vocab_size {config.vocab_size}; tokenizer and weights belong to different models"
         )
     return ids[1], ids[2]
+
+
+def _check_start(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> None:
+    """Refuse a tokenizer that knows the token that opens the latent steps, and takes it apart in a prompt."""
+    token = checkpoint_format.start_token
+    if token is None or token not in checkpoint_format.prompt:
+        return
+    ids = prompt_ids(tokenizer, checkpoint_format, (), "1")
+    if tokenizer.get_vocab()[token] not in ids:
+        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
+        raise UserError(
+            f"checkpoint {source}: its tokenizer has {token}, but takes it apart in a prompt ({pieces[-120:]}); it has "
+            "to be an added token of tokenizer.json, and split_special_tokens must not be set"
+        )

@@ -2,25 +2,41 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from latent_core.errors import UserError
 
 BUNDLED_PREFIX = "bundled:"
 LATENT_FILE = "latent.json"
 """Conventions of a latent reasoner whose architecture does not imply them."""
+GENERATION_FILE = "generation_config.json"
+TOKENIZER_FILE = "tokenizer.json"
 _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
-_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
-_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# The settings of an adapter come along, so that weights with one beside them are refused from the hub too.
+_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
+# As what transformers writes, and as bitsandbytes, GPTQ and compressed-tensors wrote before it.
+_QUANTIZED = ("quantization_config", "compression_config", "quantize_config", "quantization")
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
+# What tokenizers of the time before `tokenizer.json` are kept in; see `_legacy_files`.
+_LEGACY_VOCABULARIES = (
+    "vocab.txt",
+    "vocab.bpe",
+    "encoder.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_*.json",
+    "*.tiktoken",
+    "*.tokenizer",
+    "tekken.json",
+)
+_ADDED_TOKENS = "added_tokens.json"
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
-_SETTINGS_FILES = ("config.json", "generation_config.json", LATENT_FILE)
-_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_REWARD_PATTERNS)
+_SETTINGS_FILES = ("config.json", GENERATION_FILE, LATENT_FILE)
+_LEGACY_PATTERNS = (*_LEGACY_VOCABULARIES, _ADDED_TOKENS)
+_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_LEGACY_PATTERNS, *_REWARD_PATTERNS)
 
 
 def locate(source: str) -> Path:
@@ -76,26 +92,21 @@ def read_json(source: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def check_weight_files(source: str, directory: Path) -> None:
-    """Read the headers of the weight files, which say whether they are whole.
+def check_quantization(source: str, raw: Mapping[str, Any]) -> None:
+    """Refuse weights that a library has quantized: what stands for a weight is not its value then.
 
     Raises:
-        UserError: If there are no weights, or a file is damaged.
+        UserError: If config.json says so.
     """
-    if not any(directory.glob("*.safetensors")):
-        pickled = sorted(path.name for pattern in _PICKLE_PATTERNS for path in directory.glob(pattern))
-        if pickled:
-            raise UserError(
-                f"checkpoint {source}: its weights are pickled ({pickled[0]}), and reading a pickle can run code; if "
-                f"you trust its author, `latentswarm convert {source} --allow-pickle --out DIRECTORY` makes a safe copy"
-            )
-        raise UserError(f"checkpoint {source}: no .safetensors weights in {directory}")
-    for path in sorted(directory.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"checkpoint {source}: the weights in {path.name} are damaged: {error}") from error
+    for key in _QUANTIZED:
+        if not raw.get(key):
+            continue
+        said = raw[key].get("quant_method") if isinstance(raw[key], Mapping) else None
+        raise UserError(
+            f"checkpoint {source}: its weights are quantized ({key} in config.json"
+            + (f": {said}" if said else "")
+            + "), which is not run here; load it with transformers, dequantize, save_pretrained, and name that"
+        )
 
 
 def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Path) -> Any:
@@ -111,13 +122,37 @@ def load_part(source: str, what: str, load: Callable[[Path], Any], directory: Pa
         raise UserError(f"checkpoint {source}: its {what} cannot be loaded: {reason}") from error
 
 
-def fingerprint(directory: Path) -> str:
-    """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are."""
+def fingerprint(directory: Path, weights: Iterable[Path], beyond: Mapping[str, Any] | None = None) -> str:
+    """Hash configuration, tokenizer and weights: 16 hexadecimal digits, the same wherever they are.
+
+    Args:
+        directory: Where configuration and tokenizer are.
+        weights: The files that decide the weights, and no others that may lie beside them.
+        beyond: What else decides what the checkpoint computes and is not in all of these files, or was read from them
+            in another way by former versions; nothing for most checkpoints, whose hash has to stay what it was.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    patterns = ("config.json", LATENT_FILE, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS)
-    for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
+    patterns = ("config.json", LATENT_FILE, *_TOKENIZER_PATTERNS)
+    described = {path for pattern in patterns for path in directory.glob(pattern)}
+    for path in sorted({*weights} | described | _legacy_files(directory)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
+    if beyond:
+        digest.update(json.dumps(beyond, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _legacy_files(directory: Path) -> set[Path]:
+    """Return the files of old tokenizers that are read; beside newer ones they mean nothing."""
+    found: set[Path] = set()
+    if not (directory / TOKENIZER_FILE).is_file():
+        found.update(path for pattern in _LEGACY_VOCABULARIES for path in directory.glob(pattern))
+    settings = directory / "tokenizer_config.json"
+    # Where the settings list the added tokens themselves, the library does not look into the file.
+    if (directory / _ADDED_TOKENS).is_file() and not (
+        settings.is_file() and "added_tokens_decoder" in read_json(str(directory), settings)
+    ):
+        found.add(directory / _ADDED_TOKENS)
+    return found

@@ -1,11 +1,13 @@
 """From hidden states to tokens: logits, and the most likely token."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from latent_core.models.invariant_layers import LayerRule, invariant_rows
 from latent_core.models.packed_linear import PackedLinear, packable
@@ -19,7 +21,10 @@ third of the speed; vocabularies with latent tokens added seldom fit."""
 
 
 class OutputHead:
-    """The output head of a model that is where it will stay.
+    """The output head of a model that is where it will stay, and what the model does to logits behind it.
+
+    Granite divides logits, Cohere multiplies them, Gemma caps them, MiniCPM scales what the head reads. Where a model
+    does such a thing its own class computes the logits; where it does not, the head alone is as good, and faster.
 
     Attributes:
         rules: How its pieces are computed, once `settle` has been called.
@@ -28,6 +33,7 @@ class OutputHead:
     def __init__(self, model: PreTrainedModel) -> None:
         """Take the model's head; on a GPU its weight is moved to where there are rows of zeros behind it."""
         head: Any = model.get_output_embeddings()
+        self._own, self._keeps_order = _logits_of_class(model, head)
         self._head = head
         self._padded: Tensor | None = None
         self._pieces: list[Piece] = []
@@ -41,19 +47,18 @@ class OutputHead:
             self._padded = padded
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
-        if self._pieces and not hidden.requires_grad:
-            # The products that `most_likely` takes; what all tokens at once would need is another matter.
-            rows = hidden.reshape(-1, hidden.shape[-1])
-            return torch.cat([piece(rows) for piece in self._pieces], dim=-1).unflatten(0, hidden.shape[:-1])
+        """Return the model's own next-token logits, [..., vocabulary], of last hidden states [..., hidden size]."""
+        return self._head_alone(hidden) if self._own is None else self._own(hidden)
+
+    def _head_alone(self, hidden: Tensor) -> Tensor:
         scores: Tensor = self._head(hidden) if self._padded is None else nn.functional.linear(hidden, self._padded)
         return scores[..., : self._head.weight.shape[0]]
 
     def most_likely(self, hidden: Tensor) -> Tensor:
         """Return the most likely next token, int64 [rows], of last hidden states [rows, hidden size]."""
-        if hidden.device.type == "cpu" and type(self._head) is nn.Linear:
+        if hidden.device.type == "cpu" and type(self._head) is nn.Linear and self._keeps_order:
             return largest_output(self._pieces or pieces_of(self._head), hidden)
-        return self.logits(hidden).argmax(dim=-1)
+        return (self._head_alone(hidden) if self._keeps_order else self.logits(hidden)).argmax(dim=-1)
 
     def settle(self) -> None:
         """Cut the head into pieces that give a row the same bits whatever is beside it; on CPUs only.
@@ -69,6 +74,88 @@ class OutputHead:
             found[rule] = None
             self._pieces.append(product or layer)
         self.rules = list(found)
+        # Of the instance: the class whose logits are asked for calls it too.
+        setattr(self._head, "forward", self._in_pieces)  # noqa: B010
+
+    def _in_pieces(self, hidden: Tensor) -> Tensor:
+        """Return the outputs of all pieces, [..., vocabulary], of inputs [..., hidden size]."""
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        return torch.cat([piece(rows) for piece in self._pieces], dim=-1).unflatten(0, hidden.shape[:-1])
+
+
+class _Output(BaseModelOutputWithPast):
+    """What a backbone returns, with nothing in all places that some classes look at."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+class _Given(nn.Module):
+    """Stands for a backbone whose last hidden states are known."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        # In a tuple, so that it is no part of this module.
+        self._base = (base,)
+        self.hidden: Tensor | None = None
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Some classes keep factors there that they need behind the head.
+            return getattr(self._base[0], name)
+
+    def forward(self, *_args: Any, **_kwargs: Any) -> _Output:
+        self.calls += 1
+        return _Output(last_hidden_state=self.hidden)
+
+
+class _ClassLogits:
+    """What a causal language model's own `forward` makes of last hidden states."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        # A copy that shares everything but the backbone.
+        self._model: Any = copy.copy(model)
+        self._model._modules = dict(model._modules)
+        self.given = _Given(model.base_model)
+        self._model._modules[model.base_model_prefix] = self.given
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        self.given.hidden = rows = hidden.reshape(1, -1, hidden.shape[-1])
+        try:
+            logits: Tensor = self._model(inputs_embeds=rows, use_cache=False).logits
+        finally:
+            self.given.hidden = None
+        return logits.reshape(*hidden.shape[:-1], -1)
+
+
+def _logits_of_class(model: PreTrainedModel, head: Any) -> tuple[_ClassLogits | None, bool]:
+    """Find out whether a model's logits are those of its head.
+
+    Returns:
+        What computes them where they are not, else None; and whether the largest one is the head's largest one.
+    """
+    if model.base_model_prefix not in model._modules:
+        return None, True
+    own = _ClassLogits(model)
+    weight: Tensor = head.weight
+    generator = torch.Generator().manual_seed(0)
+    # From small to large: caps show at large ones only, sums at small ones.
+    sizes = torch.tensor([[0.1], [1.0], [10.0], [100.0]])
+    hidden = sizes * torch.randn(len(sizes), weight.shape[-1], generator=generator)
+    hidden = hidden.to(device=weight.device, dtype=weight.dtype)
+    with torch.inference_mode():
+        theirs, plain = own(hidden), head(hidden[None])[0]
+        # The same product of the same numbers: the least that a class does to it shows.
+        if not own.given.calls or torch.equal(theirs, plain.to(theirs.dtype)):
+            return None, True
+        if theirs.shape != plain.shape:
+            return own, False
+        in_order = theirs.gather(-1, plain.argsort(dim=-1)).diff(dim=-1) >= 0
+    return own, bool(in_order.all())
 
 
 Piece = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
@@ -20,7 +20,8 @@ from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.perturbed import PerturbedModules
-from latent_core.models.weights import check_feedback, load_feedback, load_model, tensor_shapes
+from latent_core.models.skeleton import check_weights, skeleton
+from latent_core.models.weights import load_feedback, load_model
 from latent_core.samplers.base import ModulePerturbation, Site
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -74,15 +75,15 @@ class LatentReasoner:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
         """
         checkpoint = Checkpoint.open(source)
-        kind, directory = checkpoint.format.feedback, checkpoint.directory
-        check_feedback(source, kind, checkpoint.hidden_size, tensor_shapes(directory))
-        model, missing = load_model(AutoModelForCausalLM, source, directory, dtype=dtype)
+        kind, weights, blank = checkpoint.format.feedback, checkpoint.weights, skeleton(checkpoint)
+        assignment = check_weights(checkpoint, blank)
+        model, missing = load_model(blank, source, weights, assignment.used, dtype)
         if missing:
             # The library has filled them with random numbers.
             raise UserError(f"checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} other tensors")
         module: nn.Module = model
         module.to(device)
-        reasoner = cls(checkpoint, model, load_feedback(kind, directory, checkpoint.config, device, dtype))
+        reasoner = cls(checkpoint, model, load_feedback(source, kind, weights, checkpoint.config, device, dtype))
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
@@ -99,8 +100,16 @@ class LatentReasoner:
 
     @property
     def end_of_text_id(self) -> int:
-        """Id that ends an answer."""
-        return int(self.checkpoint.tokenizer.eos_token_id)
+        """Id of the end-of-text token, with which prompts and answers are padded."""
+        return self.checkpoint.answer_ends[0]
+
+    def ends_answer(self, tokens: Tensor) -> Tensor:
+        """Return which tokens end an answer, bool of the shape of `tokens`."""
+        first, *others = self.checkpoint.answer_ends
+        ended = tokens == first
+        for other in others:
+            ended = ended | (tokens == other)
+        return ended
 
     @property
     def room(self) -> int | None:

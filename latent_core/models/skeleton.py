@@ -1,6 +1,6 @@
 """A checkpoint's model without its weights: what it should hold is known before anything is loaded."""
 
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from latent_core.models.backbones import find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.shared_prefix_check import check_shared_prefix
-from latent_core.models.weights import check_feedback, tensor_shapes
+from latent_core.models.weight_rules import Assignment, assign
+from latent_core.models.weights import check_feedback, check_tied_copies, feedback_scale
 
 
 def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
@@ -26,14 +27,52 @@ def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
         UserError: If a tensor is missing or has another shape than the configuration says, if the feedback head does
             not fit, or if the architecture cannot share prompts.
     """
-    check_shared_prefix(checkpoint)
+    check_shared_prefix(checkpoint.source, checkpoint.config)
     model = skeleton(checkpoint)
     base: Any = model.base_model
     find_backbone(checkpoint.source, base)
-    shapes = tensor_shapes(checkpoint.directory)
-    _check_tensors(checkpoint.source, model, shapes)
-    check_feedback(checkpoint.source, checkpoint.format.feedback, checkpoint.hidden_size, shapes)
+    check_weights(checkpoint, model)
     return model
+
+
+def check_weights(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
+    """Find a place for every tensor of a checkpoint, and compare tied copies.
+
+    Args:
+        checkpoint: The checkpoint.
+        model: Its `skeleton`.
+
+    Raises:
+        UserError: If a tensor is missing, has another shape or is no plain weight, if nothing takes one, if a tied
+            copy differs, or if the feedback head lacks a tensor or its scale.
+    """
+    source, kind, weights = checkpoint.source, checkpoint.format.feedback, checkpoint.weights
+    named = getattr(checkpoint.config, "transformers_weights", None)
+    if named is not None and named not in {path.name for path in weights.files}:
+        raise UserError(
+            f"checkpoint {source}: transformers_weights in config.json names {named}, but the weights that are read "
+            f"are {weights.describe()}; remove one of the two"
+        )
+    assignment = _assignment(checkpoint, model)
+    check_feedback(source, kind, checkpoint.hidden_size, weights.shapes)
+    feedback_scale(source, kind, checkpoint.config)
+    check_tied_copies(source, weights, assignment.tied)
+    return assignment
+
+
+def weights_left_out(checkpoint: Checkpoint, model: PreTrainedModel) -> str:
+    """Return in a few words which tensors are not used by which rule, and which files are not read; empty if none."""
+    return _assignment(checkpoint, model).describe_unused(checkpoint.weights.ignored)
+
+
+def _assignment(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
+    shapes, kind = checkpoint.weights.shapes, checkpoint.format.feedback
+    head = FEEDBACKS[kind]
+    own = {name for name in shapes if head.prefixes() and name.startswith(head.prefixes())}
+    # What is missing is said once it is known that the file is of this model at all.
+    with suppress(KeyError):
+        own &= {*head.wanted(checkpoint.hidden_size, shapes)}
+    return assign(checkpoint.source, model, checkpoint.weights.headers, feedback=own, feeds_back=kind)
 
 
 def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
@@ -55,28 +94,13 @@ def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
             f"checkpoint {checkpoint.source}: the attention of model_type {checkpoint.config.model_type!r} cannot be "
             f"replaced, so that samples could not share a prompt ({' '.join(str(error).split())[:200]})"
         ) from error
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"checkpoint {checkpoint.source}: no model can be made of config.json ({reason})") from error
     return model
 
 
 def cost_model(checkpoint: Checkpoint, model: PreTrainedModel) -> FlopModel:
     """Return what forward passes and feedback cost; no weights are needed to know it."""
-    shapes = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, tensor_shapes(checkpoint.directory))
+    shapes = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, checkpoint.weights.shapes)
     return FlopModel.of(model).with_feedback(shapes)
-
-
-def _check_tensors(source: str, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    prefix = f"{model.base_model_prefix}."
-    expected = model.state_dict()
-    heads = tuple(prefix for name in FEEDBACKS for prefix in FEEDBACKS[name].prefixes())
-    # Where files hold names that the model lacks, the library may rename them; what is missing shows when it loads.
-    renamed = [name for name in shapes if not name.startswith(heads) and {name, prefix + name}.isdisjoint(expected)]
-    for name, tensor in expected.items():
-        found = shapes.get(name, shapes.get(name.removeprefix(prefix)))
-        if found is None and name not in tied and not renamed:
-            raise UserError(f"checkpoint {source}: its weights lack {name}, which config.json asks for")
-        if found is not None and found != tuple(tensor.shape):
-            raise UserError(
-                f"checkpoint {source}: its weights have {name} with shape {list(found)}, but config.json asks for "
-                f"{list(tensor.shape)}"
-            )

@@ -1,32 +1,26 @@
 """The weights of a checkpoint: checked by their headers, and loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.utils import logging
 
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS, Feedback
+from latent_core.models.shared_prefix_check import check_shared_prefix
+from latent_core.models.weight_files import WeightSource, some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-
-def tensor_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
-    """Read the names and shapes of all tensors from the headers of the weight files."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is not a mapping
-                shapes[name] = tuple(file.get_slice(name).get_shape())
-    return shapes
+_ROWS = 4096
+"""Rows of two tensors that are compared at a time."""
 
 
 def check_feedback(source: str, kind: str, hidden_size: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -49,48 +43,100 @@ def check_feedback(source: str, kind: str, hidden_size: int, shapes: Mapping[str
             )
 
 
+def check_tied_copies(source: str, weights: WeightSource, tied: Mapping[str, str]) -> None:
+    """Compare copies of tensors with what they are copies of, some rows at a time.
+
+    Args:
+        source: What the user named.
+        weights: Where the tensors are.
+        tied: The name of each copy, with that of its original.
+
+    Raises:
+        UserError: If one differs: the model would be another one with it than without it.
+    """
+    for copy, origin in tied.items():
+        with weights.tensors([copy, origin]) as slices:
+            one, other = slices[copy], slices[origin]
+            rows = one.get_shape()[0]
+            same = one.get_shape() == other.get_shape() and all(
+                torch.equal(one[first : first + _ROWS], other[first : first + _ROWS]) for first in range(0, rows, _ROWS)
+            )
+        if not same:
+            raise UserError(
+                f"checkpoint {source}: its weights {copy} and {origin} differ, but config.json says that they are the "
+                "same; if the model was trained with two, say tie_word_embeddings false there"
+            )
+
+
+def feedback_scale(source: str, kind: str, config: "PreTrainedConfig") -> float:
+    """Return `latent_embedding_std` of a configuration; 1 where the feedback head has no use for it.
+
+    Raises:
+        UserError: If the head needs it, and it is absent or no positive number.
+    """
+    if not FEEDBACKS[kind].scaled:
+        return 1.0
+    value = getattr(config, "latent_embedding_std", None)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+        said = "is absent" if value is None else f"is {value!r}"
+        raise UserError(
+            f"checkpoint {source}: latent_embedding_std in config.json {said}, but the {kind} feedback multiplies "
+            "every latent by it; say the spread of the embeddings that it was trained with (0.018 in the released "
+            "class, 1 for a head that was trained without it)"
+        )
+    return float(value)
+
+
 def load_feedback(
-    kind: str, directory: Path, config: "PreTrainedConfig", device: torch.device | str, dtype: torch.dtype
+    source: str,
+    kind: str,
+    weights: WeightSource,
+    config: "PreTrainedConfig",
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> Feedback:
     """Load a feedback head whose tensors have been checked."""
     cls = FEEDBACKS[kind]
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is not a mapping
-                if name.startswith(cls.prefixes()):
-                    tensors[name] = file.get_tensor(name)
-    feedback = cls.from_tensors(tensors, float(getattr(config, "latent_embedding_std", None) or 1.0))
+    with weights.tensors(name for name in weights.headers if name.startswith(cls.prefixes())) as slices:
+        tensors = {name: one[...] for name, one in slices.items()}
+    feedback = cls.from_tensors(tensors, feedback_scale(source, kind, config))
     return feedback.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
-def load_model(auto: Any, source: str, directory: Path, **extra: Any) -> tuple["PreTrainedModel", list[str]]:
+def load_model(
+    blank: "PreTrainedModel", source: str, weights: WeightSource, names: Iterable[str], dtype: torch.dtype
+) -> tuple["PreTrainedModel", list[str]]:
     """Load a model with the shared-prefix attention.
 
+    The library is given tensors and no directory, in which it would look for more: for adapters where PEFT is
+    installed, for files that config.json names, for distributed checkpoints.
+
     Args:
-        auto: The auto class of transformers that says which head it has.
+        blank: The model without weights, which says what to load.
         source: What the user named.
-        directory: Where its files are.
-        **extra: What else the loading function takes.
+        weights: Where the tensors are.
+        names: Those of them that the model takes.
+        dtype: Precision of the weights.
 
     Returns:
-        The model, and the sorted names of tensors that its files lack.
+        The model, and the sorted names of tensors that are lacking.
 
     Raises:
-        UserError: If the weights cannot be loaded.
+        UserError: If the architecture cannot share prompts, or the weights cannot be loaded.
     """
+    check_shared_prefix(source, blank.config)
     try:
-        with _silently():
-            loaded: Any = auto.from_pretrained(
-                directory,
+        with _silently(), weights.tensors(names) as slices:
+            loaded: Any = type(blank).from_pretrained(
+                None,
+                config=blank.config,
+                state_dict=slices,
                 attn_implementation=SHARED_PREFIX_ATTENTION,
-                use_safetensors=True,
-                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
-                **extra,
+                dtype=dtype,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint {source}: its weights cannot be loaded: {reason}") from error
     for name, found, wanted in sorted(loaded[1]["mismatched_keys"]):
@@ -98,6 +144,8 @@ def load_model(auto: Any, source: str, directory: Path, **extra: Any) -> tuple["
             f"checkpoint {source}: its weights have {name} with shape {list(found)}, but its configuration asks for "
             f"{list(wanted)}"
         )
+    if unexpected := loaded[1]["unexpected_keys"]:
+        raise UserError(f"checkpoint {source}: transformers does not take {some(unexpected)} of its weights")
     _fuse_activations(loaded[0])
     return loaded[0], sorted(loaded[1]["missing_keys"])
 

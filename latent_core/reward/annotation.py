@@ -181,7 +181,7 @@ class _Labeller:
                 spoken = self.engine.reasoner.spoken(ids)
                 written[row, rollout], last[row, rollout] = len(ids), spoken[-1] if spoken else NO_TOKEN
                 cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.overrun)
-        cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_end_ids)
+        cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends)
         return right & ~cut if self.cut_answers == "abstain" else right, cost, cut
 
     def _cost(self, question: int, step: int, thought: int, written: int, overrun: bool) -> float:

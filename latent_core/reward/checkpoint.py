@@ -1,7 +1,8 @@
 """Find a LatentRM checkpoint and learn everything about it that needs no weights in memory."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import Checkpoint, load_config, load_tokenizer, read_format
-from latent_core.models.files import LATENT_FILE, check_weight_files, fingerprint, locate, read_json
+from latent_core.models.checkpoint import Checkpoint, beyond_files, load_config, prompt_ids, read_format
+from latent_core.models.config_values import named_architectures
+from latent_core.models.files import LATENT_FILE, fingerprint, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.tokenization import open_tokenizer, opening_ids
+from latent_core.models.weight_files import WeightSource
 from latent_core.settings import Settings
 
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
@@ -46,6 +50,9 @@ class RewardCheckpoint:
         format: Conventions of the reasoner's family: the prompt is written as for the reasoner.
         end_id: Id of the token between the latents and the answer.
         card: What it says about itself.
+        weights: The files that hold the weights, and what their headers say.
+        opening: Ids in front of every prompt, as the reasoner's.
+        beyond: What decides the ids of prompts beyond what former versions read from its files.
     """
 
     source: str
@@ -55,6 +62,9 @@ class RewardCheckpoint:
     format: LatentFormat
     end_id: int
     card: RewardCard
+    weights: WeightSource
+    opening: tuple[int, ...] = ()
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, source: str) -> "RewardCheckpoint":
@@ -68,20 +78,22 @@ class RewardCheckpoint:
         """
         directory = locate(source)
         raw = read_json(source, directory / "config.json")
-        architectures = raw.get("architectures") or []
-        family = _format(source, directory, raw, architectures)
+        family = _format(source, directory, raw, named_architectures(source, raw))
         config = load_config(source, directory, raw)
-        check_weight_files(source, directory)
-        tokenizer = load_tokenizer(source, directory)
+        weights = WeightSource.find(source, directory)
+        opened = open_tokenizer(source, directory)
+        tokenizer = opened.tokenizer
         if tokenizer.eos_token_id is None:
             raise UserError(f"scorer.checkpoint {source}: its tokenizer has no end-of-text token")
         end_id = _end_id(source, config, tokenizer, family.end_token)
-        return cls(source, directory, config, tokenizer, family, end_id, _read_card(source, directory))
+        opening = opening_ids(source, tokenizer) if family.opening_token else ()
+        card, beyond = _read_card(source, directory), beyond_files(opened, opening)
+        return cls(source, directory, config, tokenizer, family, end_id, card, weights, opening, beyond)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of configuration, tokenizer and weights (16 hexadecimal digits), the same wherever the files are."""
-        return fingerprint(self.directory)
+        return fingerprint(self.directory, self.weights.files, self.beyond)
 
     @property
     def context_length(self) -> int:
@@ -90,13 +102,12 @@ class RewardCheckpoint:
 
     @property
     def end_of_text_id(self) -> int:
-        """Id that ends an answer."""
+        """Id of the end-of-text token, with which prompts and answers are padded."""
         return int(str(self.tokenizer.eos_token_id))
 
     def prompt_ids(self, question: str) -> list[int]:
         """Tokenize a question's prompt as its reasoner would."""
-        ids: list[int] = self.tokenizer(self.format.fill_prompt(question), add_special_tokens=False)["input_ids"]
-        return ids
+        return prompt_ids(self.tokenizer, self.format, self.opening, question)
 
     def check_fits(self, reasoner: Checkpoint) -> None:
         """Refuse a reasoner whose latents or tokens this model cannot read.

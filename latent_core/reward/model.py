@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.compute import FlopModel
@@ -22,10 +22,11 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.skeleton import check_weights, skeleton
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
+from latent_core.reward.skeleton import check_reward_weights, names_of_backbone, reward_skeleton
 
-_AUTO = AutoModelForTokenClassification
 _HEADS = ("classifier", "score")
 """Names of the head in the token classification models of transformers."""
 
@@ -37,7 +38,7 @@ class LatentRewardModel(nn.Module):
         model: The token classification model, its attention replaced by the shared-prefix one.
         flops: Cost model of its forward passes.
         end_id: Id of the token between the latents and the answer.
-        end_of_text_id: Id that ends an answer; prompts are padded with it.
+        end_of_text_id: Id with which prompts and answers are padded.
         row_limit: How many rows at once memory has turned out to hold.
         row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
     """
@@ -73,7 +74,8 @@ class LatentRewardModel(nn.Module):
             UserError: If the checkpoint is missing, incomplete, or not a LatentRM.
         """
         checkpoint = RewardCheckpoint.open(source)
-        model, missing = load_model(_AUTO, source, checkpoint.directory, num_labels=1, dtype=dtype)
+        blank, assignment = check_reward_weights(checkpoint)
+        model, missing = load_model(blank, source, checkpoint.weights, assignment.used, dtype)
         if missing:
             raise UserError(f"scorer.checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} others")
         reward_model = cls(model, checkpoint.end_id, checkpoint.end_of_text_id)
@@ -86,11 +88,12 @@ class LatentRewardModel(nn.Module):
     @classmethod
     def from_reasoner(cls, checkpoint: Checkpoint, seed: int) -> "LatentRewardModel":
         """Start a LatentRM from the weights of the reasoner whose latents it is to read; only the head is new."""
+        check_weights(checkpoint, skeleton(checkpoint))
+        blank, weights = reward_skeleton(checkpoint.source, checkpoint.config), checkpoint.weights
+        names = names_of_backbone(blank, weights.headers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, missing = load_model(
-                _AUTO, checkpoint.source, checkpoint.directory, num_labels=1, dtype=torch.float32
-            )
+            model, missing = load_model(blank, checkpoint.source, weights, names, torch.float32)
         lacking = [name for name in missing if not name.startswith(_HEADS)]
         if lacking:
             raise UserError(f"checkpoint {checkpoint.source}: its weights lack {lacking[0]}")

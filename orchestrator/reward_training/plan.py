@@ -227,7 +227,21 @@ def _open_reasoner(config: TrainRewardConfig, manifest: LabelManifest) -> Checkp
             f"reasoner {source}: its files have fingerprint {reasoner.fingerprint}, but data {config.data} was "
             f"annotated with {manifest.reasoner.fingerprint}; set reasoner= to where that one is, or annotate anew"
         )
+    _check_weights(reasoner)
     return reasoner
+
+
+def _check_weights(opened: Checkpoint | RewardCheckpoint) -> None:
+    """Refuse weights that are not those of the configuration, before anything starts."""
+    # Model code takes seconds to import, and most of what goes wrong with a plan is found without it.
+    if isinstance(opened, RewardCheckpoint):
+        from latent_core.reward.skeleton import check_reward_weights
+
+        check_reward_weights(opened)
+    else:
+        from latent_core.models.skeleton import check_weights, skeleton
+
+        check_weights(opened, skeleton(opened))
 
 
 def _check_start(config: TrainRewardConfig, reasoner: Checkpoint, manifest: LabelManifest) -> None:
@@ -236,6 +250,7 @@ def _check_start(config: TrainRewardConfig, reasoner: Checkpoint, manifest: Labe
         return
     latent_rm = is_latent_rm(source)
     opened = RewardCheckpoint.open(source) if latent_rm else Checkpoint.open(source)
+    _check_weights(opened)
     if opened.config.hidden_size != manifest.hidden_size:
         raise UserError(
             f"training.init {source}: its hidden size is {opened.config.hidden_size}, but data {config.data} has "

@@ -12,11 +12,17 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Feedback(nn.Module):
-    """Maps last hidden states [rows, hidden size] to the next inputs [rows, hidden size], before any sampling."""
+    """Maps last hidden states [rows, hidden size] to the next inputs [rows, hidden size], before any sampling.
+
+    Attributes:
+        kind: Its name.
+        scaled: Whether it multiplies by `latent_embedding_std` of the configuration, which then has to be there.
+    """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised with the behaviour of a shipped head, so that what an older one has fed back is not taken for its own."""
+    scaled: ClassVar[bool] = False
 
     @classmethod
     def prefixes(cls) -> tuple[str, ...]:
@@ -38,7 +44,7 @@ class Feedback(nn.Module):
 
         Args:
             tensors: Those whose names begin with one of the prefixes.
-            scale: `latent_embedding_std` of the configuration, 1 where there is none.
+            scale: `latent_embedding_std` of the configuration; 1 for heads that are not scaled.
         """
         return cls()
 

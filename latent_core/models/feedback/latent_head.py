@@ -19,6 +19,7 @@ class LatentHead(Feedback):
     """A three-layer perceptron and a scale; its inner width is read off its weights."""
 
     kind: ClassVar[str] = "latent_head"
+    scaled: ClassVar[bool] = True
 
     def __init__(self, layers: nn.Sequential, scale: float) -> None:
         """Wrap the layers; most callers want `from_tensors`."""

@@ -23,6 +23,8 @@ class LatentFormat(Settings):
     Attributes:
         name: Short name of the family.
         prompt: The prompt's template, with `{question}` in it; it ends where the first latent is read.
+        opening_token: Whether the token that the tokenizer puts before every text, such as begin-of-text, stands in
+            front of the prompt; nothing where it has none.
         feedback: What turns the last hidden state into the next input: the name of a feedback head.
         start_token: Token that opens the latent steps; None where the prompt needs none.
         end_token: Token behind the last latent; None where `latent_end_id` of `config.json` names it.
@@ -36,6 +38,7 @@ class LatentFormat(Settings):
 
     name: str = Field(default="generic", min_length=1)
     prompt: str
+    opening_token: bool = False
     feedback: str = "identity"
     start_token: str | None = "<|start-latent|>"
     end_token: str | None = "<|end-latent|>"

@@ -5,7 +5,10 @@ from typing import Any
 
 from latent_core.models.formats.base import LatentFormat, register_format
 
-COCONUT = LatentFormat(name="coconut", prompt="{question}\n<|start-latent|>", extractor="after_last_hash")
+# Published evaluation calls the tokenizer with its defaults: GPT-2's adds nothing, Llama's opens the text.
+COCONUT = LatentFormat(
+    name="coconut", prompt="{question}\n<|start-latent|>", opening_token=True, extractor="after_last_hash"
+)
 
 
 @register_format("COCONUTGPT2", "COCONUTLlama")

@@ -10,4 +10,11 @@ from latent_core.models.formats.base import LatentFormat, register_format
 def codi(config: Mapping[str, Any]) -> LatentFormat:
     """Return the format; `projector` of `config.json` says whether there is a projector."""
     feedback = "projector" if config.get("projector") else "identity"
-    return LatentFormat(name="codi", prompt="{question}<|start-latent|>", feedback=feedback, extractor="last_number")
+    # As COCONUT's: published evaluation calls the tokenizer with its defaults.
+    return LatentFormat(
+        name="codi",
+        prompt="{question}<|start-latent|>",
+        opening_token=True,
+        feedback=feedback,
+        extractor="last_number",
+    )

@@ -1,9 +1,11 @@
 """`latentswarm inspect`: one screen about a checkpoint."""
 
+import json
 from pathlib import Path
 
 import pytest
 from checkpoints import latent_head_tensors, save_checkpoint_of
+from tokenizers import Tokenizer, processors
 
 from orchestrator.cli import main
 
@@ -38,6 +40,8 @@ def test_a_question(capsys: pytest.CaptureFixture[str], dtype: str) -> None:
     rows = [line.split() for line in text.splitlines() if line.split()[:1] in (["1"], ["2"])]
     assert [len(row) for row in rows] == [12, 13]
     assert lines["prompt"] == "14 tokens"
+    assert len(lines["prompt ids"].split()) == 14
+    assert lines["prompt ids"].endswith(" 538")
     assert "answer" in lines
 
 
@@ -52,6 +56,24 @@ def test_a_head_and_an_adaptive_length(capsys: pytest.CaptureFixture[str], tmp_p
     assert lines["shape"].startswith("2 layers, width 32, 4 heads (2 for keys and values), ")
     # 20 x 32 and 20 x 20 and 32 x 20 weights, with biases, and a norm.
     assert " + 1,792 of the feedback head" in lines["parameters"]
+
+
+def test_tokens_that_end_answers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    directory = save_checkpoint_of(tmp_path / "one", "gpt2", {})
+    assert shown(capsys, str(directory))["answer ends with"] == "'<|endoftext|>' 0"
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 2]}))
+    assert shown(capsys, str(directory))["answer ends with"] == "'<|endoftext|>' 0, 'ann' 2"
+
+
+def test_a_token_that_opens_prompts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    directory = save_checkpoint_of(tmp_path / "one", "llama", None, architectures=["COCONUTLlama"])
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="ann $A", special_tokens=[("ann", 2)])
+    tokenizer.save(str(directory / "tokenizer.json"))
+    lines = shown(capsys, str(directory), "--question", "ben has 3 pens ?")
+    assert "'{question}\\n<|start-latent|>', behind 'ann' 2" in lines[""]
+    assert lines["prompt"] == "7 tokens"
+    assert lines["prompt ids"].split()[:2] == ["2", "3"]
 
 
 @pytest.mark.parametrize(

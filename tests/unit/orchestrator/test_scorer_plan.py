@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
@@ -156,6 +157,7 @@ def test_a_context_that_is_too_short_is_noticed_with_all_lengths(content: dict[s
     directory = copy()
     longest = max(plan_of(content).prompt_tokens)
     steps, answer = 6, 8
+    weights, name = load_file(directory / "model.safetensors"), "transformer.wpe.weight"
     for room, fits_latents, fits_answers in (
         (longest + steps - 1, False, False),
         (longest + steps, True, False),
@@ -164,6 +166,7 @@ def test_a_context_that_is_too_short_is_noticed_with_all_lengths(content: dict[s
     ):
         config = json.loads((directory / "config.json").read_text())
         (directory / "config.json").write_text(json.dumps({**config, "n_positions": room}))
+        save_file({**weights, name: weights[name][:room].clone()}, directory / "model.safetensors", {"format": "pt"})
         for score_answer, fits in ((False, fits_latents), (True, fits_answers)):
             scorer = {"checkpoint": str(directory), "score_answer": score_answer}
             if fits:

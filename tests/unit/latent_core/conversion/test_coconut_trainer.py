@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "left over elsewhere": (add("head.bias", torch.ones(2)), "nothing in a gpt2 model is called head.bias"),
     "shape": (
         add("base_causallm.transformer.ln_f.bias", torch.ones(31)),
-        "transformer.ln_f.bias has shape [31], but config.json of ",
+        "its weights have transformer.ln_f.bias with shape [31], but config.json of ",
     ),
     "alias": (double("embedding.weight"), "embedding.weight and base_causallm.transformer.wte.weight differ"),
     "untied": (double("base_causallm.lm_head.weight"), "lm_head.weight and transformer.wte.weight differ, but config"),
@@ -142,3 +142,29 @@ def test_options_that_cannot_be_meant(tmp_path: Path, gpt2_base: Path, refusal: 
     assert refusal(tmp_path / "file", **given, changes={"latent_steps": 0}).startswith("--latent-steps: ")
     said = refusal(tmp_path / "file", **given, changes={"start_token": "<|think|>"})
     assert said.startswith("the tokenizer has no <|think|>: these weights were trained with latent tokens of their own")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda name: name.replace("base_causallm.", "base_causallm._orig_mod."),
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.module.{name}",
+        lambda name: name.replace("h.0.", "h.0._fsdp_wrapped_module.").replace(
+            "h.1.", "h.1._checkpoint_wrapped_module."
+        ),
+    ],
+    ids=["compiled model", "DDP", "compiled DDP", "FSDP"],
+)
+def test_padded_embeddings_and_wrappers(
+    wrap: Callable[[str], str], gpt2_base: Path, tmp_path: Path, agree: Callable[..., None]
+) -> None:
+    """As `resize_token_embeddings(pad_to_multiple_of=64)` and the wrappers of torch leave a file."""
+    module = CoconutModule(with_tokens(gpt2_base, 64 - BASE_TOKENS))
+    torch.save({wrap(name): tensor for name, tensor in module.state_dict().items()}, tmp_path / "file")
+    notes = convert(str(tmp_path / "file"), tmp_path / "out", Options(base=str(gpt2_base), allow_pickle=True))
+    assert f"{64 - START - 3} of 64 rows of the embeddings are padding, behind those of {START + 3} tokens" in notes
+    assert any(note.startswith("took wrappers of training off the names of") for note in notes)
+    assert Checkpoint.open(str(tmp_path / "out")).config.vocab_size == 64
+    prompt = [*base_tokenizer()("ann has 3 pens ?\n")["input_ids"], START]
+    agree(tmp_path / "out", prompt, END, module.base_causallm, module.embedding, nn.Identity())

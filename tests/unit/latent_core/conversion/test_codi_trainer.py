@@ -186,3 +186,15 @@ def test_another_base(gpt2_base: Path, tmp_path: Path, refusal: Callable[..., st
     tokenizer.save_pretrained(taken)
     assert "where the tokenizer of --base has it at" in refusal(file, base=str(taken), allow_pickle=True)
     assert "--family colar cannot be meant" in refusal(file, base=str(gpt2_base), allow_pickle=True, family="colar")
+
+
+def test_padded_embeddings(gpt2_base: Path, tmp_path: Path, agree: Callable[..., None]) -> None:
+    """As `resize_token_embeddings(pad_to_multiple_of=64)` leaves them; the row of no use is one of the padding."""
+    module = CodiModule(with_tokens(gpt2_base, 64 - BASE_TOKENS))
+    file = saved(module, tmp_path / "file")
+    notes = convert(file, tmp_path / "out", Options(base=str(gpt2_base), allow_pickle=True))
+    assert any("rows of the embeddings are padding" in note for note in notes)
+    checkpoint = Checkpoint.open(str(tmp_path / "out"))
+    assert (checkpoint.config.vocab_size, checkpoint.end_id, checkpoint.latent_id) == (64, END, BASE_TOKENS + 3)
+    prompt = [*base_tokenizer()("ann has 3 pens ?")["input_ids"], START]
+    agree(tmp_path / "out", prompt, END, module.codi, module.codi.get_input_embeddings(), module.prj)

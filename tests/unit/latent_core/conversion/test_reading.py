@@ -86,7 +86,7 @@ def test_shards_and_files_that_are_no_weights(tmp_path: Path) -> None:
     index.write_text("{")
     assert "model.safetensors.index.json cannot be read" in refused(tmp_path)
     index.write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))
-    assert "gone.safetensors are damaged" in refused(tmp_path)
+    assert "names weights in gone.safetensors, which is not there" in refused(tmp_path)
 
 
 def test_a_directory_of_which_nobody_knows_which_file_is_meant(tmp_path: Path) -> None:
@@ -109,3 +109,22 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     assert refused("runs/checkpoint_0") == "there is no checkpoint_0 in runs"
+
+
+def test_numbered_parts_without_an_index(tmp_path: Path) -> None:
+    """All of them are one whole; other files beside each other are nobody knows what."""
+    for number in (1, 2):
+        save_file({f"part {number}": torch.ones(1)}, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    assert sorted(read_source(str(tmp_path), False).tensors) == ["part 1", "part 2"]
+    (tmp_path / "model-00002-of-00002.safetensors").rename(tmp_path / "projector.safetensors")
+    said = refused(tmp_path)
+    assert said.startswith("the directory has several files that may be weights (model-00001-of-00002.safetensors, pro")
+
+
+def test_files_beside_the_weights_are_named(tmp_path: Path) -> None:
+    save_file(ONE, tmp_path / "model.safetensors")
+    save_file({"b": torch.ones(1)}, tmp_path / "ema.safetensors")
+    torch.save(ONE, tmp_path / "optimizer.pt")
+    read = read_source(str(tmp_path), False)
+    assert [*read.tensors] == ["a"]
+    assert read.notes == ("not read: ema.safetensors",)

@@ -281,4 +281,4 @@ def test_answers_are_cut_where_the_end_token_has_no_room(config: dict[str, Any])
         for row, full in zip(answers(limit), whole, strict=True):
             assert row.cut == (full.answer_tokens > limit)
             assert row.answer_ids == full.answer_ids[:limit]
-            assert (row.answer_ids[-1] in reasoner.checkpoint.answer_end_ids) != row.cut
+            assert (row.answer_ids[-1] in reasoner.checkpoint.answer_ends) != row.cut

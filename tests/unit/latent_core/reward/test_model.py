@@ -1,12 +1,14 @@
 """LatentRMs in memory: made from a reasoner, saved as released ones are, loaded, and refused where tensors lack."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoModelForTokenClassification
 from transformers.cache_utils import DynamicCache
 
@@ -15,6 +17,7 @@ from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard, RewardCheckpoint
 from latent_core.reward.model import LatentRewardModel
+from latent_core.reward.skeleton import check_reward_weights
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_a_reasoner_that_lacks_more_than_the_head_is_named(tiny_checkpoint: Path
     for file in tiny_checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     drop(tmp_path, "transformer.h.1.mlp.c_fc.weight")
-    with pytest.raises(UserError, match=r"its weights lack transformer\.h\.1\.mlp\.c_fc\.weight$"):
+    with pytest.raises(UserError, match=r"its weights lack transformer\.h\.1\.mlp\.c_fc\.weight, which config"):
         LatentRewardModel.from_reasoner(Checkpoint.open(str(tmp_path)), seed=1)
 
 
@@ -103,13 +106,13 @@ def cut_head(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda directory: drop(directory, "classifier.weight"), "lack classifier.weight and 0 others"),
+        (lambda directory: drop(directory, "classifier.weight"), "lack classifier.weight, which config.json asks for"),
         (
             lambda directory: drop(directory, "classifier.weight", "classifier.bias"),
-            "lack classifier.bias and 1 others",
+            "lack classifier.weight and 1 more, which",
         ),
-        (lambda directory: drop(directory, "transformer.h.0.ln_1.bias"), "lack transformer.h.0.ln_1.bias and 0 others"),
-        (cut_head, "its weights have classifier.weight with shape [2, 32], but its configuration asks for [1, 32]"),
+        (lambda directory: drop(directory, "transformer.h.0.ln_1.bias"), "lack transformer.h.0.ln_1.bias, which"),
+        (cut_head, "its weights have classifier.weight with shape [2, 32], but config.json asks for [1, 32]"),
     ],
     ids=["no head", "nothing of a head", "part of the backbone", "two labels"],
 )
@@ -121,3 +124,41 @@ def test_tensors_that_are_missing_or_of_another_shape(copy: Path, spoil: Callabl
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(copy) in str(caught.value)
+
+
+def add(directory: Path, **tensors: Tensor) -> None:
+    file = directory / "model.safetensors"
+    content = {**load_file(file), **{name.replace("__", "."): tensor for name, tensor in tensors.items()}}
+    save_file(content, file, metadata={"format": "pt"})
+
+
+def test_tensors_that_nothing_takes(copy: Path) -> None:
+    """Whatever opens a LatentRM: the library here, a plan in `orchestrator`."""
+    add(copy, transformer__h__2__ln_1__bias=torch.ones(32))
+    for call in (LatentRewardModel.from_pretrained, lambda source: check_reward_weights(RewardCheckpoint.open(source))):
+        with pytest.raises(UserError, match=r"says 2 layers, but the file has 3; they are of different models"):
+            call(str(copy))
+
+
+def test_the_feedback_head_of_its_reasoner_is_not_used(copy: Path, tiny_reward_model: LatentRewardModel) -> None:
+    """A LatentRM that was trained from a CODI reasoner's weights has it, and reads latents only."""
+    (copy / "latent.json").write_text('{"prompt": "{question}<|start-latent|>", "feedback": "projector"}')
+    add(copy, projector__1__weight=torch.ones(4, 32))
+    _, assignment = check_reward_weights(RewardCheckpoint.open(str(copy)))
+    assert assignment.unused == {"feedback head of the reasoner": ("projector.1.weight",)}
+    loaded, wanted = LatentRewardModel.from_pretrained(str(copy)).state_dict(), tiny_reward_model.state_dict()
+    assert all(torch.equal(loaded[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.bin"])
+def test_an_adapter_beside_it(copy: Path, name: str) -> None:
+    (copy / name).write_text("{}")
+    with pytest.raises(UserError, match=rf"{name} lie beside whole weights"):
+        LatentRewardModel.from_pretrained(str(copy))
+
+
+def test_a_reasoner_with_weights_left_over_is_no_start(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    directory = Path(shutil.copytree(tiny_checkpoint, tmp_path / "reasoner"))
+    add(directory, gate__weight=torch.ones(3))
+    with pytest.raises(UserError, match=r"nothing in a gpt2 model is called gate\.weight"):
+        LatentRewardModel.from_reasoner(Checkpoint.open(str(directory)), seed=0)

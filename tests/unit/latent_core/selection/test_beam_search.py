@@ -214,7 +214,7 @@ def test_beams_know_whether_their_answers_were_cut(
 ) -> None:
     problems = [Problem(f"q{index}", f"ann has {index} pens ?", "1") for index in range(3)]
     found = search(tiny_reasoner, reward_model, GAUSSIAN, problems, 2, 2)
-    ends = tiny_reasoner.checkpoint.answer_end_ids
+    ends = tiny_reasoner.checkpoint.answer_ends
     for beam in found:
         row = beam.trajectory
         full = row.answer_tokens == LENGTHS["answer_tokens"]

@@ -37,6 +37,7 @@ _WITHOUT_WORDS_OF_THEIR_OWN = {
     "docs/mlflow-artifacts.png": "The pictures of a sweep among the artifacts of its parent run.",
     "docs/footguns.md": "What has bitten, and what to do about it.",
     "latent_core/bundled/coconut-tiny/": "The bundled word-problem reasoner: checkpoint, tokenizer and model card.",
+    "findings/": "Outside libraries that behave as nobody would guess: scripts that show it, with versions.",
     "pyproject.toml": "Dependencies, and the settings of ruff, mypy, pytest and the import check.",
     "tests/unit/": "One file per module, in the same folders.",
 }

@@ -142,7 +142,8 @@ def _shape(layer: nn.Linear | Conv1D | PackedLinear) -> tuple[int, int]:
 
 def _in_rows(product: Rows, inputs: Tensor) -> Tensor:
     """Apply a product of rows to inputs of any number of dimensions."""
-    return product(inputs.reshape(-1, inputs.shape[-1])).unflatten(0, inputs.shape[:-1])
+    outputs: Tensor = product(inputs.reshape(-1, inputs.shape[-1])).unflatten(0, inputs.shape[:-1])
+    return outputs
 
 
 def summary_of(layers: Iterable[LayerRule]) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class OutputHead:
     def _in_pieces(self, hidden: Tensor) -> Tensor:
         """Return the outputs of all pieces, [..., vocabulary], of inputs [..., hidden size]."""
         rows = hidden.reshape(-1, hidden.shape[-1])
-        return torch.cat([piece(rows) for piece in self._pieces], dim=-1).unflatten(0, hidden.shape[:-1])
+        outputs: Tensor = torch.cat([piece(rows) for piece in self._pieces], dim=-1)
+        return outputs.unflatten(0, hidden.shape[:-1])
 
 
 class _Output(BaseModelOutputWithPast):

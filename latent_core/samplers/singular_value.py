@@ -88,7 +88,8 @@ class _ScaledSingularValues(ModulePerturbation):
         scale = (self._alpha * drawn).to(output.dtype) * factors.values
         rows, positions = inputs.shape[:2]
         scaled = _rows(inputs, factors.left).unflatten(0, (rows, positions)) * scale[:, None, :]
-        return output + _rows(scaled, factors.right).unflatten(0, (rows, positions))
+        change: Tensor = _rows(scaled, factors.right).unflatten(0, (rows, positions))
+        return output + change
 
 
 def _rows(inputs: Tensor, matrix: Tensor) -> Tensor:

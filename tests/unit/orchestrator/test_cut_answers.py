@@ -143,7 +143,7 @@ def test_where_no_answer_ended_early_the_end_token_must_be_known(tmp_path: Path)
 def test_a_report_asks_the_checkpoint_only_where_it_has_to(tmp_path: Path, tiny_checkpoint: Path) -> None:
     from latent_core.models.checkpoint import Checkpoint
 
-    [end] = Checkpoint.open(str(tiny_checkpoint)).answer_end_ids
+    [end] = Checkpoint.open(str(tiny_checkpoint)).answer_ends
     rows = [row(0, 0, "1", (end + 1,) * 3 + (end,)), row(1, 0, "2", CUT)]
     unknown = setting_of(tmp_path, rows=rows, old=True)
     [(asked, ())] = with_end_ids([(unknown, ())], str(tiny_checkpoint))

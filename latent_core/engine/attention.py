@@ -19,6 +19,9 @@ from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.kernels import use_kernels
 from latent_core.row_invariance import row_product
 
+_FEW_QUERIES = 16
+"""Own positions from which on even the least batch is a large one."""
+
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -146,7 +149,7 @@ def _own_scores(query: Tensor, key: Tensor) -> Tensor:
     rows, heads, queries, head_size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     grouped = query.reshape(rows, kv_heads, -1, head_size)
-    scores = (grouped @ key.transpose(-1, -2)).reshape(rows, heads, queries, keys)
+    scores = _own_product(grouped, key.transpose(-1, -2), queries).reshape(rows, heads, queries, keys)
     if queries > 1:
         ahead = torch.ones(queries, keys, dtype=torch.bool, device=query.device).triu(keys - queries + 1)
         scores = scores.masked_fill(ahead, float("-inf"))
@@ -156,7 +159,16 @@ def _own_scores(query: Tensor, key: Tensor) -> Tensor:
 def _weighted_own_values(weights: Tensor, value: Tensor) -> Tensor:
     rows, heads, queries, keys = weights.shape
     grouped = weights.reshape(rows, value.shape[1], -1, keys)
-    return (grouped @ value).reshape(rows, heads, queries, -1)
+    return _own_product(grouped, value, queries).reshape(rows, heads, queries, -1)
+
+
+def _own_product(left: Tensor, right: Tensor, queries: int) -> Tensor:
+    """Multiply a row's matrices, [rows, heads, m, k] and [rows, heads, k, n]."""
+    if left.device.type == "cpu" and left.dtype != torch.float32 and queries < _FEW_QUERIES:
+        # In reduced precision torch takes another kernel where a batch comes to more than 4,096 multiplications, and a
+        # row's bits depend on how many rows there are. In float32 it looks at one matrix at a time.
+        return (left.float() @ right.float()).to(left.dtype)
+    return left @ right
 
 
 def _prefix_scores(query: Tensor, part: PrefixPart, layer: int) -> Tensor:

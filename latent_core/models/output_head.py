@@ -80,8 +80,9 @@ class OutputHead:
     def _in_pieces(self, hidden: Tensor) -> Tensor:
         """Return the outputs of all pieces, [..., vocabulary], of inputs [..., hidden size]."""
         rows = hidden.reshape(-1, hidden.shape[-1])
-        outputs: Tensor = torch.cat([piece(rows) for piece in self._pieces], dim=-1)
-        return outputs.unflatten(0, hidden.shape[:-1])
+        outputs = torch.cat([piece(rows) for piece in self._pieces], dim=-1)
+        logits: Tensor = outputs.unflatten(0, hidden.shape[:-1])
+        return logits
 
 
 class _Output(BaseModelOutputWithPast):

@@ -82,11 +82,9 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
             "float16 or float32"
         )
     # Model code takes seconds to import; only who has a LatentRM waits for it.
-    from latent_core.models.shared_prefix_check import check_shared_prefix
     from latent_core.reward.skeleton import check_reward_weights
 
     reward = RewardCheckpoint.open(scorer.checkpoint)
-    check_shared_prefix(reward.source, reward.config)
     reward.check_fits(checkpoint)
     _, assignment = check_reward_weights(reward)
     if scorer.score_answer and not reward.card.score_answer:

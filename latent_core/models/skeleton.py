@@ -27,7 +27,6 @@ def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
         UserError: If a tensor is missing or has another shape than the configuration says, if the feedback head does
             not fit, or if the architecture cannot share prompts.
     """
-    check_shared_prefix(checkpoint.source, checkpoint.config)
     model = skeleton(checkpoint)
     base: Any = model.base_model
     find_backbone(checkpoint.source, base)
@@ -79,8 +78,9 @@ def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """Return the causal language model with tensors that have shapes and nothing in them.
 
     Raises:
-        UserError: If its attention cannot be replaced.
+        UserError: If the architecture cannot share prompts, or no model can be made of the configuration.
     """
+    check_shared_prefix(checkpoint.source, checkpoint.config)
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(

@@ -13,7 +13,6 @@ from transformers.utils import logging
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS, Feedback
-from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weight_files import WeightSource, some
 
 if TYPE_CHECKING:
@@ -112,7 +111,8 @@ def load_model(
     installed, for files that config.json names, for distributed checkpoints.
 
     Args:
-        blank: The model without weights, which says what to load.
+        blank: The model without weights, which says what to load; whoever makes one has asked whether it can share
+            prompts.
         source: What the user named.
         weights: Where the tensors are.
         names: Those of them that the model takes.
@@ -122,9 +122,8 @@ def load_model(
         The model, and the sorted names of tensors that are lacking.
 
     Raises:
-        UserError: If the architecture cannot share prompts, or the weights cannot be loaded.
+        UserError: If the weights cannot be loaded.
     """
-    check_shared_prefix(source, blank.config)
     try:
         with _silently(), weights.tensors(names) as slices:
             loaded: Any = type(blank).from_pretrained(

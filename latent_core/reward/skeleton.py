@@ -9,6 +9,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreT
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weight_files import Header
 from latent_core.models.weight_rules import Assignment, assign, model_names
 from latent_core.models.weights import check_tied_copies
@@ -19,8 +20,9 @@ def reward_skeleton(source: str, config: PreTrainedConfig) -> PreTrainedModel:
     """Return the token classification model with one label, with tensors that have shapes and nothing in them.
 
     Raises:
-        UserError: If transformers has none for this configuration.
+        UserError: If the architecture cannot share prompts, or transformers has none for this configuration.
     """
+    check_shared_prefix(source, config)
     one_label = copy.deepcopy(config)
     one_label.num_labels = 1
     try:
@@ -28,7 +30,9 @@ def reward_skeleton(source: str, config: PreTrainedConfig) -> PreTrainedModel:
             model: PreTrainedModel = AutoModelForTokenClassification.from_config(
                 one_label, attn_implementation=SHARED_PREFIX_ATTENTION, trust_remote_code=False
             )
-    except (AssertionError, KeyError, ValueError) as error:
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"checkpoint {source}: no LatentRM can be made of its configuration: {reason}") from error
     return model

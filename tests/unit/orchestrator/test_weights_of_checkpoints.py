@@ -280,8 +280,13 @@ REFUSED: dict[str, Case] = {
     "config of MLX": Case(config(quantization={"bits": 4}), ("quantized (quantization in config.json)",)),
     **{
         f"scale that is {value}": Case(config(latent_embedding_std=value), NEEDED, **HEAD)
-        for value in (..., None, 0, 0.0, -0.5, "0.018", True, float("nan"))
+        for value in (..., None, 0, 0.0, -0.5, "0.018", True)
     },
+    "scale that is nan": Case(
+        config(latent_embedding_std=float("nan")),
+        ("latent_embedding_std in config.json is nan, and has to be a finite number",),
+        **HEAD,
+    ),
 }
 
 

@@ -128,7 +128,7 @@ def test_read_step_by_step_with_branches_on_the_way(tiny_reward_model: LatentRew
 
 
 def test_gradients_reach_every_weight_that_scores(tiny_reward_checkpoint: Path) -> None:
-    model = LatentRewardModel.from_pretrained(str(tiny_reward_checkpoint)).requires_grad_(True)
+    model = LatentRewardModel.from_pretrained(str(tiny_reward_checkpoint), packed=False).requires_grad_(True)
     rewards = score_candidates(model, PROMPTS, candidates_of(latents_of(8), LATENT_LENGTHS, ANSWERS))
     assert rewards.answer_score is not None
     rewards.answer_score.sum().backward()

@@ -28,9 +28,11 @@ def reasoner(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_fac
     In double precision, since large random weights blow rounding up.
     """
     if request.param == "gpt2":
-        return LatentReasoner.from_pretrained(str(tiny_checkpoint), dtype=torch.float64)
+        return LatentReasoner.from_pretrained(str(tiny_checkpoint), dtype=torch.float64, packed=False)
     directory = tmp_path_factory.mktemp("singular") / "llama"
-    return LatentReasoner.from_pretrained(str(save_checkpoint_of(directory, "llama", {})), dtype=torch.float64)
+    return LatentReasoner.from_pretrained(
+        str(save_checkpoint_of(directory, "llama", {})), dtype=torch.float64, packed=False
+    )
 
 
 def sampler_of(projection: Projection, **changes: Any) -> SingularValuePerturbation:

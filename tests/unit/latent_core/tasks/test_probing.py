@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from behaviours import REFERENCES
 
 from latent_core.tasks import grading
 from latent_core.tasks.base import Problem
@@ -172,7 +173,7 @@ def test_graders_of_this_project_are_sound(name: str) -> None:
 
 
 def test_what_compares_with_the_reference_needs_no_probing() -> None:
-    for name in GRADERS:
+    for name in REFERENCES:
         assert needs_probing([Problem("q", "?", "1", grader=name)]) == (name == PATH_FINDING)
     assert not needs_probing([])
     assert grading.NUMERIC in list(GRADERS)

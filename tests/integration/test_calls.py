@@ -73,7 +73,8 @@ def test_a_node_with_other_code_is_refused_in_one_line(tmp_path: Path) -> None:
     """Its rows would go under a name that stands for the code of the driver."""
     names = create_pool("other", ActorSpec(ReasonerWorker, ("bundled:coconut-tiny", "float32", 1), cpus=1, gpus=0), 1)
     extras = {"code": {"sampler": {"source": "0123456789abcdef"}}}
-    spec = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32", extras=extras)
+    reading = {"graders": {"numeric": {"version": 2}}}
+    spec = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32", None, extras, reading)
     setting = Setting("other", "gaussian", 2, (2,), SettingStore(str(tmp_path), spec))
     problems = (Problem("q", "Ann has 12 pens . How many ?", "12"),)
     try:

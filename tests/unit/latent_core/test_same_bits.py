@@ -17,6 +17,7 @@ from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.groups import score_groups
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.records import QuestionToScore
+from latent_core.row_invariance import is_slow
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -46,13 +47,26 @@ def width(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def checkpoint(request: pytest.FixtureRequest, width: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest, width: int, family: str) -> torch.dtype:
+    dtype = DTYPES[request.param]
+    if is_slow(dtype) and (width, family) == (768, "gpt2"):
+        pytest.skip("products in bfloat16 are plain loops here: minutes, and Llama of this width shows the same")
+    return dtype
+
+
+@pytest.fixture(scope="module")
+def checkpoint(family: str, width: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = linear_tensors("projector.1", 2 * width, width, 1) | linear_tensors("projector.3", width, 2 * width, 2)
     shape = {"hidden_size": width, "intermediate_size": 2 * width - 3, "initializer_range": 0.08}
-    if request.param == "gpt2":
+    if family == "gpt2":
         shape["n_inner"] = shape.pop("intermediate_size")
     return save_checkpoint_of(
-        tmp_path_factory.mktemp("same") / "one", request.param, {"feedback": "projector"}, tensors, **shape
+        tmp_path_factory.mktemp("same") / "one", family, {"feedback": "projector"}, tensors, **shape
     )
 
 
@@ -67,10 +81,9 @@ def bits(trajectory: Trajectory) -> tuple[bytes, tuple[int, ...]]:
     return trajectory.latents.tobytes(), trajectory.answer_ids
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_trajectories(checkpoint: Path, dtype: str) -> None:
-    reasoner = LatentReasoner.from_pretrained(str(checkpoint), dtype=DTYPES[dtype])
-    for sampler in SAMPLERS if dtype == "float32" else SAMPLERS[:1]:
+def test_trajectories(checkpoint: Path, dtype: torch.dtype) -> None:
+    reasoner = LatentReasoner.from_pretrained(str(checkpoint), dtype=dtype)
+    for sampler in SAMPLERS if dtype == torch.float32 else SAMPLERS[:1]:
         whole = {
             (row.question_id, row.sample_index): bits(row) for row in sampled(reasoner, sampler, QUESTIONS, range(8))
         }
@@ -94,11 +107,10 @@ def test_trajectories(checkpoint: Path, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("score_answer", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_scores(checkpoint: Path, dtype: str, score_answer: bool, tmp_path: Path, width: int) -> None:
+def test_scores(checkpoint: Path, dtype: torch.dtype, score_answer: bool, tmp_path: Path, width: int) -> None:
     source = Checkpoint.open(str(checkpoint))
     LatentRewardModel.from_reasoner(source, seed=0).save(source, tmp_path, RewardCard())
-    model = LatentRewardModel.from_pretrained(str(tmp_path), dtype=DTYPES[dtype])
+    model = LatentRewardModel.from_pretrained(str(tmp_path), dtype=dtype)
     generator = np.random.default_rng(0)
     prompts = [source.prompt_ids(problem.question) for problem in QUESTIONS]
     latents = generator.standard_normal((8, 8, STEPS, width)).astype(np.float32)

@@ -58,11 +58,15 @@ def test_a_whole_benchmark(latentswarm: Command, tmp_path: Path, family: str, be
     [shards] = (tmp_path / "runs" / "store").glob("*")
     rows = pd.concat([pd.read_parquet(file) for file in shards.glob("q*.parquet")])
     assert sorted(rows["question_index"]) == list(range(SIZES[benchmark]))
-    # Random weights hardly ever write an answer; what cannot be read is wrong, and stays in the denominator.
-    assert greedy["unparsable"] == int(rows["answer"].isna().sum()) > 0
-    assert not rows.loc[rows["answer"].isna(), "correct"].any()
+    # Random weights hardly ever write an answer, and seldom end one; what cannot be read or was cut off is wrong, and
+    # stays in the denominator.
+    unread = rows["answer"].isna()
+    assert greedy["cut"] == int(rows["cut"].sum())
+    assert greedy["unparsable"] == int((unread & ~rows["cut"]).sum())
+    assert greedy["cut"] + greedy["unparsable"] > 0
+    assert not rows.loc[unread, "correct"].any()
     value = pd.read_csv(tmp_path / "run" / "curves.csv")["value"].iloc[0]
-    assert value == pytest.approx(rows["correct"].sum() / SIZES[benchmark])
+    assert value == pytest.approx((rows["correct"] & ~rows["cut"]).sum() / SIZES[benchmark])
     if family == "colar":
         assert len(set(rows["latent_steps"])) > 1
 

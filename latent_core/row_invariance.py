@@ -23,6 +23,8 @@ Product = Callable[..., Tensor]
 _DENSE = (*range(1, 10), 11, 12, 13, 15, 16, 17, 23, 31, 33, 48, 64, 65, 128)
 _SPARSE = (1, 2, 3, 4, 5, 7, 8, 16, 33)
 """Numbers of rows that are tried; the few ones where products are so slow that they are computed by plain loops."""
+_MANY = (512, 1024)
+"""Large numbers of rows that are tried: some libraries take other kernels from a few hundred rows on."""
 _MOST_ROWS = 64
 """Largest number of rows that a batch is filled up to."""
 _CHUNKS = (64, 16)
@@ -103,7 +105,7 @@ def measured_rule(product: Product, example: Callable[[int], tuple[Tensor, ...]]
     with torch.inference_mode(), one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         at_least = _least_rows(product, example, counts)
-        if at_least is not None:
+        if at_least is not None and (sparse or _many_are_alike(product, example)):
             return RowRule(max(at_least, MIN_ROWS))
         chunk = next((size for size in _CHUNKS if _chunk_is_alike(product, example, size)), None)
         return DOES_NOT_HOLD if chunk is None else RowRule(chunk, chunk)
@@ -124,6 +126,20 @@ def _least_rows(product: Product, example: Callable[[int], tuple[Tensor, ...]], 
                 return least if least is not None and least <= _MOST_ROWS else None
         least = count
     return least
+
+
+def _many_are_alike(product: Product, example: Callable[[int], tuple[Tensor, ...]]) -> bool:
+    """Whether rows are in large batches what they are in one of `_MOST_ROWS`."""
+    some, half = example(_MOST_ROWS), _MOST_ROWS // 2
+    alone = product(*some)
+    for count in _MANY:
+        others = example(count - _MOST_ROWS)
+        # At both ends: what is left over at the end of a batch is computed apart.
+        batch = (torch.cat([one[:half], other, one[half:]]) for one, other in zip(some, others, strict=True))
+        found = product(*batch)
+        if not torch.equal(torch.cat([found[:half], found[-half:]]), alone):
+            return False
+    return True
 
 
 def _chunk_is_alike(product: Product, example: Callable[[int], tuple[Tensor, ...]], size: int) -> bool:

@@ -22,7 +22,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.models.formats.codi": "f6ef27d3dde23006",
     "latent_core.models.formats.colar": "3348c85c35c0879e",
     "latent_core.randomness": "2285c80cc50d7d29",
-    "latent_core.row_invariance": "db8869bf7d04232d",
+    "latent_core.row_invariance": "b14c28f94cd9770e",
     "latent_core.samplers.answer_sampling": "74463b532f386e78",
     "latent_core.samplers.base": "09ff01badc4002e0",
     "latent_core.samplers.gaussian": "cc47bc2eeda932f5",

@@ -27,6 +27,11 @@ def below(least: int) -> Callable[[Tensor], Tensor]:
     return lambda rows: exact(rows) * (1 if len(rows) >= least else 1 + 2**-20)
 
 
+def above(most: int) -> Callable[[Tensor], Tensor]:
+    """Other bits with many rows, as oneDNN's float32 products on processors without AVX2."""
+    return lambda rows: exact(rows) * (1 if len(rows) <= most else 1 + 2**-20)
+
+
 def by_count(rows: Tensor) -> Tensor:
     """Other bits with every number of rows, as oneDNN's bfloat16 products on tiles."""
     return exact(rows) * (1 + len(rows) * 2**-20)
@@ -46,6 +51,7 @@ def example(count: int) -> tuple[Tensor]:
     [
         (exact, RowRule(MIN_ROWS)),
         *((below(least), RowRule(max(least, MIN_ROWS))) for least in (2, 3, 6, 11, 16)),
+        (above(180), RowRule(64, 64)),
         (by_count, RowRule(64, 64)),
         (by_neighbours, DOES_NOT_HOLD),
     ],

@@ -56,17 +56,17 @@ def stored_rows(folder: Path) -> pd.DataFrame:
     return rows.sort_values(["question_index", "sample_index"], ignore_index=True)
 
 
-def process_below(ancestor: int, name: str) -> int:
-    """The id of the process with a name that a process, or one that it has started, has started.
+def processes_below(ancestor: int, name: str) -> list[int]:
+    """The ids of the living processes with a name that a process, or one that it has started, has started.
 
-    Raises:
-        LookupError: If there is none.
+    One that has ended and that nobody has waited for yet has no command line any more, so it is not among them.
     """
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # The name in parentheses may hold anything, spaces too.
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found = []
     for process in parents:
         above = process
         while above in parents and above != ancestor:
@@ -74,5 +74,17 @@ def process_below(ancestor: int, name: str) -> int:
         if above == ancestor and process != ancestor:
             with contextlib.suppress(OSError):
                 if name in Path(f"/proc/{process}/cmdline").read_text():
-                    return process
-    raise LookupError(f"no process {name!r} below {ancestor}")
+                    found.append(process)
+    return found
+
+
+def process_below(ancestor: int, name: str) -> int:
+    """The id of a process as `processes_below` finds them.
+
+    Raises:
+        LookupError: If there is none.
+    """
+    found = processes_below(ancestor, name)
+    if not found:
+        raise LookupError(f"no process {name!r} below {ancestor}")
+    return found[0]

@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
+from support import processes_below
 
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.errors import UserError
@@ -23,10 +23,9 @@ from workers.reasoner import ReasonerWorker
 ACTORS, SHARDS, QUESTIONS, SAMPLES, SECONDS = 6, 60, 3, 8, 0.3
 
 
-def dispatchers() -> list[psutil.Process]:
+def dispatchers() -> list[int]:
     """The processes that wait for calls."""
-    here = psutil.Process().children(recursive=True)
-    return [process for process in here if any("MapWorker" in word for word in process.cmdline())]
+    return processes_below(os.getpid(), "MapWorker")
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -42,10 +41,9 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
         deadline = time.monotonic() + 120
         while len(setting.store.shards()) < SHARDS // 4 and time.monotonic() < deadline:
             time.sleep(0.05)
-        found = dispatchers()
-        seen.extend(process.pid for process in found)
+        seen.extend(dispatchers())
         if kill:
-            os.kill(found[0].pid, signal.SIGKILL)
+            os.kill(seen[0], signal.SIGKILL)
 
     watcher = threading.Thread(target=look)
     watcher.start()

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ import torch
 from mlflow import MlflowClient
 from rich.console import Console
 from safetensors.torch import load_file
-from support import Command, WriteConfig, environment
+from support import Command, WriteConfig, environment, processes_below
 
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
@@ -123,13 +124,8 @@ def wait_for(out: Path, evaluations: int, process: subprocess.Popen[str]) -> Non
 
 
 def kill_training_worker() -> None:
-    workers = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any("RayTrainWorker" in word for word in child.cmdline()[:1])
-    ]
-    assert len(workers) == 1
-    workers[0].kill()
+    (worker,) = processes_below(os.getpid(), "RayTrainWorker")
+    os.kill(worker, signal.SIGKILL)
 
 
 def trained_without_ray(config: TrainRewardConfig) -> dict[int, dict[str, torch.Tensor]]:

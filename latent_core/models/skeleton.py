@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from latent_core.compute import FlopModel
 from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
+from latent_core.flops import FlopModel
 from latent_core.models.backbones import find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS

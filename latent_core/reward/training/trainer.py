@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latent_core.compute import FlopModel
+from latent_core.flops import FlopModel
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.objectives import OBJECTIVES
 from latent_core.reward.scoring import Rewards, score_candidates

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from latent_core.compute import FlopModel
 from latent_core.errors import UserError
+from latent_core.flops import FlopModel
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from latent_core.engine.prompts import as_asked, shortest_first
+from latent_core.attention.padding import as_asked, shortest_first
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem

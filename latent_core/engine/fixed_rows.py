@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from latent_core.attention.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.suffix import FixedTailLayer, Room, TailCache, TailLayer
 from latent_core.engine.capacity import prompt_capacity, tail_capacity
 from latent_core.engine.capture import CapturedPass
-from latent_core.engine.prefix import PrefixPart, SharedPrefix
 from latent_core.engine.state import RolloutState
-from latent_core.engine.tail import FixedTailLayer, Room, TailCache, TailLayer
 from latent_core.kernels import use_kernels
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler

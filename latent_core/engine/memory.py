@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from latent_core.attention.padding import padded_length
 from latent_core.engine.capacity import prompt_capacity, tail_capacity
-from latent_core.engine.prompts import padded_length
 
 _SHARE = {"cpu": 0.25, "cuda": 0.8}
 """Share of the free memory that a batch may fill: other processes of a machine use its memory too, and a process that

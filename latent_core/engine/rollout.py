@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from latent_core.attention.padding import right_padded, runs_in_one_pass
+from latent_core.attention.prefix import SharedPrefix
+from latent_core.attention.suffix import TailCache
 from latent_core.engine.answers import Answers, AnswerSheet
-from latent_core.engine.prefix import SharedPrefix
-from latent_core.engine.prompts import right_padded, runs_in_one_pass
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
-from latent_core.engine.tail import TailCache
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.row_invariance import MIN_ROWS

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from latent_core.engine.rows import SharedPromptRows, check_branches
+from latent_core.attention.prefixed_rows import SharedPromptRows, check_branches
 from latent_core.randomness import Streams
 
 

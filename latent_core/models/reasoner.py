@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
+from latent_core.attention.prefix import SharedPrefix
 from latent_core.engine.fixed_shapes import FixedShapes
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import RowLimit
-from latent_core.engine.prefix import SharedPrefix
 from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint

@@ -7,8 +7,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
-from latent_core.engine.prefix import SharedPrefix
+from latent_core.attention.prefix import SharedPrefix
+from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.output_head import OutputHead
 

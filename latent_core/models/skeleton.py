@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
+from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.backbones import find_backbone

@@ -10,7 +10,7 @@ from torch import nn
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.utils import logging
 
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
+from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS, Feedback
 from latent_core.models.weight_files import WeightSource, some

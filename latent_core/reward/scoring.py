@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.engine.prefix import SharedPrefix
-from latent_core.engine.prompts import right_padded, runs_in_one_pass
-from latent_core.engine.rows import SharedPromptRows
-from latent_core.engine.tail import TailCache
+from latent_core.attention.padding import right_padded, runs_in_one_pass
+from latent_core.attention.prefix import SharedPrefix
+from latent_core.attention.prefixed_rows import SharedPromptRows
+from latent_core.attention.suffix import TailCache
 from latent_core.reward.model import LatentRewardModel
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
 
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
+from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.shared_prefix_check import check_shared_prefix

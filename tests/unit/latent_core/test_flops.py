@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, DynamicCache, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
 
-from latent_core.engine.prompts import padded_length
+from latent_core.attention.padding import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.flops import FlopModel
 from latent_core.models import LatentReasoner

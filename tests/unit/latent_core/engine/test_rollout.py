@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from latent_core.attention.padding import padded_length
 from latent_core.engine import rollout
 from latent_core.engine.answers import Answers
-from latent_core.engine.prompts import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner

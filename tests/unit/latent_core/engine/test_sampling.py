@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_core.engine.prompts import padded_length
+from latent_core.attention.padding import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForTokenClassification
 
-from latent_core.engine.attention import SHARED_PREFIX_ATTENTION
+from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, Rewards, extend, read_prompts, score_candidates
 

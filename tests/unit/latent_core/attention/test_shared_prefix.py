@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from latent_core.engine.attention import WeightTransform, shared_prefix_attention
-from latent_core.engine.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.shared_prefix import WeightTransform, shared_prefix_attention
 
 PARTS = (((5, 3), 5), ((6,), 8))
 """Lengths of prompts, and what they are padded to."""

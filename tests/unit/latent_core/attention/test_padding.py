@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_core.engine.prompts import as_asked, padded_length, right_padded, runs_in_one_pass, shortest_first
+from latent_core.attention.padding import as_asked, padded_length, right_padded, runs_in_one_pass, shortest_first
 
 
 @pytest.mark.parametrize(("tokens", "padded"), [(1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 96)])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_core.engine.prefix import SharedPrefix
-from latent_core.engine.tail import TailCache
+from latent_core.attention.prefix import SharedPrefix
+from latent_core.attention.suffix import TailCache
 
 
 def check_branches(n: int) -> None:

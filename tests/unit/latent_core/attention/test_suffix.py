@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_core.engine.tail import TailCache
+from latent_core.attention.suffix import TailCache
 
 ROWS, HEADS, SIZE = 3, 2, 4
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from latent_core.engine.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.prefix import PrefixPart, SharedPrefix
 from latent_core.kernels import use_kernels
 from latent_core.row_invariance import row_product
 

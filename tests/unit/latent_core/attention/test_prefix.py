@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_core.engine.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.prefix import PrefixPart, SharedPrefix
 
 
 def part_of(first: int, lengths: tuple[int, ...], padded: int) -> PrefixPart:

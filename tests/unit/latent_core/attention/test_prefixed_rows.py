@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from latent_core.engine.prefix import PrefixPart, SharedPrefix
-from latent_core.engine.rows import SharedPromptRows
-from latent_core.engine.tail import TailCache
+from latent_core.attention.prefix import PrefixPart, SharedPrefix
+from latent_core.attention.prefixed_rows import SharedPromptRows
+from latent_core.attention.suffix import TailCache
 
 LENGTHS = (3, 1, 2)
 

@@ -1,0 +1,1 @@
+"""Attention over one shared prompt and the suffix that each sample has of its own: caches, padding and products."""

@@ -23,12 +23,12 @@ from torch import Tensor
 from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import seconds_of
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
-from latent_core.engine.answers import Answers
-from latent_core.engine.blocks import PromptBlock
-from latent_core.engine.records import read_trajectories
+from latent_core.engine.answer_buffer import Answers
+from latent_core.engine.latent_steps import Stretch
+from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
-from latent_core.engine.walk import Stretch
+from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.trajectory import Trajectory

@@ -10,7 +10,7 @@ from transformers.cache_utils import DynamicCache
 from latent_core.attention.padding import right_padded, runs_in_one_pass
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.suffix import TailCache
-from latent_core.engine.answers import Answers, AnswerSheet
+from latent_core.engine.answer_buffer import Answers, AnswerSheet
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams

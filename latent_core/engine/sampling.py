@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import torch
 
-from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.latent_steps import Stretch, walk
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.records import read_trajectories
+from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
-from latent_core.engine.walk import Stretch, walk
+from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.attention.prefix import SharedPrefix
-from latent_core.engine.fixed_shapes import FixedShapes
+from latent_core.engine.graph_cache import FixedShapes
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import RowLimit
 from latent_core.errors import UserError

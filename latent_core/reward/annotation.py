@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.latent_steps import Stretch, walk
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.records import read_trajectories
+from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import start_samples
-from latent_core.engine.walk import Stretch, walk
+from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.records import LabelledTrajectory
 from latent_core.row_invariance import MIN_ROWS

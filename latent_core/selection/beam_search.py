@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.latent_steps import Stretch
 from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.records import read_trajectories
+from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
-from latent_core.engine.walk import Stretch
+from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import extend, read_prompts

@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latent_core.engine.latent_steps import Stretch, walk
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.walk import Stretch, walk
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from latent_core.engine.fixed_shapes import FixedShapes
+from latent_core.engine.graph_cache import FixedShapes
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from latent_core.engine.capture import CapturedPass
-from latent_core.engine.fixed_shapes import FixedShapes
+from latent_core.engine.cuda_graph import CapturedPass
+from latent_core.engine.graph_cache import FixedShapes
 from latent_core.engine.memory import free_bytes
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories

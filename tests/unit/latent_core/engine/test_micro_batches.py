@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from latent_core.engine import blocks, memory, sampling
+from latent_core.engine import memory, sampling
+from latent_core.engine import prompt_batch as blocks
 from latent_core.engine.micro_batches import MicroBatch, RowLimit, micro_batches
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner

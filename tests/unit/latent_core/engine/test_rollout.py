@@ -11,7 +11,7 @@ from transformers import GPT2LMHeadModel
 
 from latent_core.attention.padding import padded_length
 from latent_core.engine import rollout
-from latent_core.engine.answers import Answers
+from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner

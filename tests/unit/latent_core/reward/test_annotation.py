@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.annotate import plain_labels
 from benchmarks.plain_loop import PlainLoop
-from latent_core.engine.records import read_trajectories
+from latent_core.engine.trajectories import read_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.reward import annotation

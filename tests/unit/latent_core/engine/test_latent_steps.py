@@ -8,9 +8,9 @@ import pytest
 import torch
 from checkpoints import save_adaptive_checkpoint
 
+from latent_core.engine.latent_steps import Stretch, walk
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
-from latent_core.engine.walk import Stretch, walk
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
 from latent_core.samplers import Sampler, parse_sampler

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_core.engine.answers import AnswerSheet
+from latent_core.engine.answer_buffer import AnswerSheet
 
 
 def test_rows_that_do_not_count_write_nothing() -> None:

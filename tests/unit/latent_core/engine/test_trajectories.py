@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_core.engine.records import _finite_steps
+from latent_core.engine.trajectories import _finite_steps
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from latent_core.engine.fixed_shapes import FixedShapes
+from latent_core.engine.graph_cache import FixedShapes
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner
@@ -160,7 +160,7 @@ def test_no_memory_is_taken_that_is_not_there(
     fixed: FixedShapes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("latent_core.engine.fixed_shapes.share_of", lambda device, reusable: 1000)
+    monkeypatch.setattr("latent_core.engine.graph_cache.share_of", lambda device, reusable: 1000)
     _, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
     assert not fixed._kept
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)

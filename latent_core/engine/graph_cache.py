@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import torch
 
-from latent_core.engine.fixed_rows import FixedRows, Shape
+from latent_core.engine.graph_runner import FixedRows, Shape
 from latent_core.engine.memory import share_of
 from latent_core.engine.state import RolloutState
 from latent_core.samplers.base import ModulePerturbation, Site

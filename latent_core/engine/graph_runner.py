@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_core.attention.prefix import PrefixPart, SharedPrefix
 from latent_core.attention.suffix import FixedTailLayer, Room, TailCache, TailLayer
 from latent_core.engine.capacity import prompt_capacity, tail_capacity
-from latent_core.engine.capture import CapturedPass
+from latent_core.engine.cuda_graph import CapturedPass
 from latent_core.engine.state import RolloutState
 from latent_core.kernels import use_kernels
 from latent_core.randomness import Streams

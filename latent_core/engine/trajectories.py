@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_core.engine.answers import Answers
-from latent_core.engine.blocks import PromptBlock
+from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.host import to_host
+from latent_core.engine.latent_steps import Stretch
+from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.walk import Stretch
 from latent_core.trajectory import NO_TOKEN, LatentArray, Trajectory, is_cut
 
 

@@ -146,8 +146,8 @@ class Plan:
     def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
         # Model code takes seconds to import; only who asks for the cost waits for it.
-        from latent_core.models.perturbed import PerturbedModules
-        from latent_core.models.skeleton import cost_model, skeleton
+        from latent_core.models.hooks import PerturbedModules
+        from latent_core.models.meta_model import cost_model, skeleton
 
         model, spec = skeleton(self.checkpoint), setting.store.spec
         flops, modules = cost_model(self.checkpoint, model), PerturbedModules(self.checkpoint.source, model)
@@ -176,7 +176,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
             fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
-    from latent_core.models.skeleton import check_model, weights_left_out
+    from latent_core.models.meta_model import check_model, weights_left_out
 
     checkpoint = Checkpoint.open(config.checkpoint)
     model = check_model(checkpoint)

@@ -7,7 +7,7 @@ from latent_core.conversion.reading import read_source
 from latent_core.conversion.writing import appearing, check_out, write
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.skeleton import check_model
+from latent_core.models.meta_model import check_model
 
 
 def convert(source: str, out: Path, options: Options) -> tuple[str, ...]:

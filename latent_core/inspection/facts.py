@@ -12,7 +12,7 @@ from latent_core.models.backbones import Backbone, find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.formats import LatentFormat
-from latent_core.models.skeleton import check_model, weights_left_out
+from latent_core.models.meta_model import check_model, weights_left_out
 from latent_core.models.weight_files import stored_types
 from latent_core.samplers.base import Projection, Site
 

@@ -16,11 +16,11 @@ from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
+from latent_core.models.hooks import PerturbedModules
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
+from latent_core.models.meta_model import check_weights, skeleton
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
-from latent_core.models.perturbed import PerturbedModules
-from latent_core.models.skeleton import check_weights, skeleton
 from latent_core.models.weights import load_feedback, load_model
 from latent_core.samplers.base import ModulePerturbation, Site
 

@@ -21,8 +21,8 @@ from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
+from latent_core.models.meta_model import check_weights, skeleton
 from latent_core.models.packed_linear import pack_linear_layers
-from latent_core.models.skeleton import check_weights, skeleton
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
 from latent_core.reward.skeleton import check_reward_weights, names_of_backbone, reward_skeleton

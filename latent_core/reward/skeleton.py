@@ -8,8 +8,8 @@ from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreT
 
 from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
+from latent_core.models.compatibility import check_shared_prefix
 from latent_core.models.feedback import FEEDBACKS
-from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weight_files import Header
 from latent_core.models.weight_rules import Assignment, assign, model_names
 from latent_core.models.weights import check_tied_copies

@@ -239,7 +239,7 @@ def _check_weights(opened: Checkpoint | RewardCheckpoint) -> None:
 
         check_reward_weights(opened)
     else:
-        from latent_core.models.skeleton import check_weights, skeleton
+        from latent_core.models.meta_model import check_weights, skeleton
 
         check_weights(opened, skeleton(opened))
 

@@ -11,7 +11,7 @@ from checkpoints import save_checkpoint_of
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.skeleton import check_model
+from latent_core.models.meta_model import check_model
 
 Spoilt = Callable[..., str]
 

@@ -9,8 +9,8 @@ from checkpoints import save_checkpoint_of
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.shared_prefix_check import check_shared_prefix
-from latent_core.models.skeleton import check_model
+from latent_core.models.compatibility import check_shared_prefix
+from latent_core.models.meta_model import check_model
 from latent_core.reward.model import LatentRewardModel
 
 SMOLLM = {"no_rope_layers": [1, 0]}

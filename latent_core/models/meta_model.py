@@ -11,8 +11,8 @@ from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.backbones import find_backbone
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.compatibility import check_shared_prefix
 from latent_core.models.feedback import FEEDBACKS
-from latent_core.models.shared_prefix_check import check_shared_prefix
 from latent_core.models.weight_rules import Assignment, assign
 from latent_core.models.weights import check_feedback, check_tied_copies, feedback_scale
 

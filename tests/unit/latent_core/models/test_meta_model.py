@@ -14,7 +14,7 @@ from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.models.backbones import check_sampler, find_backbone
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.skeleton import check_model, cost_model, skeleton
+from latent_core.models.meta_model import check_model, cost_model, skeleton
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 

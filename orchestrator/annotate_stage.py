@@ -14,7 +14,7 @@ from workers.pool import actor_pool
 from workers.requests import AnnotateRequest
 
 if TYPE_CHECKING:
-    from latent_core.reward.records import LabelledTrajectory
+    from latent_core.reward.types import LabelledTrajectory
 
 COST_FIELDS = [("prompt_flops", pa.float64()), ("flops", pa.float64()), ("label_flops", pa.float64())]
 CUT_FIELDS = [("cut", pa.bool_()), ("cut_completions", pa.int32())]

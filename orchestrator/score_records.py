@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from latent_core.reward.records import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, Score
 from workers.records import LATENT_DTYPES
 
 SCORE_SCHEMA = pa.schema(

@@ -82,7 +82,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
             "float16 or float32"
         )
     # Model code takes seconds to import; only who has a LatentRM waits for it.
-    from latent_core.reward.skeleton import check_reward_weights
+    from latent_core.reward.meta_model import check_reward_weights
 
     reward = RewardCheckpoint.open(scorer.checkpoint)
     reward.check_fits(checkpoint)

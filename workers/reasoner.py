@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from latent_core.reward.model import LatentRewardModel
-    from latent_core.reward.records import LabelledTrajectory
+    from latent_core.reward.types import LabelledTrajectory
     from latent_core.selection.beams import Beam
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class ReasonerWorker(ResidentWorker):
 
     def annotate(self, request: AnnotateRequest) -> "list[LabelledTrajectory]":
         """Sample and label a shard of candidates."""
-        from latent_core.reward.records import LabelledTrajectory
+        from latent_core.reward.types import LabelledTrajectory
 
         def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
             rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latent_core.reward.records import QuestionToScore
+from latent_core.reward.types import QuestionToScore
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers
 

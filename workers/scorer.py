@@ -6,7 +6,7 @@ Every process that looks the actor up imports this module, so torch is imported 
 import logging
 from collections.abc import Sequence
 
-from latent_core.reward.records import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, Score
 from workers.requests import ScoreRequest
 from workers.resident import ResidentWorker
 
@@ -67,7 +67,7 @@ class ScorerWorker(ResidentWorker):
             return [Score.failed(message) for _ in question.latents]
 
     def _score(self, questions: Sequence[QuestionToScore], score_answer: bool) -> list[Score]:
-        from latent_core.reward.groups import score_groups
+        from latent_core.reward.batch_scoring import score_groups
 
         prompts = [self._checkpoint.prompt_ids(one.question) for one in questions]
         return score_groups(self._model, prompts, questions, score_answer)

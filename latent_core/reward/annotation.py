@@ -20,7 +20,7 @@ from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import start_samples
 from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
-from latent_core.reward.records import LabelledTrajectory
+from latent_core.reward.types import LabelledTrajectory
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem

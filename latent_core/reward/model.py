@@ -25,7 +25,7 @@ from latent_core.models.meta_model import check_weights, skeleton
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
-from latent_core.reward.skeleton import check_reward_weights, names_of_backbone, reward_skeleton
+from latent_core.reward.meta_model import check_reward_weights, names_of_backbone, reward_skeleton
 
 _HEADS = ("classifier", "score")
 """Names of the head in the token classification models of transformers."""

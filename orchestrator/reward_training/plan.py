@@ -12,7 +12,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import locate, read_json
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
-from latent_core.reward.objectives import OBJECTIVES
+from latent_core.reward.losses import OBJECTIVES
 from latent_core.reward.training.trainer import planned_updates
 from orchestrator.labels import LabelManifest, label_files, read_labels
 from orchestrator.reward_training.config import TrainRewardConfig
@@ -235,7 +235,7 @@ def _check_weights(opened: Checkpoint | RewardCheckpoint) -> None:
     """Refuse weights that are not those of the configuration, before anything starts."""
     # Model code takes seconds to import, and most of what goes wrong with a plan is found without it.
     if isinstance(opened, RewardCheckpoint):
-        from latent_core.reward.skeleton import check_reward_weights
+        from latent_core.reward.meta_model import check_reward_weights
 
         check_reward_weights(opened)
     else:

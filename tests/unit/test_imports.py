@@ -16,7 +16,7 @@ import pytest
         # Reading a record imports its module.
         "latent_core.trajectory",
         "latent_core.selection.beams",
-        "latent_core.reward.records",
+        "latent_core.reward.types",
         "workers.reasoner",
         "workers.scorer",
         "workers.pool",

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from latent_core.reward.objectives import OBJECTIVES
+from latent_core.reward.losses import OBJECTIVES
 from latent_core.settings import Settings
 
 

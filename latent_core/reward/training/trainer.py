@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from latent_core.flops import FlopModel
+from latent_core.reward.losses import OBJECTIVES
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.objectives import OBJECTIVES
 from latent_core.reward.scoring import Rewards, score_candidates
 from latent_core.reward.training.batches import LabelledQuestion, RewardBatch, collate
 from latent_core.reward.training.settings import RewardTrainingSettings

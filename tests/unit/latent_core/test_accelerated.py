@@ -13,9 +13,9 @@ from latent_core.engine.graph_cache import FixedShapes
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
-from latent_core.reward.groups import score_groups
+from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import QuestionToScore
+from latent_core.reward.types import QuestionToScore
 from latent_core.samplers import parse_sampler
 from latent_core.selection.beam_search import beam_search
 from latent_core.tasks.base import Problem

@@ -13,10 +13,10 @@ from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.invariant_layers import summary_of
+from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.checkpoint import RewardCard
-from latent_core.reward.groups import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import QuestionToScore
+from latent_core.reward.types import QuestionToScore
 from latent_core.row_invariance import is_slow
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem

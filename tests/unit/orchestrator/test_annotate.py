@@ -13,7 +13,7 @@ from rich.console import Console
 
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
-from latent_core.reward.records import LabelledTrajectory
+from latent_core.reward.types import LabelledTrajectory
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.word_problems import word_problems

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from latent_core.reward.records import Score
+from latent_core.reward.types import Score
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator import stages

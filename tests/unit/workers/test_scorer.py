@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from latent_core.models import LatentReasoner
-from latent_core.reward.groups import score_groups
+from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, Score
 from latent_core.tasks.base import Problem
 from workers.requests import ScoreRequest
 from workers.scorer import ScorerWorker

@@ -16,7 +16,7 @@ from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.reward import annotation
 from latent_core.reward.annotation import annotate
-from latent_core.reward.records import LabelledTrajectory
+from latent_core.reward.types import LabelledTrajectory
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.samplers.base import DrawSite
 from latent_core.tasks.base import Problem

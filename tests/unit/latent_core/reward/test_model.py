@@ -16,8 +16,8 @@ from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard, RewardCheckpoint
+from latent_core.reward.meta_model import check_reward_weights
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.skeleton import check_reward_weights
 
 
 @pytest.fixture

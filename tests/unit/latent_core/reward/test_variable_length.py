@@ -8,13 +8,13 @@ import torch
 from checkpoints import save_checkpoint_of
 
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.checkpoint import RewardCard, RewardCheckpoint
-from latent_core.reward.groups import score_groups
+from latent_core.reward.losses import OBJECTIVES
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.objectives import OBJECTIVES
-from latent_core.reward.records import QuestionToScore
 from latent_core.reward.scoring import score_candidates
 from latent_core.reward.training.batches import LabelledCandidate, LabelledQuestion, collate
+from latent_core.reward.types import QuestionToScore
 from latent_core.trajectory import LatentArray
 
 LENGTHS = (3, 0, 5, 1)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from latent_core.reward.objectives.base import register_objective
-from latent_core.reward.objectives.contrastive import contrastive
+from latent_core.reward.losses.base import register_objective
+from latent_core.reward.losses.contrastive import contrastive
 
 
 @register_objective(needs_step_labels=False)

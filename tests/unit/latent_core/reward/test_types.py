@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latent_core.reward.records import Score
+from latent_core.reward.types import Score
 
 
 def test_a_score_is_the_sum_over_steps_and_the_answer_comes_on_top() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_core.errors import UserError
-from latent_core.reward.objectives import OBJECTIVES
+from latent_core.reward.losses import OBJECTIVES
 
 QUESTIONS, CANDIDATES, STEPS = 3, 5, 4
 

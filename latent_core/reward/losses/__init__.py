@@ -3,6 +3,6 @@
 A new objective is a new module here with a function under `@register_objective`; nothing else changes.
 """
 
-from latent_core.reward.objectives.base import OBJECTIVES, Objective, register_objective
+from latent_core.reward.losses.base import OBJECTIVES, Objective, register_objective
 
 __all__ = ["OBJECTIVES", "Objective", "register_objective"]

@@ -43,7 +43,7 @@ class Objective:
         return self.loss(rewards, labels, mask)
 
 
-OBJECTIVES: Registry[Objective] = Registry("objective", "latent_core.reward.objectives")
+OBJECTIVES: Registry[Objective] = Registry("objective", "latent_core.reward.losses")
 """Objectives by the name that settings call them."""
 
 

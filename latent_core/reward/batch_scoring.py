@@ -10,8 +10,8 @@ from latent_core.attention.padding import as_asked, shortest_first
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import QuestionToScore, Score
 from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.types import QuestionToScore, Score
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.trajectory import LatentArray
 

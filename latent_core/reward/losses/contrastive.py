@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from latent_core.reward.objectives.base import log_shares, mean_over_steps, register_objective
+from latent_core.reward.losses.base import log_shares, mean_over_steps, register_objective
 
 
 @register_objective()

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from latent_core.reward.objectives.base import mean_over_steps, register_objective
+from latent_core.reward.losses.base import mean_over_steps, register_objective
 
 
 @register_objective()

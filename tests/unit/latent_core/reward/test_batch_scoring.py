@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.reward import groups
-from latent_core.reward.groups import score_groups
+from latent_core.reward import batch_scoring as groups
+from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.records import QuestionToScore, Score
 from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.types import QuestionToScore, Score
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import LatentArray
 

@@ -12,7 +12,7 @@ from workers.records import trajectory_table
 from workers.requests import SearchRequest
 
 if TYPE_CHECKING:
-    from latent_core.selection.beams import Beam
+    from latent_core.search.beam import Beam
 
 BEAM_COLUMNS = ("step_scores", "score", "score_prompt_flops", "score_flops")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from latent_core.reward.model import LatentRewardModel
     from latent_core.reward.types import LabelledTrajectory
-    from latent_core.selection.beams import Beam
+    from latent_core.search.beam import Beam
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class ReasonerWorker(ResidentWorker):
 
     def search(self, request: SearchRequest) -> "list[Beam]":
         """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
-        from latent_core.selection.beams import Beam
+        from latent_core.search.beam import Beam
 
         def failed(problem: Problem, error: str) -> list[Beam]:
             return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
@@ -152,7 +152,7 @@ class ReasonerWorker(ResidentWorker):
 
     def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> "list[Beam]":
         from latent_core.samplers import parse_sampler
-        from latent_core.selection.beam_search import beam_search
+        from latent_core.search.beam_search import beam_search
 
         self._check_code(request)
         found = beam_search(

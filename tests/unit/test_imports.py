@@ -15,7 +15,7 @@ import pytest
         "orchestrator.tuning.trial",
         # Reading a record imports its module.
         "latent_core.trajectory",
-        "latent_core.selection.beams",
+        "latent_core.search.beam",
         "latent_core.reward.types",
         "workers.reasoner",
         "workers.scorer",

@@ -17,7 +17,7 @@ from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.types import QuestionToScore
 from latent_core.samplers import parse_sampler
-from latent_core.selection.beam_search import beam_search
+from latent_core.search.beam_search import beam_search
 from latent_core.tasks.base import Problem
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

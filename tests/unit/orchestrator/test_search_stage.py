@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from latent_core.selection.beams import Beam
+from latent_core.search.beam import Beam
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator import search_stage

@@ -16,7 +16,7 @@ from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
 from latent_core.reward.model import LatentRewardModel
 from latent_core.samplers import parse_sampler
-from latent_core.selection.beam_search import beam_search
+from latent_core.search.beam_search import beam_search
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker

@@ -17,8 +17,8 @@ from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, score_candidates
 from latent_core.samplers import parse_sampler
-from latent_core.selection.beam_search import beam_search
-from latent_core.selection.beams import Beam
+from latent_core.search.beam import Beam
+from latent_core.search.beam_search import beam_search
 from latent_core.tasks.base import Problem
 
 STEPS, TOKENS = 4, 3

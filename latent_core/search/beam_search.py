@@ -27,7 +27,7 @@ from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import extend, read_prompts
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
-from latent_core.selection.beams import Beam
+from latent_core.search.beam import Beam
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import FloatArray, Trajectory
 

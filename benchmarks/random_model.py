@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from latent_core.answers.grading import GRADERS, Grader
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import GRADERS, Grader
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import END_LATENT, LATENT, START_LATENT, build_tokenizer

@@ -18,7 +18,7 @@ from latent_core.samplers import SAMPLERS, Sampler
 from latent_core.samplers.base import Phase
 from latent_core.tasks.reading import extractor_code, grader_code
 
-_READING = ("latent_core.tasks",)
+_READING = ("latent_core.answers", "latent_core.tasks")
 """How answers are read is a matter of `TrajectorySpec.reading`."""
 
 

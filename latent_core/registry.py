@@ -1,4 +1,4 @@
-"""Registries that find their entries by themselves: a new entry is one new file in the registry's package."""
+"""Registries that find their entries by themselves: a new entry is one new file in a registry's package."""
 
 import difflib
 import importlib
@@ -22,17 +22,17 @@ def nearest_hint(name: str, known: list[str]) -> str:
 
 
 class Registry(Generic[T]):
-    """Entries by name, collected from the modules of one package."""
+    """Entries by name, collected from the modules of one package, or of a few."""
 
-    def __init__(self, noun: str, package: str) -> None:
+    def __init__(self, noun: str, *packages: str) -> None:
         """Create a registry.
 
         Args:
             noun: What an entry is, for error messages ("sampler").
-            package: The package whose modules register the entries on import.
+            packages: The packages whose modules register the entries on import.
         """
         self.noun = noun
-        self._package = package
+        self._packages = packages
         self._entries: dict[str, T] = {}
         self._versions: dict[str, int] = {}
         self._registered_by: dict[str, str] = {}
@@ -79,9 +79,10 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if not self._discovered:
             self._discovered = True
-            package: ModuleType = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+            for name in self._packages:
+                package: ModuleType = importlib.import_module(name)
+                for module in pkgutil.iter_modules(package.__path__):
+                    importlib.import_module(f"{name}.{module.name}")
 
     def __getitem__(self, name: str) -> T:
         """Return the entry of that name.

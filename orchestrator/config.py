@@ -12,8 +12,8 @@ from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.settings import Settings, explain_validation_error
 from latent_core.tasks.base import Task
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import load_task
-from latent_core.tasks.rows import Columns
 from latent_core.trajectory import CutAnswers
 from orchestrator.objectives import Objective, parse_objective
 from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_core.answers.extractors import EXTRACTORS
+from latent_core.answers.grading import GRADER_FAMILIES, GRADERS, find_grader
 from latent_core.code_identity import defining_modules, module_digests
 from latent_core.models.backbones import BACKBONES, Backbone
 from latent_core.models.feedback import FEEDBACKS
@@ -19,13 +21,11 @@ from latent_core.randomness import Streams
 from latent_core.registry import Registry
 from latent_core.samplers import SAMPLERS, parse_sampler
 from latent_core.samplers.base import Phase, Projection, Sampler, SingularFactors, Site
-from latent_core.tasks.extractors import EXTRACTORS
-from latent_core.tasks.grading import GRADER_FAMILIES, GRADERS, find_grader
+from latent_core.tasks.columns import read_problems
 from latent_core.tasks.hub_tasks import HubTask
 from latent_core.tasks.loading import TASKS
-from latent_core.tasks.rows import read_problems
 
-_READING = ("latent_core.tasks",)
+_READING = ("latent_core.answers", "latent_core.tasks")
 _DIGITS = 6
 SETTINGS: Mapping[str, Sequence[dict[str, Any]]] = {
     "answer_sampling": [{}, {"temperature": 0.7, "top_p": 0.6}],

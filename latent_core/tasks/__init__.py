@@ -1,1 +1,1 @@
-"""Benchmarks: where questions come from and how answers are read."""
+"""Benchmarks: where questions come from."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from latent_core.tasks.extractors import find_extractor
-from latent_core.tasks.grading import NUMERIC, find_grader
+from latent_core.answers.extractors import find_extractor
+from latent_core.answers.grading import NUMERIC, find_grader
 
 
 @dataclass(frozen=True)

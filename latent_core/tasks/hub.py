@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
-from latent_core.tasks.grading import NUMERIC
-from latent_core.tasks.rows import Columns, check_columns, join_columns, read_problems
+from latent_core.tasks.columns import Columns, check_columns, join_columns, read_problems
 from latent_core.tasks.tables import exact_decimal, narrow_columns
 
 _PROBE_SECONDS = 10.0

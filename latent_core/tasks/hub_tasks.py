@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
-from latent_core.tasks.grading import NUMERIC
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.hub import load_hub
 from latent_core.tasks.loading import TASKS
-from latent_core.tasks.rows import Columns
 
 _SPLITS = {"train": "train", "test": "test"}
 _SPLITS_AND_ALL = {**_SPLITS, "all": "train+test"}

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from latent_core.answers.extractors import find_extractor
+from latent_core.answers.grading import NUMERIC, check_fits_any_data
 from latent_core.errors import UserError
 from latent_core.registry import Registry
 from latent_core.tasks.base import Task
-from latent_core.tasks.extractors import find_extractor
-from latent_core.tasks.grading import NUMERIC, check_fits_any_data
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.hub import load_hub
 from latent_core.tasks.local import load_local
-from latent_core.tasks.rows import Columns
 
 TaskLoader = Callable[..., Task]
 """Takes the name of a split and returns the task; raises UserError for a split it does not have.

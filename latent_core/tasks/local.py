@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
-from latent_core.tasks.grading import NUMERIC
-from latent_core.tasks.rows import Columns, check_columns, read_problems
+from latent_core.tasks.columns import Columns, check_columns, read_problems
 from latent_core.tasks.tables import exact_decimals
 
 DEFAULT_COLUMNS = Columns(id="id", steps="steps")

@@ -18,9 +18,9 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal, get_args
 
+from latent_core.answers.grading import GRADERS, Grader
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task, questions_of
-from latent_core.tasks.grading import GRADERS, Grader
 from latent_core.tasks.loading import TASKS
 
 Split = Literal["train", "validation", "test"]

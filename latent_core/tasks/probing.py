@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from latent_core.answers.grading import find_grader
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import find_grader
 
 CONSTANTS = ("0", "1", "-1", "42", "yes", "no", "true", "false", "a", "none", "[]", "what?", "I do not know")
 """Answers that somebody gives who has not read the question."""

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from latent_core.answers.grading import TEXT
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task, questions_of
-from latent_core.tasks.grading import TEXT
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import TASKS
 from latent_core.tasks.local import load_local
-from latent_core.tasks.rows import Columns
 
 _FOLDER = "https://raw.githubusercontent.com/facebookresearch/coconut/main/data"
 _SPLITS = {"train": "prosqa_train.json", "valid": "prosqa_valid.json", "test": "prosqa_test.json"}

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from latent_core.answers.extractors import find_extractor
+from latent_core.answers.grading import GRADER_FAMILIES, GRADERS, find_grader
 from latent_core.code_identity import code_of, defining_modules
 from latent_core.tasks.base import Problem
-from latent_core.tasks.extractors import find_extractor
-from latent_core.tasks.grading import GRADER_FAMILIES, GRADERS, find_grader
 
 
 def read_answers(

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
+from latent_core.answers.grading import GRADER_FAMILIES, Grader
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from latent_core.tasks.base import Problem, Task
-from latent_core.tasks.grading import GRADER_FAMILIES, Grader
 from latent_core.tasks.loading import TASKS
 
 FAMILY = "reasoning_gym"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from latent_core.answers.extractors import find_extractor
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
-from latent_core.tasks.extractors import find_extractor
 
 
 @dataclass(frozen=True)

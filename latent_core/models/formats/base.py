@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from latent_core.answers.extractors import EXTRACTORS
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings
-from latent_core.tasks.extractors import EXTRACTORS
 
 GENERIC_VERSION = 1
 """Version of what is done with the conventions of any `latent.json`."""

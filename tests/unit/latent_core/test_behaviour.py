@@ -10,6 +10,9 @@ import recorded
 from behaviours import behaviours, shipped_sources
 from torch import Tensor
 
+from latent_core.answers import parsing as answers
+from latent_core.answers.extractors import EXTRACTORS, Extractor, last_number
+from latent_core.answers.grading import GRADERS
 from latent_core.models.backbones import BACKBONES
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.feedback.latent_head import LatentHead
@@ -21,9 +24,8 @@ from latent_core.samplers.gaussian import GaussianNoise
 from latent_core.samplers.mc_dropout import MonteCarloDropout
 from latent_core.samplers.singular_value import SingularValuePerturbation
 from latent_core.shipped import SOURCES
-from latent_core.tasks import answers, path_finding, rows
-from latent_core.tasks.extractors import EXTRACTORS, Extractor, last_number
-from latent_core.tasks.grading import GRADERS
+from latent_core.tasks import columns as rows
+from latent_core.tasks import path_finding
 from latent_core.tasks.loading import TASKS
 
 ELSEWHERE = {"task prosqa", "task reasoning_gym"}

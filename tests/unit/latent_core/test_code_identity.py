@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from latent_core import code_identity
+from latent_core.answers.extractors import last_number
+from latent_core.answers.grading import Grader
+from latent_core.answers.parsing import canonical_text
 from latent_core.code_identity import code_of, defining_modules, module_digests
 from latent_core.errors import UserError
 from latent_core.registry import Registry
 from latent_core.samplers import SAMPLERS
 from latent_core.samplers.gaussian import GaussianNoise
 from latent_core.shipped import SOURCES
-from latent_core.tasks.answers import canonical_text
-from latent_core.tasks.extractors import last_number
-from latent_core.tasks.grading import Grader
 
 GAUSSIAN = "latent_core.samplers.gaussian"
 MINE = '''
@@ -218,7 +218,7 @@ def test_without_source_it_is_refused_in_one_line(folder: Path) -> None:
 
 
 GRADER = """
-from latent_core.tasks.grading import GRADERS, Grader
+from latent_core.answers.grading import GRADERS, Grader
 from my_words import ENDING
 
 GRADERS.register("ending", Grader(lambda text: text, lambda question, reference, answer: answer.endswith(ENDING)))
@@ -239,7 +239,7 @@ def test_every_process_finds_the_same(tmp_path: Path) -> None:
     """Wherever it is started, and whatever its strings hash to."""
     (tmp_path / "my_grader.py").write_text(GRADER)
     (tmp_path / "my_words.py").write_text("ENDING = 'x'\n")
-    code = "import my_grader; from latent_core.tasks.grading import GRADERS; print(GRADERS.code('ending'))"
+    code = "import my_grader; from latent_core.answers.grading import GRADERS; print(GRADERS.code('ending'))"
     one, other = (printed(tmp_path, "-c", code, PYTHONHASHSEED=seed) for seed in ("1", "2"))
     assert one == other
     assert "source" in one
@@ -266,13 +266,13 @@ def test_what_defines_an_object_is_found_through_wrappers() -> None:
     def right(question: str, reference: str, answer: str) -> bool:
         return spell(answer) == reference
 
-    assert defining_modules(last_number) == {"latent_core.tasks.extractors"}
+    assert defining_modules(last_number) == {"latent_core.answers.extractors"}
     assert defining_modules(GaussianNoise) == {GAUSSIAN}
-    assert defining_modules(functools.partial(last_number)) == {"latent_core.tasks.extractors"}
-    assert defining_modules(functools.cache(last_number)) == {"latent_core.tasks.extractors"}
-    assert defining_modules(Grader(spell, right)) == {here, "latent_core.tasks.grading"}
+    assert defining_modules(functools.partial(last_number)) == {"latent_core.answers.extractors"}
+    assert defining_modules(functools.cache(last_number)) == {"latent_core.answers.extractors"}
+    assert defining_modules(Grader(spell, right)) == {here, "latent_core.answers.grading"}
     assert defining_modules(Grader(canonical_text, lambda question, reference, answer: right("", "", answer))) == {
-        *(here, "latent_core.tasks.grading", "latent_core.tasks.answers")
+        *(here, "latent_core.answers.grading", "latent_core.answers.parsing")
     }
 
 
@@ -287,7 +287,7 @@ def test_a_function_that_holds_itself_is_looked_at_once() -> None:
 def test_whoever_registers_an_entry_defines_it_too() -> None:
     things: Registry[object] = Registry("thing", "latent_core.samplers")
     things.register("x", canonical_text)
-    assert things.modules("x") == {__name__, "latent_core.tasks.answers"}
+    assert things.modules("x") == {__name__, "latent_core.answers.parsing"}
     assert SAMPLERS.modules("gaussian") == {GAUSSIAN}
     assert (things.version("x"), SAMPLERS.version("gaussian")) == (1, 1)
     things.register("y", canonical_text, version=3)

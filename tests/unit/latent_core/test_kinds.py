@@ -74,8 +74,8 @@ def test_the_layout_counts_for_those_who_act_inside_it(checkpoint: Checkpoint, m
 
 def test_how_answers_are_read_is_said_elsewhere(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Formats name extractors: with another one nothing has to be sampled again."""
-    edited(monkeypatch, "latent_core.tasks.answers")
-    edited(monkeypatch, "latent_core.tasks.grading")
+    edited(monkeypatch, "latent_core.answers.parsing")
+    edited(monkeypatch, "latent_core.answers.grading")
     assert trajectory_extras(checkpoint, BACKBONES["gpt2"], DROPOUT) == {}
 
 

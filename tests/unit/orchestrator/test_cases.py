@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from latent_core.answers.parsing import canonical_answer
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.tasks.answers import canonical_answer
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.references import count_references
-from latent_core.tasks.rows import Columns
 from orchestrator.overrides import read_yaml
 from tests.support import shared_folder
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from latent_core.tasks.grading import GRADERS, Grader, find_grader
+from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.trajectory import Trajectory
 from orchestrator import experiment as experiments
 from orchestrator.config import parse_config, save_config

@@ -96,7 +96,7 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(con
 
 @pytest.mark.parametrize(
     "module",
-    ["latent_core.samplers.gaussian", "latent_core.models.feedback.identity", "latent_core.tasks.grading"],
+    ["latent_core.samplers.gaussian", "latent_core.models.feedback.identity", "latent_core.answers.grading"],
 )
 def test_other_code_makes_it_another_one(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     before = of(content)

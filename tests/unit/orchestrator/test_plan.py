@@ -79,7 +79,7 @@ def test_a_setting_says_which_code_it_is(content: dict[str, Any], monkeypatch: p
 
 def test_an_edited_grader_is_another_reading(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     before = plan_of(content).greedy().store.spec
-    monkeypatch.setitem(SOURCES, "latent_core.tasks.answers", "0" * 16)  # type: ignore[arg-type]
+    monkeypatch.setitem(SOURCES, "latent_core.answers.parsing", "0" * 16)  # type: ignore[arg-type]
     edited = plan_of(content).greedy().store.spec
     assert set(edited.reading["graders"]["numeric"]) == {"source"}
     assert edited.trajectories_key == before.trajectories_key

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from latent_core.answers.extractors import after_last_hash
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
-from latent_core.tasks.extractors import after_last_hash
 from latent_core.trajectory import Trajectory
 from orchestrator import rereading
 from orchestrator.rereading import reread, rereadable

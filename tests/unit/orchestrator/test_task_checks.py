@@ -10,10 +10,10 @@ import pytest
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE, WordLevel
 
+from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.base import Problem, Task
-from latent_core.tasks.grading import GRADERS, Grader, find_grader
 from orchestrator import task_checks
 from orchestrator.config import parse_config
 from orchestrator.plan import Plan, make_plan

@@ -8,6 +8,7 @@ import pytest
 import torch
 from checkpoints import save_adaptive_checkpoint
 
+from latent_core.answers.grading import GRADERS, Grader
 from latent_core.engine.latent_steps import Stretch, walk
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
@@ -15,7 +16,6 @@ from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import GRADERS, Grader
 from latent_core.trajectory import Trajectory
 
 MOST, TOKENS, SEED, SAMPLES = 5, 6, 3, 8

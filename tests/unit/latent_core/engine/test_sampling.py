@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_core.answers.parsing import canonical_answer
 from latent_core.attention.padding import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers import Sampler, parse_sampler
-from latent_core.tasks.answers import canonical_answer
 from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import Trajectory

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from latent_core.answers.grading import GRADERS, Grader
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
-from latent_core.tasks.grading import GRADERS, Grader
 
 PROBLEMS = (Problem("a", "one?", "1"), Problem("b", "two?", "2"))
 

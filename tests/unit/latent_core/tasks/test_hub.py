@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from latent_core.errors import UserError
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.hub import load_hub
-from latent_core.tasks.rows import Columns
 
 CARD = """---
 configs:
@@ -37,7 +37,7 @@ PROGRAM = """
 import json, sys
 from latent_core.errors import UserError
 from latent_core.tasks.hub import load_hub
-from latent_core.tasks.rows import Columns
+from latent_core.tasks.columns import Columns
 assert "datasets" not in sys.modules
 for settings in json.loads(sys.argv[1]):
     try:

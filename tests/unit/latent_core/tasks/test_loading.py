@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import TASKS, load_task
-from latent_core.tasks.rows import Columns
 
 
 def refusal(**settings: Any) -> str:

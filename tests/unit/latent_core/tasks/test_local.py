@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from latent_core.errors import UserError
+from latent_core.tasks.columns import Columns
 from latent_core.tasks.local import load_local
-from latent_core.tasks.rows import Columns
 
 CURE = "; say by task.columns which columns hold what"
 ROWS: list[dict[str, Any]] = [

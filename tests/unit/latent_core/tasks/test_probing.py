@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from behaviours import REFERENCES
 
-from latent_core.tasks import grading
+from latent_core.answers import grading
+from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import GRADERS, Grader, find_grader
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.path_finding import GRADER as PATH_FINDING
 from latent_core.tasks.probing import find_fault, needs_probing

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from latent_core.answers.extractors import EXTRACTORS, after_last_hash
+from latent_core.answers.grading import GRADER_FAMILIES, GRADERS, Grader, find_grader
 from latent_core.tasks.base import Problem
-from latent_core.tasks.extractors import EXTRACTORS, after_last_hash
-from latent_core.tasks.grading import GRADER_FAMILIES, GRADERS, Grader, find_grader
 from latent_core.tasks.reading import extractor_code, grader_code, read_answers, reading_of
 
 

@@ -18,9 +18,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
+from latent_core.answers.grading import GRADERS, Grader
+from latent_core.answers.parsing import canonical_answer, canonical_fraction
 from latent_core.errors import UserError
-from latent_core.tasks.answers import canonical_answer, canonical_fraction
-from latent_core.tasks.grading import GRADERS, Grader
 
 MATH: Final = "math"
 """Mathematics, right if its canonical form is that of the reference."""

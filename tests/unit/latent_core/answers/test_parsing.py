@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from latent_core.tasks.answers import (
+from latent_core.answers.extractors import EXTRACTORS
+from latent_core.answers.parsing import (
     MAX_CHARACTERS,
     MAX_EXPONENT,
     TOLERANCE,
@@ -14,7 +15,6 @@ from latent_core.tasks.answers import (
     canonical_text,
     numbers_agree,
 )
-from latent_core.tasks.extractors import EXTRACTORS
 
 CANONICAL = [
     ("72", "72"),

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from latent_core.answers.grading import check_fits_any_data
+from latent_core.answers.mathematics import MATH, canonical_mathematics
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import check_fits_any_data
-from latent_core.tasks.mathematics import MATH, canonical_mathematics
 
 pytest.importorskip("math_verify")
 
@@ -108,7 +108,7 @@ def test_actors_read_outside_the_main_thread() -> None:
 def test_every_process_spells_alike() -> None:
     """Python hashes strings differently in each; the order of terms must not follow."""
     program = (
-        "from latent_core.tasks.mathematics import canonical_mathematics as c;"
+        "from latent_core.answers.mathematics import canonical_mathematics as c;"
         r"print([c(t) for t in (r'\frac{z+a}{q-b}', 'c+b+a', r'\sqrt{2}+\sqrt{3}+\pi', '3, x, a')])"
     )
     said = {

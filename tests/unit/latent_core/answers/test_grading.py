@@ -1,8 +1,8 @@
 import pytest
 
+from latent_core.answers.grading import GRADER_FAMILIES, GRADERS, TEXT, Grader, check_fits_any_data, find_grader
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import GRADER_FAMILIES, GRADERS, TEXT, Grader, check_fits_any_data, find_grader
 
 
 @pytest.mark.parametrize(

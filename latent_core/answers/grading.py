@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from latent_core.answers.parsing import canonical_answer, canonical_text, numbers_agree
 from latent_core.errors import UserError
 from latent_core.registry import Registry
-from latent_core.tasks.answers import canonical_answer, canonical_text, numbers_agree
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ class Grader:
         return self.canonical(text) if self.canonical_for is None else self.canonical_for(question, text)
 
 
-GRADERS: Registry[Grader] = Registry("grader", "latent_core.tasks")
+GRADERS: Registry[Grader] = Registry("grader", "latent_core.answers", "latent_core.tasks")
 
-GRADER_FAMILIES: Registry[Callable[[str], Grader]] = Registry("grader family", "latent_core.tasks")
+GRADER_FAMILIES: Registry[Callable[[str], Grader]] = Registry(
+    "grader family", "latent_core.answers", "latent_core.tasks"
+)
 """Graders that need to know more about a problem: what follows the colon in "family:argument" makes one."""
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from latent_core.answers.choice import CHOICE, canonical_choice, options_of
 from latent_core.tasks.base import Problem
-from latent_core.tasks.choice import CHOICE, canonical_choice, options_of
 
 INLINE = "Which colour? (A) red (B) blue (C) green."
 LINES = "Which?\nA. 5 pens\nB. 6 pens\nC. 5 pens"

@@ -2,9 +2,7 @@
 
 import pytest
 
-from latent_core.errors import UserError
-from latent_core.tasks.answers import canonical_answer
-from latent_core.tasks.extractors import (
+from latent_core.answers.extractors import (
     EXTRACTORS,
     after_answer_marker,
     after_last_hash,
@@ -14,6 +12,8 @@ from latent_core.tasks.extractors import (
     last_number,
     whole_text,
 )
+from latent_core.answers.parsing import canonical_answer
+from latent_core.errors import UserError
 
 
 @pytest.mark.parametrize(

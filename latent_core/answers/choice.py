@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from latent_core.tasks.answers import canonical_text
-from latent_core.tasks.grading import GRADERS, Grader
+from latent_core.answers.grading import GRADERS, Grader
+from latent_core.answers.parsing import canonical_text
 
 CHOICE: Final = "choice"
 """One option of a multiple-choice question, right if it is that of the reference."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.settings import Settings
 from latent_core.tasks.base import Problem
-from latent_core.tasks.grading import NUMERIC
 
 _GSM8K_ANSWER_MARK = "####"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from latent_core.errors import UserError
-from latent_core.tasks.rows import Columns, check_columns, read_problems
+from latent_core.tasks.columns import Columns, check_columns, read_problems
 
 ROWS: list[dict[str, Any]] = [
     {"Body": "Two pens. ", "Question": " How many?", "Answer": 2.0, "Name": "a", "Steps": "1+1=2\n\n2*1=2"},

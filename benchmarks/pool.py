@@ -30,8 +30,8 @@ from orchestrator.cluster import connect
 from orchestrator.config import ClusterConfig
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board
-from orchestrator.setting import Setting
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store.specs import SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 
 _LATENT_STEPS = 6

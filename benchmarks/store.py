@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from latent_core.trajectory import Trajectory
-from orchestrator.shards import Shard, missing_shards
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard, missing_shards
+from orchestrator.store.specs import SettingStore, TrajectorySpec
 from workers.records import trajectory_table
 
 _QUESTIONS, _SAMPLES = 64, 64

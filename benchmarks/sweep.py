@@ -28,7 +28,7 @@ from orchestrator.experiment import Session
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board
 from orchestrator.run import sample_one_by_one
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep, sample_with_tune
 
 Sample = Callable[[Session, Sequence[Setting]], None]

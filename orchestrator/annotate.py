@@ -17,14 +17,14 @@ from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
 from orchestrator.annotate_stage import CUT_FIELDS, Annotate
 from orchestrator.calls import call_actors, users_errors
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool
-from orchestrator.labels import LabelManifest, ReasonerIdentity
 from orchestrator.pipeline import work_item
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import create_board
 from orchestrator.progress_display import ProgressDisplay
-from orchestrator.shards import Shard, missing_shards
 from orchestrator.show_plan import reference_lines
-from orchestrator.store import LabelSpec, LabelStore
+from orchestrator.store.labels import LabelManifest, ReasonerIdentity
+from orchestrator.store.shards import Shard, missing_shards
+from orchestrator.store.specs import LabelSpec, LabelStore
 
 _ANNOTATE_CPUS = 0.02
 _CUT_COLUMNS = [name for name, _ in CUT_FIELDS]

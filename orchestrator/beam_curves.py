@@ -13,7 +13,7 @@ from latent_core.tasks.base import Problem
 from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow, row_of
 from orchestrator.cut_answers import judged
 from orchestrator.outcomes import outcomes_from_records
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 
 _COLUMNS = (
     *("question_id", "answer", "correct", "error", "cut"),

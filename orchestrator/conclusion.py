@@ -15,7 +15,7 @@ from orchestrator.pareto import judge, print_objectives
 from orchestrator.plan import Plan
 from orchestrator.printing import print_places, print_results
 from orchestrator.report import all_rows, evaluate_all, write_files
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 from orchestrator.tracking import Tracker, tracking_uri
 
 

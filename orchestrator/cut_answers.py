@@ -16,7 +16,7 @@ from latent_core.trajectory import CutAnswers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.setting import Setting, WithSearches
+    from orchestrator.store.trial import Setting, WithSearches
 
 CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
 """What became of cut answers before there was a setting for it: what run directories and labels without it were made

@@ -23,8 +23,8 @@ from orchestrator.progress import create_board
 from orchestrator.progress_display import ProgressDisplay
 from orchestrator.rereading import reread
 from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
-from orchestrator.setting import Setting, WithSearches
 from orchestrator.show_plan import show_plan
+from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tracking.places import check_tracking, tracking_uri
 from workers.pool import actor_pool
 

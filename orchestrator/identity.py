@@ -12,7 +12,7 @@ from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
-    from orchestrator.setting import Setting
+    from orchestrator.store.trial import Setting
 
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),

@@ -6,7 +6,7 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config import RunConfig
 from orchestrator.objectives import Objective
-from orchestrator.setting import Setting, WithSearches
+from orchestrator.store.trial import Setting, WithSearches
 
 
 def check_objectives(config: RunConfig, planned: Sequence[WithSearches]) -> None:

@@ -18,9 +18,9 @@ from ray.actor import ActorHandle
 from latent_core.tasks.base import Problem
 from orchestrator.calls import call_actors, users_errors
 from orchestrator.search_stage import Search
-from orchestrator.setting import Setting
-from orchestrator.shards import Shard, missing_shards
 from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories
+from orchestrator.store.shards import Shard, missing_shards
+from orchestrator.store.trial import Setting
 
 _GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01

@@ -14,9 +14,9 @@ from latent_core.tasks.references import ReferenceCounts, count_references
 from orchestrator.config import RunConfig
 from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
-from orchestrator.setting import Setting
-from orchestrator.shards import BoolArray, Shard, missing_shards
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store.shards import BoolArray, Shard, missing_shards
+from orchestrator.store.specs import SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting
 from orchestrator.task_checks import check_outside, check_prompts, check_questions
 
 if TYPE_CHECKING:

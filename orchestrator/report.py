@@ -26,7 +26,7 @@ from orchestrator.pareto_plot import plot_pareto_png
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
 from orchestrator.results import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
 _TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from latent_core.tasks.base import Problem
 from latent_core.tasks.reading import read_answers
-from orchestrator.setting import Setting
-from orchestrator.shard_folder import ShardFolder
-from orchestrator.shards import BoolArray, Shard
-from orchestrator.store import ScoreStore
+from orchestrator.store.folder import ShardFolder
+from orchestrator.store.shards import BoolArray, Shard
+from orchestrator.store.specs import ScoreStore
+from orchestrator.store.trial import Setting
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from latent_core.tasks.base import Problem
 from orchestrator.curves import Cost, CurveRow, cost_of, curve_rows
 from orchestrator.cut_answers import judged
 from orchestrator.outcomes import join_outcomes, outcomes_from_records
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 
 CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")
 """What curves need of a trajectory."""

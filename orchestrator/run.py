@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestrator.config import RunConfig
 from orchestrator.experiment import Experiment, Session
 from orchestrator.plan import make_plan
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 
 
 def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:

@@ -13,8 +13,8 @@ from typing import Any
 
 import latent_core
 from latent_core.errors import UserError
-from orchestrator.setting import WithSearches
-from orchestrator.setting_record import plain_with_searches, with_searches_from_plain
+from orchestrator.store.trial import WithSearches
+from orchestrator.store.trial_record import plain_with_searches, with_searches_from_plain
 
 RUN_FILE = "run.json"
 FORMAT = 1

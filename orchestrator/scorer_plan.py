@@ -12,8 +12,8 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCheckpoint
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from orchestrator.config import RunConfig
-from orchestrator.setting import Scored
-from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore
+from orchestrator.store.trial import Scored
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from orchestrator.stages import problems_of
-from orchestrator.store import BeamShape, SettingStore
+from orchestrator.store.specs import BeamShape, SettingStore
 from workers.pool import actor_pool
 from workers.records import trajectory_table
 from workers.requests import SearchRequest

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from latent_core.tasks.base import Problem
 from orchestrator.score_records import questions_to_score, score_table
-from orchestrator.setting import Scored
-from orchestrator.shards import Shard
-from orchestrator.store import SettingStore
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import SettingStore
+from orchestrator.store.trial import Scored
 from workers.pool import actor_pool
 from workers.records import LATENT_DTYPES, trajectory_schema
 from workers.requests import SampleRequest, ScoreRequest

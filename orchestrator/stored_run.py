@@ -11,7 +11,7 @@ from latent_core.errors import UserError
 from orchestrator.cut_answers import as_begun
 from orchestrator.overrides import read_yaml
 from orchestrator.run_directory import check_run_file, read_run_file
-from orchestrator.setting import Setting, WithSearches
+from orchestrator.store.trial import Setting, WithSearches
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig

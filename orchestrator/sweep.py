@@ -17,8 +17,8 @@ from orchestrator.experiment import Experiment, Session, recorded_settings
 from orchestrator.objective_check import check_objectives
 from orchestrator.plan import Plan, make_plan
 from orchestrator.results import sampled_so_far
-from orchestrator.setting import Setting, WithSearches
 from orchestrator.space import corners, expand_space, trial_of
+from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.capacity import Capacity
 from orchestrator.tuning.optuna_trials import OptunaTrials, check_optuna

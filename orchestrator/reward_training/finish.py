@@ -14,9 +14,9 @@ from latent_core.reward.training.trainer import forward_flops
 from latent_core.reward.training.trunk import greedy_accuracy, trunk_reasoner
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from latent_core.tasks.base import Problem
-from orchestrator.labels import read_labels
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.worker import STATE_FILE
+from orchestrator.store.labels import read_labels
 
 
 def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int, answer_tokens: int) -> dict[str, Any]:

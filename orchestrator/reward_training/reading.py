@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from orchestrator.labels import read_labels
+from orchestrator.store.labels import read_labels
 
 Address = tuple[str, str]
 """A shard and the id of a question in it."""

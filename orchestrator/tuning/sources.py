@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orchestrator.setting import WithSearches
-from orchestrator.setting_record import plain_with_searches
+from orchestrator.store.trial import WithSearches
+from orchestrator.store.trial_record import plain_with_searches
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from orchestrator.beam_curves import evaluate_search
 from orchestrator.objectives import Objective
 from orchestrator.pipeline import Sampling
 from orchestrator.results import curves_so_far
-from orchestrator.setting_record import with_searches_from_plain
+from orchestrator.store.trial_record import with_searches_from_plain
 
 
 def run_trial(

@@ -18,7 +18,7 @@ from commands import run_command
 from support import environment, process_below, shard_files, stored_rows
 
 from latent_core.models.checkpoint import Checkpoint
-from orchestrator.labels import LabelManifest, label_files, read_labels
+from orchestrator.store.labels import LabelManifest, label_files, read_labels
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 

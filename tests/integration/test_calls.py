@@ -15,8 +15,8 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board
-from orchestrator.setting import Setting
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store.specs import SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 

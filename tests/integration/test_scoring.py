@@ -19,7 +19,7 @@ from orchestrator.config import RunConfig
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import make_plan
 from orchestrator.progress import create_board
-from orchestrator.setting import Setting
+from orchestrator.store.trial import Setting
 from workers.pool import NAMESPACE
 
 Build = Callable[..., RunConfig]

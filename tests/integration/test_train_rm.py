@@ -29,13 +29,13 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
-from orchestrator.labels import LABEL_SCHEMA, LabelManifest, ReasonerIdentity
 from orchestrator.reward_training.config import TrainRewardConfig, load_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import plan_training
 from orchestrator.reward_training.reading import QuestionOrder, read_questions
-from orchestrator.shards import Shard
+from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, ReasonerIdentity
+from orchestrator.store.shards import Shard
 from orchestrator.train_rm import train_reward_model
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")

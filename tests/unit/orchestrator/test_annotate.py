@@ -22,11 +22,11 @@ from orchestrator import annotate_stage
 from orchestrator.annotate import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.annotate_config import AnnotateConfig
 from orchestrator.annotate_stage import Annotate, label_table
-from orchestrator.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
 from orchestrator.pipeline import work_item
 from orchestrator.plan import Plan, make_plan
-from orchestrator.shards import Shard
-from orchestrator.store import LabelStore
+from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import LabelStore
 from workers.requests import AnnotateRequest, PlannedCode
 
 CHECKPOINT = "bundled:coconut-tiny"

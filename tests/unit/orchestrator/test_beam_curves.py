@@ -8,9 +8,9 @@ import pytest
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.beam_curves import evaluate_search
-from orchestrator.setting import Setting
-from orchestrator.shards import Shard
-from orchestrator.store import BeamShape, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting
 from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", "1") for index in range(3))

@@ -16,8 +16,8 @@ from orchestrator.config import parse_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
 from orchestrator.run import plan_run
-from orchestrator.setting import Setting
-from orchestrator.shards import Shard
+from orchestrator.store.shards import Shard
+from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 

@@ -12,10 +12,10 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import CutAnswers, Trajectory
 from orchestrator.cut_answers import as_begun, judged, with_end_ids
 from orchestrator.report import evaluate
-from orchestrator.setting import Setting
-from orchestrator.setting_record import plain_setting, setting_from_plain
-from orchestrator.shards import Shard
-from orchestrator.store import LabelSpec, LabelStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import LabelSpec, LabelStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting
+from orchestrator.store.trial_record import plain_setting, setting_from_plain
 from workers.records import trajectory_table
 
 END, OTHER_END, LIMIT = 2, 3, 4

@@ -17,10 +17,10 @@ from orchestrator.config import parse_config, save_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment, Session, carry_out, write_run_directory
 from orchestrator.run import plan_run
-from orchestrator.setting import Setting
-from orchestrator.shards import Shard
 from orchestrator.show_plan import show_plan
 from orchestrator.status import run_status
+from orchestrator.store.shards import Shard
+from orchestrator.store.trial import Setting
 from workers.records import trajectory_table
 
 

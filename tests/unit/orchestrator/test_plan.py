@@ -16,8 +16,8 @@ from latent_core.shipped import SOURCES
 from orchestrator.config import parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
-from orchestrator.shards import Shard
 from orchestrator.show_plan import show_plan
+from orchestrator.store.shards import Shard
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 

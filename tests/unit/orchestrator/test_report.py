@@ -18,9 +18,9 @@ from orchestrator.config import load_config, parse_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.report import all_comparisons, all_rows, evaluate, write_files
 from orchestrator.score_records import SCORE_SCHEMA
-from orchestrator.setting import Scored, Setting
-from orchestrator.shards import Shard
-from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
 from orchestrator.tables import render
 from workers.records import trajectory_table
 

@@ -19,8 +19,8 @@ from orchestrator.experiment import Experiment
 from orchestrator.report import all_rows, evaluate_all, write_files
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file
-from orchestrator.setting import Setting
-from orchestrator.shards import Shard
+from orchestrator.store.shards import Shard
+from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 

@@ -18,9 +18,9 @@ from latent_core.trajectory import Trajectory
 from orchestrator import rereading
 from orchestrator.rereading import reread, rereadable
 from orchestrator.search_stage import BEAM_COLUMNS
-from orchestrator.setting import Scored, Setting
-from orchestrator.shards import Shard
-from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
 from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")

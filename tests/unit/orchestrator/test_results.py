@@ -12,9 +12,9 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.results import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
 from orchestrator.score_records import SCORE_SCHEMA
-from orchestrator.setting import Scored, Setting
-from orchestrator.shards import Shard
-from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
 from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", f"{index}.0") for index in range(3))

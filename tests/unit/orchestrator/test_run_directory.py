@@ -12,9 +12,9 @@ import latent_core
 from latent_core.errors import UserError
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.run_directory import RUN_FILE, check_run_file, read_run_file, write_run_file
-from orchestrator.setting import Scored, Setting
-from orchestrator.setting_record import plain_setting, setting_from_plain
-from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
+from orchestrator.store.trial_record import plain_setting, setting_from_plain
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 6, 8, 3, "float32")
 STORE = "/somewhere/store"

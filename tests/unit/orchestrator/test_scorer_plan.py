@@ -21,8 +21,8 @@ from latent_core.training.tokenizer import build_tokenizer
 from orchestrator.config import RunConfig, parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
-from orchestrator.setting import Setting
-from orchestrator.store import BeamShape, ScoreSpec
+from orchestrator.store.specs import BeamShape, ScoreSpec
+from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "ann 1 ?"]

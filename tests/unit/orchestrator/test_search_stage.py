@@ -13,9 +13,9 @@ from latent_core.trajectory import Trajectory
 from orchestrator import search_stage
 from orchestrator.pipeline import work_item
 from orchestrator.search_stage import BEAM_COLUMNS, Search
-from orchestrator.shards import Shard
 from orchestrator.stages import Persist
-from orchestrator.store import BeamShape, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
 from workers.records import trajectory_schema
 from workers.requests import PlannedCode, SearchRequest
 

@@ -14,10 +14,10 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator import stages
 from orchestrator.pipeline import work_item
-from orchestrator.setting import Scored
-from orchestrator.shards import Shard
 from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
-from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored
 from workers.records import trajectory_table
 from workers.requests import PlannedCode, SampleRequest, ScoreRequest
 

@@ -24,11 +24,11 @@ from orchestrator.experiment import Experiment
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file
 from orchestrator.score_records import SCORE_SCHEMA
-from orchestrator.setting import Scored, Setting
-from orchestrator.shards import Shard
 from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.status_text import age_in_words, print_status, status_json
-from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 

@@ -21,13 +21,13 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from orchestrator.labels import LABEL_SCHEMA, LabelManifest
 from orchestrator.reward_training.config import load_train_config, parse_train_config, save_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training
 from orchestrator.reward_training.reading import QuestionOrder, read_questions
-from orchestrator.shards import Shard
+from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest
+from orchestrator.store.shards import Shard
 from orchestrator.train_rm import train_reward_model
 
 CANDIDATES, STEPS, WIDTH, PER_SHARD = 3, 2, 32, 4

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from orchestrator.objectives import parse_objective
-from orchestrator.setting import Setting, WithSearches
-from orchestrator.store import SettingStore, TrajectorySpec
+from orchestrator.store.specs import SettingStore, TrajectorySpec
+from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.optuna_trials import OptunaTrials
 from orchestrator.tuning.sources import Asked
 

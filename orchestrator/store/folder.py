@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from latent_core.errors import UserError
-from orchestrator.shards import Shard
+from orchestrator.store.shards import Shard
 
 _PRECISION = {"none": 0, "float16": 1, "float32": 2}
 

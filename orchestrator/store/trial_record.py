@@ -5,8 +5,8 @@ from typing import Any
 
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.cut_answers import CUT_ANSWERS_BEFORE
-from orchestrator.setting import Scored, Setting, WithSearches
-from orchestrator.store import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting, WithSearches
 
 
 def plain_setting(setting: Setting) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
-from orchestrator.shard_folder import ShardFolder
+from orchestrator.store.folder import ShardFolder
 from workers.requests import PlannedCode
 
 _VERSION = 2

@@ -6,9 +6,9 @@ import pytest
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.setting import Scored, Setting
-from orchestrator.shards import Shard
-from orchestrator.store import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard
+from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.trial import Scored, Setting
 from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")

@@ -12,8 +12,16 @@ import pytest
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.shards import Shard, missing_shards
-from orchestrator.store import BeamShape, LabelSpec, LabelStore, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.shards import Shard, missing_shards
+from orchestrator.store.specs import (
+    BeamShape,
+    LabelSpec,
+    LabelStore,
+    ScoreSpec,
+    ScoreStore,
+    SettingStore,
+    TrajectorySpec,
+)
 from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("checkpoint", "task", {"kind": "gaussian", "sigma": 0.4}, 6, 32, 0, "float32")

@@ -5,8 +5,8 @@ from typing import TypeAlias
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
-from orchestrator.shards import Shard, missing_shards
-from orchestrator.store import ScoreStore, SettingStore
+from orchestrator.store.shards import Shard, missing_shards
+from orchestrator.store.specs import ScoreStore, SettingStore
 
 
 @dataclass(frozen=True)

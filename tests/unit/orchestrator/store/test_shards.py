@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.shards import BoolArray, Shard, missing_shards
+from orchestrator.store.shards import BoolArray, Shard, missing_shards
 
 
 def holes(text: str) -> BoolArray:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
 from latent_core.trajectory import CutAnswers
-from orchestrator.shards import Shard
+from orchestrator.store.shards import Shard
 
 MANIFEST_FILE = "labels.json"
 

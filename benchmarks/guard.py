@@ -26,7 +26,7 @@ from benchmarks import rollout, score, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from orchestrator.cluster import connect
-from orchestrator.config import ClusterConfig
+from orchestrator.config.run import ClusterConfig
 from workers.pool import ActorSpec, create_pool, stop_pool
 
 RECORD = Path(__file__).parent / "results" / "ratios.json"

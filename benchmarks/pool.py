@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.tasks.base import Problem
 from orchestrator.cluster import connect
-from orchestrator.config import ClusterConfig
+from orchestrator.config.run import ClusterConfig
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board
 from orchestrator.store.specs import SettingStore, TrajectorySpec

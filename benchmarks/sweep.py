@@ -23,7 +23,7 @@ from rich.console import Console
 from orchestrator.actor_meter import ActorMeter
 from orchestrator.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.conclusion import start_tracking
-from orchestrator.config import RunConfig, parse_config
+from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment import Session
 from orchestrator.pipeline import Sampling
 from orchestrator.progress import create_board

@@ -11,7 +11,7 @@ from orchestrator.convert import add_arguments as add_convert_arguments
 from orchestrator.progress import make_console
 
 if TYPE_CHECKING:
-    from orchestrator.config import RunConfig
+    from orchestrator.config.run import RunConfig
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
@@ -124,7 +124,7 @@ def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path
 
 
 def _run(options: argparse.Namespace) -> None:
-    from orchestrator.config import load_config
+    from orchestrator.config.run import load_config
 
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from orchestrator.config import load_config
+    from orchestrator.config.run import load_config
 
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.config import RunConfig
-from orchestrator.objectives import Objective
+from orchestrator.config.objective import Objective
+from orchestrator.config.run import RunConfig
 from orchestrator.store.trial import Setting, WithSearches
 
 

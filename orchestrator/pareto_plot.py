@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from orchestrator.objectives import Objective
+from orchestrator.config.objective import Objective
 from orchestrator.pareto import Judged
 
 _DPI = 160

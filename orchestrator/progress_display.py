@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orchestrator.actor_meter import ActorMeter, PoolState
-from orchestrator.objectives import Objective
+from orchestrator.config.objective import Objective
 from orchestrator.progress import Snapshot
 from orchestrator.progress_text import describe_progress, describe_stall, trials_table
 from orchestrator.rate import RateMeter

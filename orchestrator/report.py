@@ -15,11 +15,11 @@ from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Task
 from orchestrator.beam_curves import evaluate_search
 from orchestrator.comparisons import Comparison, compare, write_comparisons_csv
-from orchestrator.config import RunConfig, save_config
+from orchestrator.config.objective import Objective
+from orchestrator.config.run import RunConfig, save_config
 from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
 from orchestrator.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
 from orchestrator.difficulty_plot import plot_difficulty_png
-from orchestrator.objectives import Objective
 from orchestrator.outcomes import join_outcomes
 from orchestrator.pareto import judge, write_objectives_csv
 from orchestrator.pareto_plot import plot_pareto_png

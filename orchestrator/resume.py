@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig, parse_config
+from orchestrator.config.loading import read_yaml
+from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.cut_answers import as_begun
 from orchestrator.identity import NO_INFLUENCE
-from orchestrator.overrides import read_yaml
 from orchestrator.run_directory import check_run_file
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.config import RunConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment import Experiment, Session
 from orchestrator.plan import make_plan
 from orchestrator.store.trial import Setting

@@ -11,7 +11,7 @@ from latent_core.kinds import scorer_extras
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCheckpoint
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
-from orchestrator.config import RunConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore
 from orchestrator.store.trial import Scored
 

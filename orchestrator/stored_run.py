@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
+from orchestrator.config.loading import read_yaml
 from orchestrator.cut_answers import as_begun
-from orchestrator.overrides import read_yaml
 from orchestrator.run_directory import check_run_file, read_run_file
 from orchestrator.store.trial import Setting, WithSearches
 
 if TYPE_CHECKING:
-    from orchestrator.config import RunConfig
+    from orchestrator.config.run import RunConfig
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _not_there(out: Path) -> str:
 
 
 def _planned(out: Path, raw: Mapping[str, Any]) -> StoredRun:
-    from orchestrator.config import parse_config
+    from orchestrator.config.run import parse_config
     from orchestrator.run import plan_run
     from orchestrator.sweep import plan_sweep
 

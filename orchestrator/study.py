@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig, parse_config, save_config
-from orchestrator.distributions import is_distribution
-from orchestrator.overrides import with_overrides
-from orchestrator.space import listed
+from orchestrator.config.distributions import is_distribution
+from orchestrator.config.loading import with_overrides
+from orchestrator.config.run import RunConfig, parse_config, save_config
+from orchestrator.config.space import listed
 from orchestrator.study_directory import write_study_file
 from orchestrator.tracking.places import tracking_uri
 

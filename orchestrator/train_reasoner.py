@@ -11,7 +11,7 @@ from latent_core.errors import UserError
 from latent_core.settings import explain_validation_error
 from latent_core.training.settings import ReasonerTrainingSettings
 from latent_core.training.trainer import train_reasoner
-from orchestrator.overrides import parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import parse_override, read_yaml, with_overrides
 
 
 def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console: Console) -> None:

@@ -14,7 +14,7 @@ from latent_core.models.files import locate, read_json
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
 from latent_core.reward.losses import OBJECTIVES
 from latent_core.reward.training.trainer import planned_updates
-from orchestrator.reward_training.config import TrainRewardConfig
+from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.store.labels import LabelManifest, label_files, read_labels
 
 _INDEX_COLUMNS = ["question_id", "question", "correct", "labels"]

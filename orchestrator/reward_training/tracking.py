@@ -8,7 +8,7 @@ import ray.train
 from ray.train import UserCallback
 from rich.console import Console
 
-from orchestrator.reward_training.config import TrainRewardConfig
+from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.tracking import Tracker, tracking_uri
 
 HISTORY_FILE = "history.json"

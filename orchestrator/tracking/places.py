@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from latent_core.errors import UserError
-from orchestrator.config import TrackingConfig
+from orchestrator.config.run import TrackingConfig
 
 _UI_PORT = 5000
 _PATIENCE_SECONDS = 5.0

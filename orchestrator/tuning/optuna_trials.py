@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
-from orchestrator.distributions import bounds, is_distribution, kind_of, readable
-from orchestrator.objectives import Objective
-from orchestrator.space import listed
+from orchestrator.config.distributions import bounds, is_distribution, kind_of, readable
+from orchestrator.config.objective import Objective
+from orchestrator.config.space import listed
 from orchestrator.tuning.sources import Asked, Plan, trial_config
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from orchestrator.config import SweepConfig
+from orchestrator.config.run import SweepConfig
 
 History = Callable[[str], Iterable[tuple[int, float]]]
 """From the name of a setting to what its trial has reported before: samples per question, and the objective."""

@@ -7,7 +7,7 @@ from ray import tune
 from ray.actor import ActorHandle
 
 from orchestrator.beam_curves import evaluate_search
-from orchestrator.objectives import Objective
+from orchestrator.config.objective import Objective
 from orchestrator.pipeline import Sampling
 from orchestrator.results import curves_so_far
 from orchestrator.store.trial_record import with_searches_from_plain

@@ -18,7 +18,7 @@ from support import CLUSTER, Command, WriteConfig, environment
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from orchestrator.config import RunConfig, parse_config
+from orchestrator.config.run import RunConfig, parse_config
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from support import shard_files, stored_rows
 
 from latent_core.errors import UserError
 from orchestrator.cluster import check_resources, connect, reasoner_pool, scorer_pool
-from orchestrator.config import ClusterConfig, RunConfig, parse_config
+from orchestrator.config.run import ClusterConfig, RunConfig, parse_config
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import make_plan
 from orchestrator.progress import create_board

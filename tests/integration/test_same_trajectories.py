@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from orchestrator.cluster import reasoner_pool
-from orchestrator.config import RunConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import create_board

@@ -15,7 +15,7 @@ import ray
 from support import shard_files, stored_rows
 
 from orchestrator.cluster import reasoner_pool, scorer_pool
-from orchestrator.config import RunConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import make_plan
 from orchestrator.progress import create_board

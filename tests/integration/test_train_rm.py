@@ -29,7 +29,7 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
-from orchestrator.reward_training.config import TrainRewardConfig, load_train_config
+from orchestrator.config.reward_training import TrainRewardConfig, load_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import plan_training

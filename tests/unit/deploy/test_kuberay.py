@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.cluster import actor_pools, cpus_needed
-from orchestrator.config import load_config
+from orchestrator.config.run import load_config
 from workers.placement import NodeSize, place
 
 ROOT = Path(__file__).parents[3]

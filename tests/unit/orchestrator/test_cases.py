@@ -11,7 +11,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.references import count_references
-from orchestrator.overrides import read_yaml
+from orchestrator.config.loading import read_yaml
 from tests.support import shared_folder
 
 QUESTION = "Ann has 12 pens . She buys 7 . She doubles them . She loses 3 . How many pens ?"

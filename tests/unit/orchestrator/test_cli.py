@@ -11,8 +11,8 @@ import pytest
 import ray
 
 from orchestrator.cli import main
-from orchestrator.config import load_config
-from orchestrator.space import expand_space
+from orchestrator.config.run import load_config
+from orchestrator.config.space import expand_space
 
 ROOT = Path(__file__).parents[3]
 WORD_PROBLEMS = str(ROOT / "tune_configs" / "word_problems.yaml")

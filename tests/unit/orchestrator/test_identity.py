@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latent_core.shipped import SOURCES
-from orchestrator.config import parse_config
+from orchestrator.config.run import parse_config
 from orchestrator.identity import NO_INFLUENCE, identity, run_tags
 from orchestrator.plan import make_plan
 from orchestrator.run import plan_run

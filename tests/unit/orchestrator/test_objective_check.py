@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config import parse_config
+from orchestrator.config.run import parse_config
 from orchestrator.sweep import plan_sweep
 
 SCORED = {"scorer": {"checkpoint": "bundled:latent-rm-tiny"}}

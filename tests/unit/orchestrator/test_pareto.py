@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from orchestrator.config.objective import parse_objective
 from orchestrator.curves import GREEDY, CurveRow
-from orchestrator.objectives import parse_objective
 from orchestrator.pareto import judge, print_objectives, write_objectives_csv
 
 

@@ -13,7 +13,7 @@ from latent_core.flops import FlopModel
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES
-from orchestrator.config import parse_config
+from orchestrator.config.run import parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
 from orchestrator.show_plan import show_plan

@@ -13,7 +13,7 @@ import ray
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
-from orchestrator.config import parse_config, save_config
+from orchestrator.config.run import parse_config, save_config
 from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
 from orchestrator.report import all_rows, evaluate_all, write_files

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.config import parse_config, save_config
+from orchestrator.config.run import parse_config, save_config
 from orchestrator.resume import check_resume
 
 CONTENT: dict[str, Any] = {

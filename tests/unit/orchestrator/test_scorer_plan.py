@@ -18,7 +18,7 @@ from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATI
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
-from orchestrator.config import RunConfig, parse_config
+from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.run import plan_run
 from orchestrator.store.specs import BeamShape, ScoreSpec

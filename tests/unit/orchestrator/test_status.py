@@ -19,7 +19,7 @@ from rich.console import Console
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
-from orchestrator.config import parse_config, save_config
+from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment import Experiment
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file

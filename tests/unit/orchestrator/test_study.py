@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig, parse_config
+from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.study import members_of
 
 

@@ -15,7 +15,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.base import Problem, Task
 from orchestrator import task_checks
-from orchestrator.config import parse_config
+from orchestrator.config.run import parse_config
 from orchestrator.plan import Plan, make_plan
 from orchestrator.task_checks import check_outside, check_questions
 

@@ -21,7 +21,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from orchestrator.reward_training.config import load_train_config, parse_train_config, save_train_config
+from orchestrator.config.reward_training import load_train_config, parse_train_config, save_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training

@@ -21,7 +21,7 @@ from latent_core.inspection.facts import checkpoint_facts
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from orchestrator.cli import main
-from orchestrator.config import parse_config
+from orchestrator.config.run import parse_config
 from orchestrator.inspect_checkpoint import describe_facts
 from orchestrator.plan import Plan, make_plan
 

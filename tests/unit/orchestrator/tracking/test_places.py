@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config import TrackingConfig
+from orchestrator.config.run import TrackingConfig
 from orchestrator.tracking.places import check_tracking, tracking_uri
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.objectives import parse_objective
+from orchestrator.config.objective import parse_objective
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.optuna_trials import OptunaTrials

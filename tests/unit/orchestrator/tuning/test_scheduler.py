@@ -7,7 +7,7 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from orchestrator.config import SweepConfig
+from orchestrator.config.run import SweepConfig
 from orchestrator.tuning.scheduler import make_scheduler
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config import RunConfig, load_config, parse_config
-from orchestrator.space import corners, expand_space
+from orchestrator.config.run import RunConfig, load_config, parse_config
+from orchestrator.config.space import corners, expand_space
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.annotate_config import AnnotateConfig, load_annotate_config
+from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
 
 MINIMAL: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",

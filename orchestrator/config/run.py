@@ -15,8 +15,8 @@ from latent_core.tasks.base import Task
 from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import CutAnswers
-from orchestrator.objectives import Objective, parse_objective
-from orchestrator.overrides import TASK_SOURCES, parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import TASK_SOURCES, parse_override, read_yaml, with_overrides
+from orchestrator.config.objective import Objective, parse_objective
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
@@ -200,7 +200,7 @@ class SweepConfig(Settings):
         search_alg: "grid", or "optuna" for trials that are chosen by what earlier ones came to.
         trials: Number of trials of "optuna".
         scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
-        objective: What makes a trial good, as `orchestrator.objectives` reads it; several for a Pareto front.
+        objective: What makes a trial good, as `orchestrator.config.objective` reads it; several for a Pareto front.
         grace_samples: Samples per question that every trial gets before "asha" may stop it.
         reduction_factor: "asha" lets one of so many trials go on at every rung.
         brackets: Brackets of "asha", which differ in how long their trials are left alone; trials are dealt to them.

@@ -7,9 +7,9 @@ from typing import Any
 
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
-from orchestrator.config import RunConfig, parse_config
-from orchestrator.distributions import bounds, draw, is_distribution
-from orchestrator.overrides import with_overrides
+from orchestrator.config.distributions import bounds, draw, is_distribution
+from orchestrator.config.loading import with_overrides
+from orchestrator.config.run import RunConfig, parse_config
 
 _PLAIN_KEYS = (
     "latent_steps",

@@ -8,14 +8,14 @@ from pydantic import Field, ValidationError, field_serializer, field_validator
 from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.settings import Settings, explain_validation_error
-from orchestrator.config import (
+from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from orchestrator.config.run import (
     ActorConfig,
     ClusterConfig,
     Dtype,
     RunConfig,
     TaskConfig,
 )
-from orchestrator.overrides import parse_override, read_yaml, with_overrides
 
 
 class LabelStoreConfig(Settings):

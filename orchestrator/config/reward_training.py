@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 from latent_core.errors import UserError
 from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.settings import Settings, explain_validation_error
-from orchestrator.config import ClusterConfig, TrackingConfig
-from orchestrator.overrides import parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from orchestrator.config.run import ClusterConfig, TrackingConfig
 
 _NO_INFLUENCE = {"tracking", "cluster", "max_failures"}
 

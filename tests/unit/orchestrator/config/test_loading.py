@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.overrides import parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import parse_override, read_yaml, with_overrides
 
 
 @pytest.mark.parametrize(

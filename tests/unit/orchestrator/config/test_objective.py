@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from orchestrator.config.objective import parse_objective
 from orchestrator.curves import CurveRow
-from orchestrator.objectives import parse_objective
 
 
 def rows(aggregation: str, values: dict[int, float], questions: int = 10) -> list[CurveRow]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.distributions import draw, is_distribution
+from orchestrator.config.distributions import draw, is_distribution
 
 
 def draws(distribution: dict[str, Any], count: int = 2000) -> list[float]:

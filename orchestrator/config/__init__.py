@@ -1,0 +1,1 @@
+"""Configurations: typed settings, and how they are read."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from orchestrator.analysis.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.curve_layout import COVERAGE, aggregations, heading
-from orchestrator.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.analysis.pareto import judge, print_objectives
 from orchestrator.experiment import Experiment
 from orchestrator.headline import headline
 from orchestrator.identity import identity, run_tags
-from orchestrator.pareto import judge, print_objectives
 from orchestrator.plan import Plan
 from orchestrator.printing import print_places, print_results
 from orchestrator.report import all_rows, evaluate_all, write_files

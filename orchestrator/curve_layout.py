@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, GREEDY, RANDOM_GUESS, CurveRow
 
 COVERAGE = "coverage"
 X_LABEL, Y_LABEL = "samples per question N", "correct, % of questions"

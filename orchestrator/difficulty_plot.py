@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orchestrator.analysis.curves import GREEDY
+from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
 from orchestrator.curve_layout import GREEDY_COLOUR, Y_LABEL, heading
-from orchestrator.curves import GREEDY
-from orchestrator.difficulty import BINS, NOTE, DifficultyRow, best_trial
 
 _DPI = 160
 _PANEL_INCHES = (5.2, 3.9)

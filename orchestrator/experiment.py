@@ -12,10 +12,10 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.actor_meter import ActorMeter
+from orchestrator.analysis.curves import GREEDY
 from orchestrator.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import save_config
-from orchestrator.curves import GREEDY
 from orchestrator.identity import identity
 from orchestrator.pipeline import Sampling
 from orchestrator.plan import Plan

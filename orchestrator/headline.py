@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from orchestrator.analysis.curves import GREEDY, CurveRow
 from orchestrator.curve_layout import heading
-from orchestrator.curves import GREEDY, CurveRow
 from orchestrator.tracking.tracker import best_trials
 
 _GAP = "\N{EM SPACE}"

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cut_answers import CUT_ANSWERS_BEFORE
+from orchestrator.analysis.cut_answers import CUT_ANSWERS_BEFORE
 from orchestrator.plan import Plan
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS, CurveRow
 from orchestrator.curve_layout import COVERAGE, Trial, aggregations, budgets, curve, heading, shade, trials
-from orchestrator.curves import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS, CurveRow
 
 # Looks of the aggregations where one picture shows them all: index of hue and marker, and whether dashed. The
 # answer-aware variant of a method has the method's own hue and marker.

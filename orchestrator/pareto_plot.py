@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
-from orchestrator.pareto import Judged
 
 _DPI = 160
 _INCHES = (7.2, 5.0)

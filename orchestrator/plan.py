@@ -11,8 +11,8 @@ from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
 from latent_core.tasks.reading import reading_of
 from latent_core.tasks.references import ReferenceCounts, count_references
+from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.run import RunConfig
-from orchestrator.curves import GREEDY
 from orchestrator.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import SettingStore, TrajectorySpec

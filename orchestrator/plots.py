@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from orchestrator.analysis.curves import GREEDY, CurveRow
 from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.curves import GREEDY, CurveRow
 from orchestrator.panels import Panel, grid, panels, ticks
 from orchestrator.plots_html import plot_curves_html
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from orchestrator.analysis.curves import GREEDY, CurveRow
 from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.curves import GREEDY, CurveRow
 from orchestrator.panels import Line, Panel, grid, panels, ticks
 
 _X_LABEL_FLOPS = "FLOPs over all questions"

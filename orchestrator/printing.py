@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.comparisons import print_comparisons
-from orchestrator.curves import CurveRow
+from orchestrator.analysis.comparisons import print_comparisons
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.report import SettingResult, all_comparisons
 from orchestrator.tables import print_tables
 

@@ -13,19 +13,28 @@ from latent_core.selection.aggregations import AGGREGATIONS, available
 from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Task
-from orchestrator.beam_curves import evaluate_search
-from orchestrator.comparisons import Comparison, compare, write_comparisons_csv
+from orchestrator.analysis.beams import evaluate_search
+from orchestrator.analysis.comparisons import Comparison, compare, write_comparisons_csv
+from orchestrator.analysis.curves import (
+    GREEDY,
+    Cost,
+    CurveRow,
+    cost_of,
+    curve_rows,
+    greedy_row,
+    guess_rows,
+    write_curves_csv,
+)
+from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
+from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
+from orchestrator.analysis.outcomes import join_outcomes
+from orchestrator.analysis.pareto import judge, write_objectives_csv
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig, save_config
-from orchestrator.curves import GREEDY, Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
-from orchestrator.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
 from orchestrator.difficulty_plot import plot_difficulty_png
-from orchestrator.outcomes import join_outcomes
-from orchestrator.pareto import judge, write_objectives_csv
 from orchestrator.pareto_plot import plot_pareto_png
 from orchestrator.plots import plot_curves_png
 from orchestrator.plots_html import plot_curves_html
-from orchestrator.results import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
 from orchestrator.store.trial import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
+from orchestrator.analysis.cut_answers import as_begun
 from orchestrator.config.loading import read_yaml
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.cut_answers import as_begun
 from orchestrator.identity import NO_INFLUENCE
 from orchestrator.run_directory import check_run_file
 

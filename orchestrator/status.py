@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from latent_core.errors import UserError
-from orchestrator.results import sampled_so_far
+from orchestrator.analysis.evaluation import sampled_so_far
 from orchestrator.store.trial import Setting
 from orchestrator.stored_run import StoredRun, open_run, read_summary
 from orchestrator.tuning.state import trial_states

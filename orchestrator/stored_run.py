@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
+from orchestrator.analysis.cut_answers import as_begun
 from orchestrator.config.loading import read_yaml
-from orchestrator.cut_answers import as_begun
 from orchestrator.run_directory import check_run_file, read_run_file
 from orchestrator.store.trial import Setting, WithSearches
 
@@ -108,7 +108,7 @@ def _planned(out: Path, raw: Mapping[str, Any]) -> StoredRun:
 
 def _command(out: Path, config: "RunConfig") -> str:
     """Which command made an older directory; a configuration with a search space can be given to both."""
-    from orchestrator.curves import GREEDY
+    from orchestrator.analysis.curves import GREEDY
 
     if not config.sweep.space:
         return "run"

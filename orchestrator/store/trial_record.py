@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_core.selection.calibration import VoteCalibration
-from orchestrator.cut_answers import CUT_ANSWERS_BEFORE
+from orchestrator.analysis.cut_answers import CUT_ANSWERS_BEFORE
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting, WithSearches
 

@@ -6,10 +6,10 @@ from typing import Any
 from ray import tune
 from ray.actor import ActorHandle
 
-from orchestrator.beam_curves import evaluate_search
+from orchestrator.analysis.beams import evaluate_search
+from orchestrator.analysis.evaluation import curves_so_far
 from orchestrator.config.objective import Objective
 from orchestrator.pipeline import Sampling
-from orchestrator.results import curves_so_far
 from orchestrator.store.trial_record import with_searches_from_plain
 
 

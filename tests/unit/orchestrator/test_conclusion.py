@@ -11,9 +11,9 @@ from rich.console import Console
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
+from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.conclusion import conclude, start_tracking
 from orchestrator.config.run import parse_config
-from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
 from orchestrator.run import plan_run
 from orchestrator.store.shards import Shard

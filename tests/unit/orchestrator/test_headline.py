@@ -1,6 +1,6 @@
 """The headline table."""
 
-from orchestrator.curves import CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.headline import headline
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.curve_layout import trials
-from orchestrator.curves import CurveRow
 from orchestrator.plots import plot_curves_html, plot_curves_png
 
 BUDGETS = (1, 2, 4, 8)

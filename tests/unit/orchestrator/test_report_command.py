@@ -12,9 +12,9 @@ import ray
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
+from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.cli import main
 from orchestrator.config.run import parse_config, save_config
-from orchestrator.curves import read_curves_csv
 from orchestrator.experiment import Experiment
 from orchestrator.report import all_rows, evaluate_all, write_files
 from orchestrator.run import plan_run

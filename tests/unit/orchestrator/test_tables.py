@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from orchestrator.curves import CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.tables import print_tables, render
 
 BUDGETS = (1, 2, 4, 8, 16, 32, 64)

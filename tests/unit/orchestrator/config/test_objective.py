@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.config.objective import parse_objective
-from orchestrator.curves import CurveRow
 
 
 def rows(aggregation: str, values: dict[int, float], questions: int = 10) -> list[CurveRow]:

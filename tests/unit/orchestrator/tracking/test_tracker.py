@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from orchestrator.curves import CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.tracking import Tracker
 from orchestrator.tracking.tracker import best_trials, flatten
 

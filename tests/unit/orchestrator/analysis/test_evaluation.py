@@ -10,7 +10,7 @@ import pytest
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.results import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
+from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
 from orchestrator.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
@@ -98,7 +98,7 @@ def score(setting: Setting, shard: Shard) -> None:
 
 
 def test_scores_stand_beside_their_trajectories(scored: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.results._QUESTIONS_PER_READ", 2)
+    monkeypatch.setattr("orchestrator.analysis.evaluation._QUESTIONS_PER_READ", 2)
     sample(scored, Shard(0, 3, 0, 8))
     # Shards of scores need not be cut like those of trajectories.
     for shard in (Shard(0, 1, 0, 8), Shard(1, 3, 4, 8), Shard(1, 3, 0, 4)):

@@ -10,7 +10,7 @@ import pytest
 
 from latent_core.errors import UserError
 from latent_core.selection.calibration import VoteCalibration
-from orchestrator.curves import (
+from orchestrator.analysis.curves import (
     COLUMNS,
     Cost,
     CurveRow,
@@ -21,7 +21,7 @@ from orchestrator.curves import (
     read_curves_csv,
     write_curves_csv,
 )
-from orchestrator.outcomes import outcomes_from_records
+from orchestrator.analysis.outcomes import outcomes_from_records
 
 TRUTHS = {"b": "7", "a": "3"}
 QUESTIONS = list(TRUTHS)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from latent_core.selection.calibration import VoteCalibration
-from orchestrator.outcomes import join_outcomes, outcomes_from_records
+from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
 
 QUESTIONS = ["b", "a"]
 RIGHT = {"a": {"3"}, "b": {"7"}}

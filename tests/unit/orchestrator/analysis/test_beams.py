@@ -7,7 +7,7 @@ import pytest
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.beam_curves import evaluate_search
+from orchestrator.analysis.beams import evaluate_search
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting

@@ -7,9 +7,9 @@ import pandas as pd
 
 from latent_core.selection.aggregations import Outcomes
 from latent_core.tasks.base import Problem
-from orchestrator.curves import Cost, CurveRow, cost_of, curve_rows
-from orchestrator.cut_answers import judged
-from orchestrator.outcomes import join_outcomes, outcomes_from_records
+from orchestrator.analysis.curves import Cost, CurveRow, cost_of, curve_rows
+from orchestrator.analysis.cut_answers import judged
+from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
 from orchestrator.store.trial import Setting
 
 CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")

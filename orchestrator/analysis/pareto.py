@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.config.objective import Objective
-from orchestrator.curves import GREEDY, RANDOM_GUESS, CurveRow
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def outcomes_from_records(
     """Arrange records as dense arrays: questions in the order of `question_ids`, samples by their index.
 
     A row with an error, or without an answer, is wrong and does not vote. A row with an error has no score either.
-    Answers that were cut off are none where they abstain: `orchestrator.cut_answers.judged` has seen to that.
+    Answers that were cut off are none where they abstain: `orchestrator.analysis.cut_answers.judged` has seen to that.
 
     Args:
         records: One row per trajectory, with the columns question_id, sample_index, answer (canonical, nullable),

@@ -10,7 +10,7 @@ import pytest
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import CutAnswers, Trajectory
-from orchestrator.cut_answers import as_begun, judged, with_end_ids
+from orchestrator.analysis.cut_answers import as_begun, judged, with_end_ids
 from orchestrator.report import evaluate
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelSpec, LabelStore, SettingStore, TrajectorySpec

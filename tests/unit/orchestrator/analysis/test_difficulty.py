@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.difficulty import (
+from orchestrator.analysis.difficulty import (
     BINS,
     COLUMNS,
     DifficultyRow,

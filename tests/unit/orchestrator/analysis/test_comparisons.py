@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from latent_core.selection.intervals import paired_difference
-from orchestrator.comparisons import COLUMNS, compare, print_comparisons, write_comparisons_csv
+from orchestrator.analysis.comparisons import COLUMNS, compare, print_comparisons, write_comparisons_csv
 
 RNG = np.random.default_rng(0)
 HARD = RNG.random(300)

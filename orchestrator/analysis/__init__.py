@@ -1,0 +1,1 @@
+"""From stored records to estimates: outcomes, curves, comparisons and objectives. Pure, no drawing."""

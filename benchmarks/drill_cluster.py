@@ -15,7 +15,7 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-from orchestrator.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
 
 _NODES, _CPUS_PER_NODE = 2, 4
 _PATIENCE_S = 90.0

@@ -25,8 +25,8 @@ from rich.console import Console
 from benchmarks import rollout, score, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
-from orchestrator.cluster import connect
 from orchestrator.config.run import ClusterConfig
+from orchestrator.pipeline.cluster import connect
 from workers.pool import ActorSpec, create_pool, stop_pool
 
 RECORD = Path(__file__).parent / "results" / "ratios.json"

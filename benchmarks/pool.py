@@ -26,9 +26,9 @@ from rich.console import Console
 
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.tasks.base import Problem
-from orchestrator.cluster import connect
 from orchestrator.config.run import ClusterConfig
-from orchestrator.pipeline import Sampling
+from orchestrator.pipeline.cluster import connect
+from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress import create_board
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestrator.calls import calls_at_once
+from orchestrator.pipeline.dispatch import calls_at_once
 
 _VARIATION = 0.2
 """Standard deviation of a shard's time at an actor, as a share of its mean."""

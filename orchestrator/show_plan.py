@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.pipeline.rereading import rereadable
 from orchestrator.plan import Plan
-from orchestrator.rereading import rereadable
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment

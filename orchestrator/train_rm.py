@@ -17,8 +17,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.cluster import connect
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config, save_train_config
+from orchestrator.pipeline.cluster import connect
 from orchestrator.reward_training.finish import finish_training
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training

@@ -9,7 +9,7 @@ from ray.actor import ActorHandle
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.evaluation import curves_so_far
 from orchestrator.config.objective import Objective
-from orchestrator.pipeline import Sampling
+from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.store.trial_record import with_searches_from_plain
 
 

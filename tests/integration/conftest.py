@@ -34,7 +34,7 @@ def local_ray() -> Iterator[None]:
 
 _HOST = """
 import os, sys, ray
-from orchestrator.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
 os.environ.update(LOCAL_ENVIRONMENT)
 started = ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False)
 print(started.address_info["gcs_address"], flush=True)

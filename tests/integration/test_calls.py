@@ -13,7 +13,7 @@ from support import processes_below
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
-from orchestrator.pipeline import Sampling
+from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress import create_board
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import ray
 
-from orchestrator.cluster import reasoner_pool
 from orchestrator.config.run import RunConfig
-from orchestrator.pipeline import Sampling
+from orchestrator.pipeline.cluster import reasoner_pool
+from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import create_board
 from workers.pool import NAMESPACE

@@ -14,9 +14,9 @@ import pytest
 import ray
 from support import shard_files, stored_rows
 
-from orchestrator.cluster import reasoner_pool, scorer_pool
 from orchestrator.config.run import RunConfig
-from orchestrator.pipeline import Sampling
+from orchestrator.pipeline.cluster import reasoner_pool, scorer_pool
+from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import make_plan
 from orchestrator.progress import create_board
 from orchestrator.store.trial import Setting

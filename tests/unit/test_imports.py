@@ -9,9 +9,9 @@ import pytest
 @pytest.mark.parametrize(
     "module",
     [
-        "orchestrator.stages",
-        "orchestrator.search_stage",
-        "orchestrator.annotate_stage",
+        "orchestrator.pipeline.stages",
+        "orchestrator.pipeline.search_stage",
+        "orchestrator.pipeline.annotate_stage",
         "orchestrator.tuning.trial",
         # Reading a record imports its module.
         "latent_core.trajectory",

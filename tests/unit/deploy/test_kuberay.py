@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestrator.cluster import actor_pools, cpus_needed
 from orchestrator.config.run import load_config
+from orchestrator.pipeline.cluster import actor_pools, cpus_needed
 from workers.placement import NodeSize, place
 
 ROOT = Path(__file__).parents[3]

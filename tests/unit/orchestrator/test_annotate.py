@@ -18,11 +18,11 @@ from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.word_problems import word_problems
 from latent_core.trajectory import Trajectory
-from orchestrator import annotate_stage
 from orchestrator.annotate import annotate_from_config, label_store, missing_labels, summarise
-from orchestrator.annotate_stage import Annotate, label_table
 from orchestrator.config.annotate import AnnotateConfig
-from orchestrator.pipeline import work_item
+from orchestrator.pipeline import annotate_stage
+from orchestrator.pipeline.annotate_stage import Annotate, label_table
+from orchestrator.pipeline.rollouts import work_item
 from orchestrator.plan import Plan, make_plan
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
 from orchestrator.store.shards import Shard

@@ -16,8 +16,8 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.config.run import load_config, parse_config
+from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.report import all_comparisons, all_rows, evaluate, write_files
-from orchestrator.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting

@@ -11,7 +11,7 @@ from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
-from orchestrator.score_records import SCORE_SCHEMA
+from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting

@@ -3,7 +3,7 @@
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.calls import calls_at_once, user_error, users_errors
+from orchestrator.pipeline.dispatch import calls_at_once, user_error, users_errors
 
 
 @pytest.mark.parametrize(

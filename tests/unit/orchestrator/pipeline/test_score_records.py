@@ -9,7 +9,7 @@ import pytest
 from latent_core.reward.types import Score
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.score_records import SCORE_SCHEMA, questions_to_score, score_table
+from orchestrator.pipeline.score_records import SCORE_SCHEMA, questions_to_score, score_table
 from workers.records import trajectory_table
 
 WIDTH = 4

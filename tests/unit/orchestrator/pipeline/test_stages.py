@@ -12,9 +12,9 @@ import pytest
 from latent_core.reward.types import Score
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator import stages
-from orchestrator.pipeline import work_item
-from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
+from orchestrator.pipeline import stages
+from orchestrator.pipeline.rollouts import work_item
+from orchestrator.pipeline.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored

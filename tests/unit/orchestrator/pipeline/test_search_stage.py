@@ -10,10 +10,10 @@ import pytest
 from latent_core.search.beam import Beam
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator import search_stage
-from orchestrator.pipeline import work_item
-from orchestrator.search_stage import BEAM_COLUMNS, Search
-from orchestrator.stages import Persist
+from orchestrator.pipeline import search_stage
+from orchestrator.pipeline.rollouts import work_item
+from orchestrator.pipeline.search_stage import BEAM_COLUMNS, Search
+from orchestrator.pipeline.stages import Persist
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
 from workers.records import trajectory_schema

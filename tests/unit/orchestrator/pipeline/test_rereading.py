@@ -15,9 +15,9 @@ from latent_core.answers.extractors import after_last_hash
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator import rereading
-from orchestrator.rereading import reread, rereadable
-from orchestrator.search_stage import BEAM_COLUMNS
+from orchestrator.pipeline import rereading
+from orchestrator.pipeline.rereading import reread, rereadable
+from orchestrator.pipeline.search_stage import BEAM_COLUMNS
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from latent_core.tasks.base import Problem
-from orchestrator.stages import problems_of, receipt, shard_of
+from orchestrator.pipeline.stages import problems_of, receipt, shard_of
 from orchestrator.store.labels import LABEL_SCHEMA
 from orchestrator.store.specs import LabelStore
 from workers.pool import actor_pool

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from latent_core.tasks.base import Problem
-from orchestrator.score_records import questions_to_score, score_table
+from orchestrator.pipeline.score_records import questions_to_score, score_table
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import SettingStore
 from orchestrator.store.trial import Scored

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator import cluster
-from orchestrator.cluster import check_resources
 from orchestrator.config.run import parse_config
+from orchestrator.pipeline import cluster
+from orchestrator.pipeline.cluster import check_resources
 
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
 SCORER: dict[str, Any] = {"checkpoint": "rm", "actors": 2, "actor": {"cpus": 2, "gpus": 0.5}}

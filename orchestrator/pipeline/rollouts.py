@@ -16,9 +16,9 @@ import ray.data
 from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
-from orchestrator.calls import call_actors, users_errors
-from orchestrator.search_stage import Search
-from orchestrator.stages import Generate, Load, Persist, ScoreTrajectories
+from orchestrator.pipeline.dispatch import call_actors, users_errors
+from orchestrator.pipeline.search_stage import Search
+from orchestrator.pipeline.stages import Generate, Load, Persist, ScoreTrajectories
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.trial import Setting
 

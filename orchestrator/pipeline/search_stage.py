@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from orchestrator.stages import problems_of
+from orchestrator.pipeline.stages import problems_of
 from orchestrator.store.specs import BeamShape, SettingStore
 from workers.pool import actor_pool
 from workers.records import trajectory_table

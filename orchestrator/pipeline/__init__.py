@@ -1,0 +1,1 @@
+"""The pipeline of Ray Data: rollouts, scores and labels, shard by shard."""

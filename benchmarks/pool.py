@@ -29,7 +29,7 @@ from latent_core.tasks.base import Problem
 from orchestrator.config.run import ClusterConfig
 from orchestrator.pipeline.cluster import connect
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool

@@ -20,13 +20,13 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from orchestrator.actor_meter import ActorMeter
 from orchestrator.conclusion import start_tracking
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment import Session
 from orchestrator.pipeline.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
+from orchestrator.progress.utilization import ActorMeter
 from orchestrator.run import sample_one_by_one
 from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep, sample_with_tune

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from latent_core.errors import UserError
 from orchestrator.convert import add_arguments as add_convert_arguments
-from orchestrator.progress import make_console
+from orchestrator.progress.board import make_console
 
 if TYPE_CHECKING:
     from orchestrator.config.run import RunConfig

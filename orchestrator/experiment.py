@@ -11,7 +11,6 @@ from ray.actor import ActorHandle
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.actor_meter import ActorMeter
 from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import save_config
@@ -20,8 +19,9 @@ from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed,
 from orchestrator.pipeline.rereading import reread
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import Plan
-from orchestrator.progress import create_board
-from orchestrator.progress_display import ProgressDisplay
+from orchestrator.progress.board import create_board
+from orchestrator.progress.display import ProgressDisplay
+from orchestrator.progress.utilization import ActorMeter
 from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
 from orchestrator.show_plan import show_plan
 from orchestrator.store.trial import Setting, WithSearches

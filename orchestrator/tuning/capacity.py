@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from orchestrator.actor_meter import PoolState
+from orchestrator.progress.utilization import PoolState
 
 _FIRST = 2
 _MOST = 16

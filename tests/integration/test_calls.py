@@ -14,7 +14,7 @@ from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool

@@ -18,7 +18,7 @@ from orchestrator.config.run import ClusterConfig, RunConfig, parse_config
 from orchestrator.pipeline.cluster import check_resources, connect, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import make_plan
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
 from workers.pool import NAMESPACE
 
 QUESTIONS, SAMPLES = 24, 8

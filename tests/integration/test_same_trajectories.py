@@ -17,7 +17,7 @@ from orchestrator.config.run import RunConfig
 from orchestrator.pipeline.cluster import reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import Plan, make_plan
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
 from workers.pool import NAMESPACE
 
 SAMPLES = 32

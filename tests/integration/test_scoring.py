@@ -18,7 +18,7 @@ from orchestrator.config.run import RunConfig
 from orchestrator.pipeline.cluster import reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.plan import make_plan
-from orchestrator.progress import create_board
+from orchestrator.progress.board import create_board
 from orchestrator.store.trial import Setting
 from workers.pool import NAMESPACE
 

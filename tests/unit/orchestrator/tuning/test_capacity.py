@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from orchestrator.actor_meter import PoolState
+from orchestrator.progress.utilization import PoolState
 from orchestrator.tuning.capacity import Capacity
 
 IDLE = {"reasoners": PoolState(4, 4, 2, 0.4)}

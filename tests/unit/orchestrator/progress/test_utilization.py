@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.actor_meter import PoolState, pool_state
+from orchestrator.progress.utilization import PoolState, pool_state
 from workers.resident import Activity
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.progress import ProgressBoard, Snapshot, TrialProgress, make_console
+from orchestrator.progress.board import ProgressBoard, Snapshot, TrialProgress, make_console
 
 
 def test_the_board_adds_up_what_it_hears() -> None:

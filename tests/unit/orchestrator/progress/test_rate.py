@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.rate import RateMeter
+from orchestrator.progress.rate import RateMeter
 
 
 def test_the_rate_is_that_of_the_recent_past() -> None:

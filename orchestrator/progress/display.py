@@ -11,11 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from orchestrator.actor_meter import ActorMeter, PoolState
 from orchestrator.config.objective import Objective
-from orchestrator.progress import Snapshot
-from orchestrator.progress_text import describe_progress, describe_stall, trials_table
-from orchestrator.rate import RateMeter
+from orchestrator.progress.board import Snapshot
+from orchestrator.progress.rate import RateMeter
+from orchestrator.progress.text import describe_progress, describe_stall, trials_table
+from orchestrator.progress.utilization import ActorMeter, PoolState
 
 _POLL_S = 0.5
 _LINE_EVERY_S = 10.0

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.actor_meter import PoolState
-from orchestrator.progress import Snapshot, TrialProgress
-from orchestrator.progress_text import describe_progress, describe_stall, trials_table
+from orchestrator.progress.board import Snapshot, TrialProgress
+from orchestrator.progress.text import describe_progress, describe_stall, trials_table
+from orchestrator.progress.utilization import PoolState
 
 A, B = TrialProgress("a", 4, 0.5), TrialProgress("b", 8, 0.25, ended=True)
 

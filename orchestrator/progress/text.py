@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from orchestrator.actor_meter import PoolState
-from orchestrator.progress import Snapshot, TrialProgress
+from orchestrator.progress.board import Snapshot, TrialProgress
+from orchestrator.progress.utilization import PoolState
 
 _MOST_TRIALS = 12
 

@@ -1,0 +1,1 @@
+"""Progress: counters that every process reports to, and how they are shown."""

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from orchestrator.analysis.pareto import judge, print_objectives
 from orchestrator.experiment import Experiment
-from orchestrator.headline import headline
 from orchestrator.identity import identity, run_tags
 from orchestrator.plan import Plan
-from orchestrator.printing import print_places, print_results
-from orchestrator.report import all_rows, evaluate_all, write_files
+from orchestrator.reporting.headline import headline
+from orchestrator.reporting.printing import print_places, print_results
+from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
 from orchestrator.store.trial import Setting
 from orchestrator.tracking import Tracker, tracking_uri
 

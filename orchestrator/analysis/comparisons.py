@@ -14,7 +14,7 @@ from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray
 from latent_core.selection.intervals import paired_difference
 from orchestrator.analysis.curves import GREEDY
-from orchestrator.curve_layout import heading
+from orchestrator.reporting.layout import heading
 
 _MAJORITY_VOTE = "majority_vote"
 _BASELINES = (_MAJORITY_VOTE, GREEDY)

@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
-from orchestrator.curve_layout import GREEDY_COLOUR, trials
+from orchestrator.reporting.layout import GREEDY_COLOUR, trials
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.places import chart_link, ui_command
 from orchestrator.tracking.sender import Sender

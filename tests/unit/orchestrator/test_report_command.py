@@ -16,7 +16,7 @@ from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.cli import main
 from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment import Experiment
-from orchestrator.report import all_rows, evaluate_all, write_files
+from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
 from orchestrator.run import plan_run
 from orchestrator.run_directory import write_run_file
 from orchestrator.store.shards import Shard

@@ -15,7 +15,7 @@ from orchestrator.analysis.difficulty import (
     difficulty_rows,
     write_difficulty_csv,
 )
-from orchestrator.difficulty_plot import plot_difficulty_png
+from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
 
 # Eight questions with four samples each, and one right sample more in each of the first five.
 CORRECT = np.array([0, 1, 2, 3, 4, 0, 4, 4])

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
-from orchestrator.curve_layout import COVERAGE, aggregations, budgets, curve, heading, trials
+from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, heading, trials
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
 _NARROWEST_LABEL, _WIDEST_LABEL = 16, 28

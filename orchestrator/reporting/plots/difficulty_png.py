@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.analysis.curves import GREEDY
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
-from orchestrator.curve_layout import GREEDY_COLOUR, Y_LABEL, heading
+from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, heading
 
 _DPI = 160
 _PANEL_INCHES = (5.2, 3.9)

@@ -17,11 +17,11 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.config.run import load_config, parse_config
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
-from orchestrator.report import all_comparisons, all_rows, evaluate, write_files
+from orchestrator.reporting.run_files import all_comparisons, all_rows, evaluate, write_files
+from orchestrator.reporting.tables import render
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting
-from orchestrator.tables import render
 from workers.records import trajectory_table
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))

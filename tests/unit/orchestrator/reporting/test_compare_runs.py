@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.compare_runs import ReportedRun, figure_rows, headline_table, named_rows, title_of
-from orchestrator.curve_layout import trials
+from orchestrator.reporting.compare_runs import ReportedRun, figure_rows, headline_table, named_rows, title_of
+from orchestrator.reporting.layout import trials
 
 
 def row(trial: str, aggregation: str, n: int, value: float) -> CurveRow:

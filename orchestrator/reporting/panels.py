@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS, CurveRow
-from orchestrator.curve_layout import COVERAGE, Trial, aggregations, budgets, curve, heading, shade, trials
+from orchestrator.reporting.layout import COVERAGE, Trial, aggregations, budgets, curve, heading, shade, trials
 
 # Looks of the aggregations where one picture shows them all: index of hue and marker, and whether dashed. The
 # answer-aware variant of a method has the method's own hue and marker.

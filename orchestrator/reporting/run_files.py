@@ -31,10 +31,10 @@ from orchestrator.analysis.outcomes import join_outcomes
 from orchestrator.analysis.pareto import judge, write_objectives_csv
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig, save_config
-from orchestrator.difficulty_plot import plot_difficulty_png
-from orchestrator.pareto_plot import plot_pareto_png
-from orchestrator.plots import plot_curves_png
-from orchestrator.plots_html import plot_curves_html
+from orchestrator.reporting.plots.curves_html import plot_curves_html
+from orchestrator.reporting.plots.curves_png import plot_curves_png
+from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
+from orchestrator.reporting.plots.pareto_png import plot_pareto_png
 from orchestrator.store.trial import Setting
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.curve_layout import trials
-from orchestrator.plots import plot_curves_html, plot_curves_png
+from orchestrator.reporting.layout import trials
+from orchestrator.reporting.plots.curves_png import plot_curves_html, plot_curves_png
 
 BUDGETS = (1, 2, 4, 8)
 

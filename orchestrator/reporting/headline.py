@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestrator.analysis.curves import GREEDY, CurveRow
-from orchestrator.curve_layout import heading
+from orchestrator.reporting.layout import heading
 from orchestrator.tracking.tracker import best_trials
 
 _GAP = "\N{EM SPACE}"

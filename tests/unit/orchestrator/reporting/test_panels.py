@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.panels import grid, panels, ticks
+from orchestrator.reporting.panels import grid, panels, ticks
 
 SIX = ("coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer")
 

@@ -1,7 +1,7 @@
 """The headline table."""
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.headline import headline
+from orchestrator.reporting.headline import headline
 
 
 def row(trial: str, aggregation: str, n: int, value: float) -> CurveRow:

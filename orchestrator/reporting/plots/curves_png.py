@@ -11,9 +11,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from orchestrator.analysis.curves import GREEDY, CurveRow
-from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.panels import Panel, grid, panels, ticks
-from orchestrator.plots_html import plot_curves_html
+from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
+from orchestrator.reporting.panels import Panel, grid, panels, ticks
+from orchestrator.reporting.plots.curves_html import plot_curves_html
 
 __all__ = ["plot_curves_html", "plot_curves_png"]
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.tables import print_tables, render
+from orchestrator.reporting.tables import print_tables, render
 
 BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 NAMES = [f"gaussian sigma={sigma}" for sigma in ("1.0", "0.1", "0.05", "0.4")] + [

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from orchestrator.analysis.comparisons import print_comparisons
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.report import SettingResult, all_comparisons
-from orchestrator.tables import print_tables
+from orchestrator.reporting.run_files import SettingResult, all_comparisons
+from orchestrator.reporting.tables import print_tables
 
 
 def print_results(

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from orchestrator.analysis.curves import GREEDY, CurveRow
-from orchestrator.curve_layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.panels import Line, Panel, grid, panels, ticks
+from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
+from orchestrator.reporting.panels import Line, Panel, grid, panels, ticks
 
 _X_LABEL_FLOPS = "FLOPs over all questions"
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")

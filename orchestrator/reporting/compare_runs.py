@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.analysis.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
-from orchestrator.curve_layout import COVERAGE, aggregations, heading
-from orchestrator.plots import plot_curves_png
-from orchestrator.plots_html import plot_curves_html
+from orchestrator.reporting.layout import COVERAGE, aggregations, heading
+from orchestrator.reporting.plots.curves_html import plot_curves_html
+from orchestrator.reporting.plots.curves_png import plot_curves_png
 
 _MAJORITY_VOTE = "majority_vote"
 

@@ -1,0 +1,1 @@
+"""Reports: the files, tables and pictures that a person sees."""

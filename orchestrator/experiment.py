@@ -25,7 +25,7 @@ from orchestrator.progress.utilization import ActorMeter
 from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
 from orchestrator.show_plan import show_plan
 from orchestrator.store.trial import Setting, WithSearches
-from orchestrator.tracking.places import check_tracking, tracking_uri
+from orchestrator.tracking.server import check_tracking, tracking_uri
 from workers.pool import actor_pool
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from orchestrator.config.loading import with_overrides
 from orchestrator.config.run import RunConfig, parse_config, save_config
 from orchestrator.config.space import listed
 from orchestrator.study_directory import write_study_file
-from orchestrator.tracking.places import tracking_uri
+from orchestrator.tracking.server import tracking_uri
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
 _OUTER_PREFIX = "task."

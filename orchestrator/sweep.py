@@ -20,13 +20,13 @@ from orchestrator.pipeline.dispatch import user_error
 from orchestrator.plan import Plan, make_plan
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.callback import ReportCallback
-from orchestrator.tuning.capacity import Capacity
-from orchestrator.tuning.optuna_trials import OptunaTrials, check_optuna
+from orchestrator.tuning.concurrency import Capacity
+from orchestrator.tuning.optuna_source import OptunaTrials, check_optuna
 from orchestrator.tuning.scheduler import History, make_scheduler
 from orchestrator.tuning.searcher import SettingSearcher
-from orchestrator.tuning.sources import ListedTrials, TrialSource
 from orchestrator.tuning.state import can_resume, trial_states
-from orchestrator.tuning.trial import run_trial
+from orchestrator.tuning.trainable import run_trial
+from orchestrator.tuning.trial_source import ListedTrials, TrialSource
 
 _TUNE_FOLDER = "tune"
 _MAX_TRIAL_FAILURES = 3

@@ -19,7 +19,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config, save_train_config
 from orchestrator.pipeline.cluster import connect
-from orchestrator.reward_training.finish import finish_training
+from orchestrator.reward_training.export import finish_training
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize

@@ -9,7 +9,7 @@ import ray.data
 from numpy.typing import NDArray
 
 from latent_core.reward.training.batches import LabelledCandidate, LabelledQuestion
-from orchestrator.reward_training.reading import QuestionOrder, read_item
+from orchestrator.reward_training.order import QuestionOrder, read_item
 
 Encode = Callable[[str], Sequence[int]]
 """From a question to the token ids of its prompt."""

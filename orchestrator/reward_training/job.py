@@ -10,8 +10,8 @@ from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.reward.training.validation import Validation
 from orchestrator.reward_training.data import Encode, questions_of
+from orchestrator.reward_training.order import read_questions
 from orchestrator.reward_training.plan import RewardPlan, by_file, is_latent_rm
-from orchestrator.reward_training.reading import read_questions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch.distributed
 from latent_core.reward.training.trainer import RewardTrainer
 from orchestrator.reward_training.data import stream_batches
 from orchestrator.reward_training.job import RewardJob
-from orchestrator.reward_training.reading import QuestionOrder
+from orchestrator.reward_training.order import QuestionOrder
 
 STATE_FILE = "state.pt"
 KEEP_BY = "best_update"

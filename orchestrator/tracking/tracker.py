@@ -9,8 +9,8 @@ from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.reporting.layout import GREEDY_COLOUR, trials
 from orchestrator.tracking.journal import Journal
-from orchestrator.tracking.places import chart_link, ui_command
 from orchestrator.tracking.sender import Sender
+from orchestrator.tracking.server import chart_link, ui_command
 
 _HEADLINE = "coverage"
 _NOTE_TAG = "mlflow.note.content"

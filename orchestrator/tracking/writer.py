@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from orchestrator.tracking.journal import Journal, Operation
-from orchestrator.tracking.places import is_server
+from orchestrator.tracking.server import is_server
 
 STATE_FILE = "tracking.state.json"
 _ID_TAG = "latentswarm.id"

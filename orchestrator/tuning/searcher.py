@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from orchestrator.tuning.sources import Asked, TrialSource
+from orchestrator.tuning.trial_source import Asked, TrialSource
 
 
 class SettingSearcher(Searcher):

@@ -32,8 +32,8 @@ from latent_core.tasks.loading import load_task
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
+from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import plan_training
-from orchestrator.reward_training.reading import QuestionOrder, read_questions
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard
 from orchestrator.train_rm import train_reward_model

@@ -12,7 +12,7 @@ import pytest
         "orchestrator.pipeline.stages",
         "orchestrator.pipeline.search_stage",
         "orchestrator.pipeline.annotate_stage",
-        "orchestrator.tuning.trial",
+        "orchestrator.tuning.trainable",
         # Reading a record imports its module.
         "latent_core.trajectory",
         "latent_core.search.beam",

@@ -33,7 +33,7 @@ def test_columns_become_trajectories_whatever_their_order() -> None:
 
 def test_what_passes_records_on_imports_no_torch() -> None:
     """Pipeline tasks and trials run in processes of their own, which would start seconds later with torch."""
-    modules = "latent_core.trajectory, orchestrator.pipeline.stages, orchestrator.tuning.trial, workers.reasoner"
+    modules = "latent_core.trajectory, orchestrator.pipeline.stages, orchestrator.tuning.trainable, workers.reasoner"
     code = f"import sys, {modules}; print('torch' in sys.modules or 'transformers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -24,8 +24,8 @@ from latent_core.reward.model import LatentRewardModel
 from orchestrator.config.reward_training import load_train_config, parse_train_config, save_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
+from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training
-from orchestrator.reward_training.reading import QuestionOrder, read_questions
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest
 from orchestrator.store.shards import Shard
 from orchestrator.train_rm import train_reward_model

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.tuning.searcher import SettingSearcher
-from orchestrator.tuning.sources import Asked
+from orchestrator.tuning.trial_source import Asked
 
 
 class Numbers:

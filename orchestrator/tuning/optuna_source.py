@@ -10,7 +10,7 @@ from latent_core.errors import UserError
 from orchestrator.config.distributions import bounds, is_distribution, kind_of, readable
 from orchestrator.config.objective import Objective
 from orchestrator.config.space import listed
-from orchestrator.tuning.sources import Asked, Plan, trial_config
+from orchestrator.tuning.trial_source import Asked, Plan, trial_config
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 from orchestrator.config.objective import parse_objective
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting, WithSearches
-from orchestrator.tuning.optuna_trials import OptunaTrials
-from orchestrator.tuning.sources import Asked
+from orchestrator.tuning.optuna_source import OptunaTrials
+from orchestrator.tuning.trial_source import Asked
 
 SPACE = (
     {"sampler.kind": "mc_dropout", "sampler.p": {"uniform": [0.0, 0.9]}, "budgets": [[1, 4], [1, 8]]},

@@ -9,7 +9,7 @@ import pytest
 
 from latent_core.errors import UserError
 from orchestrator.config.run import TrackingConfig
-from orchestrator.tracking.places import check_tracking, tracking_uri
+from orchestrator.tracking.server import check_tracking, tracking_uri
 
 
 def test_the_uri_of_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from orchestrator.progress.utilization import PoolState
-from orchestrator.tuning.capacity import Capacity
+from orchestrator.tuning.concurrency import Capacity
 
 IDLE = {"reasoners": PoolState(4, 4, 2, 0.4)}
 BUSY = {"reasoners": PoolState(4, 4, 8, 1.0)}

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.store.trial_record import with_searches_from_plain
-from orchestrator.tuning.sources import Asked, ListedTrials
+from orchestrator.tuning.trial_source import Asked, ListedTrials
 
 SPEC = TrajectorySpec("model", "task", {"kind": "gaussian", "sigma": 0.4}, 4, 8, 0, "float32")
 

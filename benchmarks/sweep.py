@@ -20,9 +20,9 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from orchestrator.conclusion import start_tracking
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.experiment import Session
+from orchestrator.experiment.experiment import Session
+from orchestrator.experiment.finalize import start_tracking
 from orchestrator.pipeline.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board

@@ -13,15 +13,15 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
+from orchestrator.experiment.dry_run import reference_lines
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.pipeline.annotate_stage import CUT_FIELDS, Annotate
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.dispatch import call_actors, users_errors
 from orchestrator.pipeline.rollouts import work_item
-from orchestrator.plan import Plan, make_plan
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
-from orchestrator.show_plan import reference_lines
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import LabelSpec, LabelStore

@@ -108,7 +108,7 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path:
     """Return the run directory of a run or a sweep."""
-    from orchestrator.resume import check_resume
+    from orchestrator.experiment.resume import check_resume
 
     if options.resume is None:
         return _out(options)
@@ -129,9 +129,9 @@ def _run(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
 
-    from orchestrator.experiment import carry_out
+    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.experiment import carry_out
     from orchestrator.run import plan_run, sample_one_by_one
-    from orchestrator.show_plan import show_plan
 
     experiment = plan_run(out.name, config, out)
     if options.dry_run:
@@ -146,8 +146,8 @@ def _sweep(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
 
-    from orchestrator.experiment import carry_out
-    from orchestrator.show_plan import show_plan
+    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.experiment import carry_out
     from orchestrator.study import members_of, run_study
     from orchestrator.sweep import plan_sweep, sample_with_tune
 
@@ -183,9 +183,9 @@ def _train_reasoner(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from orchestrator.experiment.study_directory import study_directories
     from orchestrator.status import run_status
     from orchestrator.status_text import print_status, status_json
-    from orchestrator.study_directory import study_directories
 
     found = [run_status(directory) for directory in study_directories(options.directory)]
     if options.json:

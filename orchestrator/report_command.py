@@ -9,11 +9,11 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.experiment.stored_run import StoredRun, open_run
+from orchestrator.experiment.study_directory import study_directories
 from orchestrator.reporting.compare_runs import ReportedRun, headline_table, title_of, write_comparison
 from orchestrator.reporting.printing import print_places, print_results
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_drawings
-from orchestrator.stored_run import StoredRun, open_run
-from orchestrator.study_directory import study_directories
 
 
 def report_runs(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.config.run import RunConfig
-from orchestrator.experiment import Experiment, Session
-from orchestrator.plan import make_plan
+from orchestrator.experiment.experiment import Experiment, Session
+from orchestrator.experiment.plan import make_plan
 from orchestrator.store.trial import Setting
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from latent_core.errors import UserError
 from orchestrator.analysis.evaluation import sampled_so_far
+from orchestrator.experiment.stored_run import StoredRun, open_run, read_summary
 from orchestrator.store.trial import Setting
-from orchestrator.stored_run import StoredRun, open_run, read_summary
 from orchestrator.tuning.state import trial_states
 
 FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"

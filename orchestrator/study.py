@@ -18,7 +18,7 @@ from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import with_overrides
 from orchestrator.config.run import RunConfig, parse_config, save_config
 from orchestrator.config.space import listed
-from orchestrator.study_directory import write_study_file
+from orchestrator.experiment.study_directory import write_study_file
 from orchestrator.tracking.server import tracking_uri
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
@@ -71,8 +71,8 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
     """
-    from orchestrator.experiment import carry_out
-    from orchestrator.show_plan import show_plan
+    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.experiment import carry_out
     from orchestrator.sweep import plan_sweep, sample_with_tune
 
     experiments = []

@@ -14,10 +14,10 @@ from latent_core.errors import UserError
 from orchestrator.analysis.evaluation import sampled_so_far
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import corners, expand_space, trial_of
-from orchestrator.experiment import Experiment, Session, recorded_settings
+from orchestrator.experiment.experiment import Experiment, Session, recorded_settings
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.objective_check import check_objectives
 from orchestrator.pipeline.dispatch import user_error
-from orchestrator.plan import Plan, make_plan
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.concurrency import Capacity

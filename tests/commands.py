@@ -19,8 +19,8 @@ from orchestrator.cli import main
 # Never Ray's own start, nor anything that begins threads: those a fork would lose.
 _IMPORTED = (
     "orchestrator.cli",
-    "orchestrator.experiment",
-    "orchestrator.conclusion",
+    "orchestrator.experiment.experiment",
+    "orchestrator.experiment.finalize",
     "orchestrator.sweep",
     "orchestrator.annotate",
     "orchestrator.train_rm",

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
-from orchestrator.plan import Plan
+from orchestrator.experiment.plan import Plan
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, room_for
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker

@@ -15,9 +15,9 @@ from support import shard_files, stored_rows
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ClusterConfig, RunConfig, parse_config
+from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.cluster import check_resources, connect, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.plan import make_plan
 from orchestrator.progress.board import create_board
 from workers.pool import NAMESPACE
 

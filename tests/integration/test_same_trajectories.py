@@ -14,9 +14,9 @@ import pytest
 import ray
 
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.pipeline.cluster import reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.plan import Plan, make_plan
 from orchestrator.progress.board import create_board
 from workers.pool import NAMESPACE
 

@@ -15,9 +15,9 @@ import ray
 from support import shard_files, stored_rows
 
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.cluster import reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.plan import make_plan
 from orchestrator.progress.board import create_board
 from orchestrator.store.trial import Setting
 from workers.pool import NAMESPACE

@@ -20,10 +20,10 @@ from latent_core.tasks.word_problems import word_problems
 from latent_core.trajectory import Trajectory
 from orchestrator.annotate import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.config.annotate import AnnotateConfig
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.pipeline import annotate_stage
 from orchestrator.pipeline.annotate_stage import Annotate, label_table
 from orchestrator.pipeline.rollouts import work_item
-from orchestrator.plan import Plan, make_plan
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelStore

@@ -15,10 +15,10 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.cli import main
 from orchestrator.config.run import parse_config, save_config
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
 from orchestrator.run import plan_run
-from orchestrator.run_directory import write_run_file
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Setting
 from orchestrator.sweep import plan_sweep

@@ -20,10 +20,10 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
 from orchestrator.config.run import parse_config, save_config
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.run import plan_run
-from orchestrator.run_directory import write_run_file
 from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.status_text import age_in_words, print_status, status_json
 from orchestrator.store.shards import Shard

@@ -22,8 +22,8 @@ from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from orchestrator.cli import main
 from orchestrator.config.run import parse_config
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.inspect_checkpoint import describe_facts
-from orchestrator.plan import Plan, make_plan
 
 FILE = "model.safetensors"
 Change = Callable[[Path], None]

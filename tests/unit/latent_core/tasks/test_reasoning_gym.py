@@ -14,7 +14,7 @@ from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
 from latent_core.tasks.reasoning_gym import SEEDS, _source
 from latent_core.tasks.repeats import overlap_with
-from orchestrator.task_checks import check_outside, check_questions
+from orchestrator.experiment.task_checks import check_outside, check_questions
 
 
 def refusal(**settings: object) -> str:

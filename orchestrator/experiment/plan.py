@@ -13,11 +13,11 @@ from latent_core.tasks.reading import reading_of
 from latent_core.tasks.references import ReferenceCounts, count_references
 from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.run import RunConfig
-from orchestrator.scorer_plan import ScorerPlan, plan_scorer
+from orchestrator.experiment.scorer_plan import ScorerPlan, plan_scorer
+from orchestrator.experiment.task_checks import check_outside, check_prompts, check_questions
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import SettingStore, TrajectorySpec
 from orchestrator.store.trial import Setting
-from orchestrator.task_checks import check_outside, check_prompts, check_questions
 
 if TYPE_CHECKING:
     from latent_core.models.backbones import Backbone

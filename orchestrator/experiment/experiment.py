@@ -14,16 +14,16 @@ from latent_core.errors import UserError
 from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import save_config
-from orchestrator.identity import identity
+from orchestrator.experiment.dry_run import show_plan
+from orchestrator.experiment.fingerprint import identity
+from orchestrator.experiment.plan import Plan
+from orchestrator.experiment.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rereading import reread
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.plan import Plan
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
-from orchestrator.run_directory import RunRecord, check_run_file, read_run_file, write_run_file
-from orchestrator.show_plan import show_plan
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tracking.server import check_tracking, tracking_uri
 from workers.pool import actor_pool
@@ -144,7 +144,7 @@ class Session:
 
     def add(self, setting: Setting, searches: tuple[Setting, ...]) -> None:
         """Take a setting in that has been chosen while the experiment runs; one of a known name changes nothing."""
-        from orchestrator.conclusion import track_setting
+        from orchestrator.experiment.finalize import track_setting
 
         before = self.experiment
         if any(setting.name == known.name for known in before.settings):
@@ -194,7 +194,7 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         session = _sample_missing(experiment, sample, to_do, missing, resumed, console)
         experiment, tracker, missing = session.experiment, session.tracker, session.missing
         row_invariance = session.row_invariance
-    from orchestrator.conclusion import conclude
+    from orchestrator.experiment.finalize import conclude
 
     try:
         conclude(experiment, tracker, missing, time.monotonic() - started, console, row_invariance)
@@ -265,6 +265,6 @@ def _sample_missing(
 
 def _start_tracking(experiment: Experiment, console: Console) -> "Tracker":
     # Drawing and tracking import a lot: time in which trajectories can be on their way.
-    from orchestrator.conclusion import start_tracking
+    from orchestrator.experiment.finalize import start_tracking
 
     return start_tracking(experiment, console)

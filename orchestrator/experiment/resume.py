@@ -8,8 +8,8 @@ from latent_core.errors import UserError
 from orchestrator.analysis.cut_answers import as_begun
 from orchestrator.config.loading import read_yaml
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.identity import NO_INFLUENCE
-from orchestrator.run_directory import check_run_file
+from orchestrator.experiment.fingerprint import NO_INFLUENCE
+from orchestrator.experiment.run_directory import check_run_file
 
 
 def check_resume(out: Path, config: RunConfig) -> None:

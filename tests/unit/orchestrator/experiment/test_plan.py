@@ -14,9 +14,9 @@ from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES
 from orchestrator.config.run import parse_config
-from orchestrator.plan import Plan, make_plan
+from orchestrator.experiment.dry_run import show_plan
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.run import plan_run
-from orchestrator.show_plan import show_plan
 from orchestrator.store.shards import Shard
 from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latent_core.errors import UserError
 from orchestrator.analysis.cut_answers import as_begun
 from orchestrator.config.loading import read_yaml
-from orchestrator.run_directory import check_run_file, read_run_file
+from orchestrator.experiment.run_directory import check_run_file, read_run_file
 from orchestrator.store.trial import Setting, WithSearches
 
 if TYPE_CHECKING:

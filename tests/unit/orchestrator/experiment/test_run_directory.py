@@ -11,7 +11,7 @@ import pytest
 import latent_core
 from latent_core.errors import UserError
 from latent_core.selection.calibration import VoteCalibration
-from orchestrator.run_directory import RUN_FILE, check_run_file, read_run_file, write_run_file
+from orchestrator.experiment.run_directory import RUN_FILE, check_run_file, read_run_file, write_run_file
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting
 from orchestrator.store.trial_record import plain_setting, setting_from_plain

@@ -9,8 +9,8 @@ import pytest
 
 from latent_core.shipped import SOURCES
 from orchestrator.config.run import parse_config
-from orchestrator.identity import NO_INFLUENCE, identity, run_tags
-from orchestrator.plan import make_plan
+from orchestrator.experiment.fingerprint import NO_INFLUENCE, identity, run_tags
+from orchestrator.experiment.plan import make_plan
 from orchestrator.run import plan_run
 from orchestrator.sweep import plan_sweep
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
-from orchestrator.conclusion import conclude, start_tracking
 from orchestrator.config.run import parse_config
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.finalize import conclude, start_tracking
 from orchestrator.run import plan_run
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Setting

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.analysis.cut_answers import CUT_ANSWERS_BEFORE
-from orchestrator.plan import Plan
+from orchestrator.experiment.plan import Plan
 
 if TYPE_CHECKING:
-    from orchestrator.experiment import Experiment
+    from orchestrator.experiment.experiment import Experiment
     from orchestrator.store.trial import Setting
 
 NO_INFLUENCE: Mapping[str, Any] = {

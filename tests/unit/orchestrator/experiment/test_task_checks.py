@@ -14,10 +14,10 @@ from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.base import Problem, Task
-from orchestrator import task_checks
 from orchestrator.config.run import parse_config
-from orchestrator.plan import Plan, make_plan
-from orchestrator.task_checks import check_outside, check_questions
+from orchestrator.experiment import task_checks
+from orchestrator.experiment.plan import Plan, make_plan
+from orchestrator.experiment.task_checks import check_outside, check_questions
 
 ASKED = "ann has {} pens ?"
 

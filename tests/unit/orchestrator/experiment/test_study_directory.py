@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.study_directory import STUDY_FILE, study_directories, write_study_file
+from orchestrator.experiment.study_directory import STUDY_FILE, study_directories, write_study_file
 
 
 def test_directories(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.plan import Plan, make_plan
+from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.run import plan_run
 from orchestrator.store.specs import BeamShape, ScoreSpec
 from orchestrator.store.trial import Setting

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.experiment.plan import Plan
 from orchestrator.pipeline.rereading import rereadable
-from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
-    from orchestrator.experiment import Experiment
+    from orchestrator.experiment.experiment import Experiment
 
 
 def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True) -> int:

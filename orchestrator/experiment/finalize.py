@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.analysis.pareto import judge, print_objectives
-from orchestrator.experiment import Experiment
-from orchestrator.identity import identity, run_tags
-from orchestrator.plan import Plan
+from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.fingerprint import identity, run_tags
+from orchestrator.experiment.plan import Plan
 from orchestrator.reporting.headline import headline
 from orchestrator.reporting.printing import print_places, print_results
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files

@@ -1,0 +1,1 @@
+"""Experiments: what run and sweep share, from the plan to the last word."""

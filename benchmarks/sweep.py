@@ -20,6 +20,8 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
+from orchestrator.commands.run import sample_one_by_one
+from orchestrator.commands.sweep import plan_sweep, sample_with_tune
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment.experiment import Session
 from orchestrator.experiment.finalize import start_tracking
@@ -27,9 +29,7 @@ from orchestrator.pipeline.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
 from orchestrator.progress.utilization import ActorMeter
-from orchestrator.run import sample_one_by_one
 from orchestrator.store.trial import Setting
-from orchestrator.sweep import plan_sweep, sample_with_tune
 
 Sample = Callable[[Session, Sequence[Setting]], None]
 _SIDES: dict[str, Sample] = {"run": sample_one_by_one, "sweep": sample_with_tune}

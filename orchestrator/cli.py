@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from latent_core.errors import UserError
-from orchestrator.convert import add_arguments as add_convert_arguments
+from orchestrator.commands.convert import add_arguments as add_convert_arguments
 from orchestrator.progress.board import make_console
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def _run(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
 
+    from orchestrator.commands.run import plan_run, sample_one_by_one
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.experiment import carry_out
-    from orchestrator.run import plan_run, sample_one_by_one
 
     experiment = plan_run(out.name, config, out)
     if options.dry_run:
@@ -146,10 +146,10 @@ def _sweep(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
 
+    from orchestrator.commands.study import members_of, run_study
+    from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.experiment import carry_out
-    from orchestrator.study import members_of, run_study
-    from orchestrator.sweep import plan_sweep, sample_with_tune
 
     members = members_of(config)
     if members[0].name:
@@ -163,19 +163,19 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> None:
-    from orchestrator.annotate import annotate_from_config
+    from orchestrator.commands.annotate import annotate_from_config
 
     annotate_from_config(options.config, options.overrides, _out(options), options.dry_run, make_console())
 
 
 def _train_rm(options: argparse.Namespace) -> None:
-    from orchestrator.train_rm import train_reward_model
+    from orchestrator.commands.train_rm import train_reward_model
 
     train_reward_model(options.config, options.overrides, _out(options), make_console())
 
 
 def _train_reasoner(options: argparse.Namespace) -> None:
-    from orchestrator.train_reasoner import train_from_recipe
+    from orchestrator.commands.train_reasoner import train_from_recipe
 
     train_from_recipe(options.config, options.overrides, _out(options), make_console())
 
@@ -183,9 +183,9 @@ def _train_reasoner(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from orchestrator.commands.status import run_status
+    from orchestrator.commands.status_text import print_status, status_json
     from orchestrator.experiment.study_directory import study_directories
-    from orchestrator.status import run_status
-    from orchestrator.status_text import print_status, status_json
 
     found = [run_status(directory) for directory in study_directories(options.directory)]
     if options.json:
@@ -197,19 +197,19 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from orchestrator.report_command import report_runs
+    from orchestrator.commands.report import report_runs
 
     report_runs(options.directories, options.out, _DEFAULT_OUT / "report", make_console())
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from orchestrator.inspect_checkpoint import inspect_from_arguments
+    from orchestrator.commands.inspect_checkpoint import inspect_from_arguments
 
     inspect_from_arguments(options)
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from orchestrator.convert import convert_from_arguments
+    from orchestrator.commands.convert import convert_from_arguments
 
     convert_from_arguments(options, make_console())
 

@@ -92,9 +92,9 @@ def _not_there(out: Path) -> str:
 
 
 def _planned(out: Path, raw: Mapping[str, Any]) -> StoredRun:
+    from orchestrator.commands.run import plan_run
+    from orchestrator.commands.sweep import plan_sweep
     from orchestrator.config.run import parse_config
-    from orchestrator.run import plan_run
-    from orchestrator.sweep import plan_sweep
 
     try:
         config = parse_config(as_begun(raw))

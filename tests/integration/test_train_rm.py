@@ -29,6 +29,7 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
+from orchestrator.commands.train_rm import train_reward_model
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
@@ -36,7 +37,6 @@ from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import plan_training
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard
-from orchestrator.train_rm import train_reward_model
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 

@@ -21,9 +21,9 @@ from latent_core.inspection.facts import checkpoint_facts
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from orchestrator.cli import main
+from orchestrator.commands.inspect_checkpoint import describe_facts
 from orchestrator.config.run import parse_config
 from orchestrator.experiment.plan import Plan, make_plan
-from orchestrator.inspect_checkpoint import describe_facts
 
 FILE = "model.safetensors"
 Change = Callable[[Path], None]

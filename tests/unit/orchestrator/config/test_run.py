@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
+from orchestrator.commands.train_reasoner import load_recipe
 from orchestrator.config.annotate import load_annotate_config
 from orchestrator.config.loading import read_yaml
 from orchestrator.config.reward_training import load_train_config
 from orchestrator.config.run import load_config, parse_config, save_config
 from orchestrator.config.space import expand_space
-from orchestrator.train_reasoner import load_recipe
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}

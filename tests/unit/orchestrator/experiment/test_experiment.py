@@ -13,12 +13,12 @@ from rich.console import Console
 from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.status import run_status
 from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment import experiment as experiments
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, Session, carry_out, write_run_directory
-from orchestrator.run import plan_run
-from orchestrator.status import run_status
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Setting
 from workers.records import trajectory_table

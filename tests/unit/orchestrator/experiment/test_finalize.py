@@ -12,13 +12,13 @@ from rich.console import Console
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.finalize import conclude, start_tracking
-from orchestrator.run import plan_run
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Setting
-from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 
 ERROR = "RuntimeError: shape '[2, 3]' is invalid for input [/of size 7]"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from latent_core.shipped import SOURCES
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config
 from orchestrator.experiment.fingerprint import NO_INFLUENCE, identity, run_tags
 from orchestrator.experiment.plan import make_plan
-from orchestrator.run import plan_run
-from orchestrator.sweep import plan_sweep
 
 
 @pytest.fixture

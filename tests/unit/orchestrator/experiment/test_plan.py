@@ -13,12 +13,12 @@ from latent_core.flops import FlopModel
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.plan import Plan, make_plan
-from orchestrator.run import plan_run
 from orchestrator.store.shards import Shard
-from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "eva 7 cards . sells 2 cards ?", "ann 1 ?"]

@@ -18,12 +18,12 @@ from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATI
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment.plan import Plan, make_plan
-from orchestrator.run import plan_run
 from orchestrator.store.specs import BeamShape, ScoreSpec
 from orchestrator.store.trial import Setting
-from orchestrator.sweep import plan_sweep
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "ann 1 ?"]
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}

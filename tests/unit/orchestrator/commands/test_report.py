@@ -14,14 +14,14 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.cli import main
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
-from orchestrator.run import plan_run
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Setting
-from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 
 Right = Callable[[int, int], bool]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.train_reasoner import load_recipe
+from orchestrator.commands.train_reasoner import load_recipe
 
 RECIPES = Path(__file__).parents[3] / "tune_configs"
 RECIPE = str(RECIPES / "train_tiny.yaml")

@@ -21,6 +21,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
+from orchestrator.commands.train_rm import train_reward_model
 from orchestrator.config.reward_training import load_train_config, parse_train_config, save_train_config
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
@@ -28,7 +29,6 @@ from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training
 from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest
 from orchestrator.store.shards import Shard
-from orchestrator.train_rm import train_reward_model
 
 CANDIDATES, STEPS, WIDTH, PER_SHARD = 3, 2, 32, 4
 MakeLabels = Callable[..., Path]

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
+from orchestrator.commands.study import members_of
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.study import members_of
 
 
 def config(*space: dict[str, Any], **changes: Any) -> RunConfig:

@@ -71,9 +71,9 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
     """
+    from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.experiment import carry_out
-    from orchestrator.sweep import plan_sweep, sample_with_tune
 
     experiments = []
     for member in members:
@@ -92,7 +92,7 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
         else:
             carry_out(experiment, sample_with_tune, console)
     if not dry_run:
-        from orchestrator.report_command import report_runs
+        from orchestrator.commands.report import report_runs
 
         report_runs([out], None, out, console, tables=False)
 

@@ -12,11 +12,11 @@ from ray.tune.experiment import Trial
 
 from latent_core.errors import UserError
 from orchestrator.analysis.evaluation import sampled_so_far
+from orchestrator.commands.objective_check import check_objectives
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import corners, expand_space, trial_of
 from orchestrator.experiment.experiment import Experiment, Session, recorded_settings
 from orchestrator.experiment.plan import Plan, make_plan
-from orchestrator.objective_check import check_objectives
 from orchestrator.pipeline.dispatch import user_error
 from orchestrator.store.trial import Setting, WithSearches
 from orchestrator.tuning.callback import ReportCallback

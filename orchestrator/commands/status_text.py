@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, SettingStatus
+from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, SettingStatus
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60))

@@ -19,17 +19,17 @@ from rich.console import Console
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
+from orchestrator.commands.run import plan_run
+from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
+from orchestrator.commands.status_text import age_in_words, print_status, status_json
+from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
-from orchestrator.run import plan_run
-from orchestrator.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
-from orchestrator.status_text import age_in_words, print_status, status_json
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
 from orchestrator.store.trial import Scored, Setting
-from orchestrator.sweep import plan_sweep
 from workers.records import trajectory_table
 
 QUESTIONS = 3

@@ -7,7 +7,7 @@ import pytest
 from latent_core.errors import UserError
 from orchestrator.commands.train_reasoner import load_recipe
 
-RECIPES = Path(__file__).parents[3] / "tune_configs"
+RECIPES = Path(__file__).parents[4] / "tune_configs"
 RECIPE = str(RECIPES / "train_tiny.yaml")
 
 

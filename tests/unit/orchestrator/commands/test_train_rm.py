@@ -185,7 +185,7 @@ def test_a_wrong_configuration(settings: dict[str, Any], message: str) -> None:
 
 
 def test_the_shipped_configuration_and_what_decides_about_weights(tmp_path: Path) -> None:
-    config = load_train_config(Path(__file__).parents[3] / "tune_configs" / "train_rm_tiny.yaml")
+    config = load_train_config(Path(__file__).parents[4] / "tune_configs" / "train_rm_tiny.yaml")
     save_train_config(config, tmp_path / "config.yaml")
     assert load_train_config(tmp_path / "config.yaml") == config
     elsewhere = load_train_config(tmp_path / "config.yaml", ["tracking.experiment=other", "max_failures=1"])

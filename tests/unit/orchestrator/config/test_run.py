@@ -14,7 +14,7 @@ from orchestrator.config.reward_training import load_train_config
 from orchestrator.config.run import load_config, parse_config, save_config
 from orchestrator.config.space import expand_space
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}}
 
 

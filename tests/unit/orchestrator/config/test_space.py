@@ -9,7 +9,7 @@ from latent_core.errors import UserError
 from orchestrator.config.run import RunConfig, load_config, parse_config
 from orchestrator.config.space import corners, expand_space
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def with_space(*grids: dict[str, Any], **others: Any) -> RunConfig:

@@ -30,8 +30,8 @@ from orchestrator.config.run import ClusterConfig
 from orchestrator.pipeline.cluster import connect
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
-from orchestrator.store.specs import SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 
 _LATENT_STEPS = 6
@@ -145,13 +145,13 @@ def measure(names: list[str], rows: int, questions: int, samples: int, seconds: 
     shards = max(1, round(rows / (questions * samples)))
     problems = tuple(Problem(f"question-{number}", "how many? " * 20, "0") for number in range(shards * questions))
     spec = TrajectorySpec("sleeping", f"{rows}", {"kind": "gaussian", "sigma": 0.1}, _LATENT_STEPS, 4, 0, "float32")
-    setting = Setting("sleeping", "gaussian", samples, (samples,), SettingStore(store, spec))
+    trial = Trial("sleeping", "gaussian", samples, (samples,), TrajectoryStore(store, spec))
     sampling = Sampling(problems, tuple(names), questions, samples)
     board = create_board()
     before = resident_bytes()
     started, used = time.monotonic(), time.process_time()
     with Watch(names) as watch:
-        sampling.run(setting, samples, board)
+        sampling.run(trial, samples, board)
     elapsed, used = time.monotonic() - started, time.process_time() - used
     snapshot: Any = ray.get(board.snapshot.remote())
     assert snapshot.done == shards * questions * samples, snapshot

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from latent_core.trajectory import Trajectory
 from orchestrator.store.shards import Shard, missing_shards
-from orchestrator.store.specs import SettingStore, TrajectorySpec
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from workers.records import trajectory_table
 
 _QUESTIONS, _SAMPLES = 64, 64
 _ANSWER_IDS = tuple(range(1000, 1008))
 
 
-def make_store(folder: Path, name: str) -> SettingStore:
+def make_store(folder: Path, name: str) -> TrajectoryStore:
     """Return an empty store."""
     spec = TrajectorySpec("benchmark", name, {"kind": "gaussian", "sigma": 0.1}, 6, 16, 0, "float32")
-    store = SettingStore(str(folder), spec)
+    store = TrajectoryStore(str(folder), spec)
     store.prepare()
     return store
 
@@ -50,7 +50,7 @@ def made_up(question: int, sample: int) -> Trajectory:
     )
 
 
-def write_rows(store: SettingStore, shards: int) -> float:
+def write_rows(store: TrajectoryStore, shards: int) -> float:
     """Write shards; returns rows per second."""
     blocks = [
         [made_up(first + question, sample) for question in range(_QUESTIONS) for sample in range(_SAMPLES)]
@@ -64,7 +64,7 @@ def write_rows(store: SettingStore, shards: int) -> float:
     return shards * _QUESTIONS * _SAMPLES / (time.perf_counter() - started)
 
 
-def read_rows(store: SettingStore, shards: int) -> float:
+def read_rows(store: TrajectoryStore, shards: int) -> float:
     """Read all rows; returns rows per second."""
     started = time.perf_counter()
     rows = store.read(shards * _QUESTIONS, _SAMPLES)
@@ -73,7 +73,7 @@ def read_rows(store: SettingStore, shards: int) -> float:
     return len(rows) / seconds
 
 
-def plan_seconds(store: SettingStore, shards: int, per_question: int) -> tuple[float, int]:
+def plan_seconds(store: TrajectoryStore, shards: int, per_question: int) -> tuple[float, int]:
     """Plan a run of which all shards but each hundredth are in the store.
 
     Returns:

@@ -29,9 +29,9 @@ from orchestrator.pipeline.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
 from orchestrator.progress.utilization import ActorMeter
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
-Sample = Callable[[Session, Sequence[Setting]], None]
+Sample = Callable[[Session, Sequence[Trial]], None]
 _SIDES: dict[str, Sample] = {"run": sample_one_by_one, "sweep": sample_with_tune}
 
 
@@ -87,7 +87,7 @@ def _once(sample: Sample, reasoners: tuple[str, ...], out: Path, questions: int,
     with ActorMeter({"reasoners": reasoners}) as meter:
         session = Session(experiment, sampling, create_board(), tracker, meter, resumed=False, missing=0)
         started = time.monotonic()
-        sample(session, experiment.settings)
+        sample(session, experiment.trials)
         took = time.monotonic() - started
     tracker.close()
     left = experiment.missing() - len(experiment.plan.problems)

@@ -13,7 +13,7 @@ from latent_core.tasks.base import Problem
 from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow, row_of
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.outcomes import outcomes_from_records
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 _COLUMNS = (
     *("question_id", "answer", "correct", "error", "cut"),
@@ -33,21 +33,21 @@ class BeamResult:
         summary: Its counts for `summary.json`.
     """
 
-    search: Setting
+    search: Trial
     n: int
     by_question: dict[str, FloatArray]
     flops: float
     summary: dict[str, Any]
 
     def rows(self, trial: str) -> list[CurveRow]:
-        """Return its points of the curves of a sampled setting."""
+        """Return its points of the curves of a sampled trial."""
         return [
             row_of(trial, self.search.sampler, name, self.n, values, self.flops)
             for name, values in self.by_question.items()
         ]
 
 
-def evaluate_search(search: Setting, problems: Sequence[Problem]) -> BeamResult | None:
+def evaluate_search(search: Trial, problems: Sequence[Problem]) -> BeamResult | None:
     """Evaluate a finished search; None where the store does not hold all of its questions."""
     if not search.store.covered(len(problems), search.samples).all():
         return None

@@ -16,19 +16,19 @@ from latent_core.trajectory import CutAnswers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.store.trial import Setting, WithSearches
+    from orchestrator.store.trial import Trial, WithSearches
 
 CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
 """What became of cut answers before there was a setting for it: what run directories and labels without it were made
 with."""
 
 
-def judged(records: "pd.DataFrame", setting: "Setting") -> "pd.DataFrame":
+def judged(records: "pd.DataFrame", trial: "Trial") -> "pd.DataFrame":
     """Return records as they count.
 
     Args:
         records: One row per trajectory, with the columns answer, correct, error and cut.
-        setting: Whose they are.
+        trial: Whose they are.
 
     Returns:
         The records, in which an answer that was cut off is none, and wrong, where such answers abstain; with columns
@@ -40,14 +40,14 @@ def judged(records: "pd.DataFrame", setting: "Setting") -> "pd.DataFrame":
     """
     if records["cut"].isna().any():
         raise UserError(
-            f"{setting.name}: its stored answers are older than the count of cut answers, and none ended early, which "
+            f"{trial.name}: its stored answers are older than the count of cut answers, and none ended early, which "
             "would show the end token; let the checkpoint be there, which knows it"
         )
     failed = records["error"].notna()
     cut = records["cut"].astype(bool) & ~failed
     unparsable = records["answer"].isna() & ~failed & ~cut
     records = records.assign(failed=failed, unparsable=unparsable, cut=cut)
-    if setting.cut_answers == "vote":
+    if trial.cut_answers == "vote":
         return records
     return records.assign(answer=records["answer"].where(~cut, None), correct=records["correct"] & ~cut)
 
@@ -64,11 +64,11 @@ def as_begun(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "task": {"cut_answers": CUT_ANSWERS_BEFORE, **task}}
 
 
-def with_end_ids(settings: Iterable["WithSearches"], checkpoint: str) -> list["WithSearches"]:
-    """Return settings whose stores ask the checkpoint which tokens end an answer, if nothing else tells them.
+def with_end_ids(trials: Iterable["WithSearches"], checkpoint: str) -> list["WithSearches"]:
+    """Return trials whose stores ask the checkpoint which tokens end an answer, if nothing else tells them.
 
     Args:
-        settings: Settings with their beam searches, as a run directory knows them.
+        trials: Trials with their beam searches, as a run directory knows them.
         checkpoint: What they were sampled from. It is opened when records are read, and only if a store of an older
             version makes it necessary; a UserError says if it cannot be.
     """
@@ -80,9 +80,9 @@ def with_end_ids(settings: Iterable["WithSearches"], checkpoint: str) -> list["W
 
         return Checkpoint.open(checkpoint).answer_ends
 
-    def knowing(setting: "Setting") -> "Setting":
-        store = copy(setting.store)
+    def knowing(trial: "Trial") -> "Trial":
+        store = copy(trial.store)
         store.ask_end_ids = end_ids
-        return replace(setting, store=store)
+        return replace(trial, store=store)
 
-    return [(knowing(setting), tuple(map(knowing, searches))) for setting, searches in settings]
+    return [(knowing(trial), tuple(map(knowing, searches))) for trial, searches in trials]

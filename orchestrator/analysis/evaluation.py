@@ -10,7 +10,7 @@ from latent_core.tasks.base import Problem
 from orchestrator.analysis.curves import Cost, CurveRow, cost_of, curve_rows
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")
 """What curves need of a trajectory."""
@@ -21,43 +21,43 @@ _QUESTIONS_PER_READ = 256
 _ADDRESS = ["question_index", "sample_index"]
 
 
-def sampled_so_far(setting: Setting, questions: int) -> int:
-    """Return how many samples of every question are ready; an interrupted or stopped setting has fewer.
+def sampled_so_far(trial: Trial, questions: int) -> int:
+    """Return how many samples of every question are ready; an interrupted or stopped trial has fewer.
 
-    Ready is what has been sampled and, where a LatentRM scores the setting, scored.
+    Ready is what has been sampled and, where a LatentRM scores the trial, scored.
     """
-    ready = setting.store.covered(questions, setting.samples)
-    if setting.scored is not None:
-        ready &= setting.scored.store.covered(questions, setting.samples)
+    ready = trial.store.covered(questions, trial.samples)
+    if trial.scored is not None:
+        ready &= trial.scored.store.covered(questions, trial.samples)
     complete = ready.all(axis=0)
-    return int(np.argmin(complete)) if not complete.all() else setting.samples
+    return int(np.argmin(complete)) if not complete.all() else trial.samples
 
 
 def blocks(
-    setting: Setting, problems: Sequence[Problem], samples: int, columns: Sequence[str]
+    trial: Trial, problems: Sequence[Problem], samples: int, columns: Sequence[str]
 ) -> Iterator[tuple[pd.DataFrame, Sequence[Problem]]]:
-    """Read a setting's trajectories some questions at a time, so that memory does not grow with their number.
+    """Read a trial's trajectories some questions at a time, so that memory does not grow with their number.
 
-    Where a LatentRM scores the setting, the columns of its scores stand beside those of the trajectories, NaN where a
+    Where a LatentRM scores the trial, the columns of its scores stand beside those of the trajectories, NaN where a
     trajectory has no score. What `judged` adds and changes is there too.
     """
     for first in range(0, len(problems), _QUESTIONS_PER_READ):
         end = min(first + _QUESTIONS_PER_READ, len(problems))
-        records = setting.store.read(end, samples, columns, first_question=first)
-        if setting.scored is not None:
-            store = setting.scored.store
+        records = trial.store.read(end, samples, columns, first_question=first)
+        if trial.scored is not None:
+            store = trial.scored.store
             # Without answer-aware scores these columns hold nothing, and must not become curves.
             wanted = (*_SCORE_COLUMNS, *(_ANSWER_SCORE_COLUMNS if store.spec.score_answer else ()))
             scores = store.read(end, samples, wanted, first_question=first)
             # A folder without shards gives a frame without types.
             scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
             records = records.merge(scores, how="left", on=_ADDRESS)
-        yield judged(records, setting), problems[first:end]
+        yield judged(records, trial), problems[first:end]
 
 
-def outcomes_of(setting: Setting, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:
+def outcomes_of(trial: Trial, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:
     """Arrange what `blocks` yields as dense arrays, with vote weights where there is a calibration."""
-    scored = setting.scored
+    scored = trial.scored
     return outcomes_from_records(
         records,
         [problem.question_id for problem in problems],
@@ -66,12 +66,10 @@ def outcomes_of(setting: Setting, records: pd.DataFrame, problems: Sequence[Prob
     )
 
 
-def curves_so_far(
-    setting: Setting, problems: Sequence[Problem], samples: int, budgets: Sequence[int]
-) -> list[CurveRow]:
-    """Evaluate the first `samples` samples of a setting at the given budgets."""
+def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budgets: Sequence[int]) -> list[CurveRow]:
+    """Evaluate the first `samples` samples of a trial at the given budgets."""
     parts, cost = [], Cost()
-    for records, some in blocks(setting, problems, samples, CURVE_COLUMNS):
-        parts.append(outcomes_of(setting, records, some))
+    for records, some in blocks(trial, problems, samples, CURVE_COLUMNS):
+        parts.append(outcomes_of(trial, records, some))
         cost += cost_of(records)
-    return curve_rows(join_outcomes(parts), cost, budgets, trial=setting.name, sampler=setting.sampler)
+    return curve_rows(join_outcomes(parts), cost, budgets, trial=trial.name, sampler=trial.sampler)

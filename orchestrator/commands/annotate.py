@@ -61,7 +61,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
 
 def label_store(config: AnnotateConfig, plan: Plan) -> LabelStore:
     """Return the place of the labelled set."""
-    trajectories = plan.setting("candidates", config.sampler).store.spec
+    trajectories = plan.trial("candidates", config.sampler).store.spec
     return LabelStore(
         config.store.path,
         LabelSpec(trajectories, config.candidates, config.rollouts, config.store.latents, config.task.cut_answers),

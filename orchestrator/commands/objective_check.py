@@ -6,7 +6,7 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig
-from orchestrator.store.trial import Setting, WithSearches
+from orchestrator.store.trial import Trial, WithSearches
 
 
 def check_objectives(config: RunConfig, planned: Sequence[WithSearches]) -> None:
@@ -20,42 +20,42 @@ def check_objectives(config: RunConfig, planned: Sequence[WithSearches]) -> None
         UserError: The message names the objective, the trial, and what to change.
     """
     for objective in config.sweep.objectives:
-        for setting, searches in planned:
+        for trial, searches in planned:
             if objective.searched:
-                _check_search(objective, setting, searches)
+                _check_search(objective, trial, searches)
             else:
-                _check_budget(objective, setting, setting.budgets)
-                _check_scores(objective, setting, config)
+                _check_budget(objective, trial, trial.budgets)
+                _check_scores(objective, trial, config)
 
 
-def _check_search(objective: Objective, setting: Setting, searches: Sequence[Setting]) -> None:
+def _check_search(objective: Objective, trial: Trial, searches: Sequence[Trial]) -> None:
     if not searches:
         raise UserError(
-            f"sweep.objective: {objective.text} needs a beam search, which the trial {setting.name!r} will not have; "
+            f"sweep.objective: {objective.text} needs a beam search, which the trial {trial.name!r} will not have; "
             "set search.kind=beam and scorer.checkpoint, and leave deterministic samplers out"
         )
-    _check_budget(objective, setting, [search.budgets[0] for search in searches])
+    _check_budget(objective, trial, [search.budgets[0] for search in searches])
 
 
-def _check_budget(objective: Objective, setting: Setting, budgets: Sequence[int]) -> None:
+def _check_budget(objective: Objective, trial: Trial, budgets: Sequence[int]) -> None:
     if objective.budget is not None and objective.budget not in budgets:
         known = ", ".join(map(str, sorted(set(budgets))))
         raise UserError(
-            f"sweep.objective: {objective.text} is never computed: the trial {setting.name!r} has no budget "
+            f"sweep.objective: {objective.text} is never computed: the trial {trial.name!r} has no budget "
             f"{objective.budget}, only {known}"
         )
 
 
-def _check_scores(objective: Objective, setting: Setting, config: RunConfig) -> None:
+def _check_scores(objective: Objective, trial: Trial, config: RunConfig) -> None:
     scorer = AGGREGATIONS[objective.aggregation].scorer if objective.aggregation else None
     if scorer is None:
         return
-    if setting.scored is None:
+    if trial.scored is None:
         raise UserError(
-            f"sweep.objective: {objective.text} needs scores, which the trial {setting.name!r} will not have; set "
+            f"sweep.objective: {objective.text} needs scores, which the trial {trial.name!r} will not have; set "
             "scorer.checkpoint, leave deterministic samplers out, or compare by coverage or majority_vote"
         )
-    if scorer == "answer" and not setting.scored.store.spec.score_answer:
+    if scorer == "answer" and not trial.scored.store.spec.score_answer:
         raise UserError(
             f"sweep.objective: {objective.text} needs scores of written answers, which {config.scorer.checkpoint} does "
             "not give here; compare by best_of_n or weighted_vote"

@@ -87,7 +87,7 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
     config = _config(run)
     task = _task(run, config)
     try:
-        results = evaluate_all(with_end_ids(run.settings, config.checkpoint), task)
+        results = evaluate_all(with_end_ids(run.trials, config.checkpoint), task)
     except OSError as error:
         raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
     if not results:
@@ -104,7 +104,7 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
     print_results(rows, results, output, remarks)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()
-    spec = run.settings[0][0].store.spec
+    spec = run.trials[0][0].store.spec
     return ReportedRun(name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), rows)
 
 
@@ -118,7 +118,7 @@ def _config(run: StoredRun) -> RunConfig:
 def _task(run: StoredRun, config: RunConfig) -> Task:
     """Load the questions; the store knows answers by their number, so they must be those of the run."""
     whole = config.task.load()
-    sampled = run.settings[0][0].store.spec.task
+    sampled = run.trials[0][0].store.spec.task
     if whole.fingerprint != sampled:
         raise UserError(
             f"{run.out}: the questions of task {whole.name} are no longer those of the run (fingerprint "

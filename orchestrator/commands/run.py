@@ -1,4 +1,4 @@
-"""`latentswarm run`: one sampler setting."""
+"""`latentswarm run`: one trial."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestrator.config.run import RunConfig
 from orchestrator.experiment.experiment import Experiment, Session
 from orchestrator.experiment.plan import make_plan
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 
 def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
@@ -16,11 +16,11 @@ def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
         UserError: If it cannot be run.
     """
     plan = make_plan(config)
-    setting = plan.setting(config.sampler.describe(), config.sampler)
-    return Experiment(name, plan, (setting,), out, {setting.name: plan.searches(setting, config.sampler)})
+    trial = plan.trial(config.sampler.describe(), config.sampler)
+    return Experiment(name, plan, (trial,), out, {trial.name: plan.searches(trial, config.sampler)})
 
 
-def sample_one_by_one(session: Session, settings: Sequence[Setting]) -> None:
-    """Sample the settings one after the other in this process."""
-    for setting in settings:
-        session.sample(setting)
+def sample_one_by_one(session: Session, trials: Sequence[Trial]) -> None:
+    """Sample the trials one after the other in this process."""
+    for trial in trials:
+        session.sample(trial)

@@ -8,19 +8,19 @@ from pathlib import Path
 from latent_core.errors import UserError
 from orchestrator.analysis.evaluation import sampled_so_far
 from orchestrator.experiment.stored_run import StoredRun, open_run, read_summary
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from orchestrator.tuning.state import trial_states
 
 FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
 
 
 @dataclass(frozen=True)
-class SettingStatus:
-    """What the store has of one setting or of one beam search.
+class TrialStatus:
+    """What the store has of one trial or of one beam search.
 
     Attributes:
         trial: Its name.
-        ready: Samples that every question has, scored where the setting is scored.
+        ready: Samples that every question has, scored where the trial is scored.
         samples: Samples per question that are wanted.
         stored: Trajectories in the store.
         wanted: Trajectories that are wanted.
@@ -63,7 +63,7 @@ class RunStatus:
         questions: Number of questions.
         state: "finished": nothing is missing and the results are written; "ended_early": the results of the last
             command are written, and trajectories were left out for good, as a scheduler does; else "unfinished".
-        settings: Its settings, each followed by its beam searches.
+        trials: Its trials, each followed by its beam searches.
         remark: What makes these numbers doubtful, if anything does.
     """
 
@@ -72,23 +72,23 @@ class RunStatus:
     checkpoint: str
     questions: int
     state: str
-    settings: tuple[SettingStatus, ...]
+    trials: tuple[TrialStatus, ...]
     remark: str | None
 
     @property
     def done(self) -> int:
         """Trajectories of which nothing is missing."""
-        return sum(one.done for one in self.settings)
+        return sum(one.done for one in self.trials)
 
     @property
     def wanted(self) -> int:
         """Trajectories that are wanted."""
-        return sum(one.wanted for one in self.settings)
+        return sum(one.wanted for one in self.trials)
 
     @property
     def last_written(self) -> datetime | None:
         """When the last shard was written."""
-        return max((one.last_written for one in self.settings if one.last_written), default=None)
+        return max((one.last_written for one in self.trials if one.last_written), default=None)
 
 
 def run_status(out: Path) -> RunStatus:
@@ -100,7 +100,7 @@ def run_status(out: Path) -> RunStatus:
     run = open_run(out)
     tune = trial_states(out / "tune")
     try:
-        settings = tuple(_setting_status(one, run.questions, tune) for one in run.all_settings())
+        trials = tuple(_trial_status(one, run.questions, tune) for one in run.all_trials())
     except OSError as error:
         raise UserError(f"store.path {run.config['store']['path']}: cannot be read: {error}") from error
     return RunStatus(
@@ -108,28 +108,28 @@ def run_status(out: Path) -> RunStatus:
         run.command,
         str(run.config.get("checkpoint")),
         run.questions,
-        _state(run, missing=sum(one.wanted - one.done for one in settings)),
-        settings,
+        _state(run, missing=sum(one.wanted - one.done for one in trials)),
+        trials,
         run.lost_store(),
     )
 
 
-def _setting_status(setting: Setting, questions: int, tune: Mapping[str, str]) -> SettingStatus:
-    stored = setting.store.covered(questions, setting.samples)
+def _trial_status(trial: Trial, questions: int, tune: Mapping[str, str]) -> TrialStatus:
+    stored = trial.store.covered(questions, trial.samples)
     done, scored = stored, None
-    written = [setting.store.last_written()]
-    if setting.scored is not None:
-        scores = setting.scored.store
-        with_score = scores.covered(questions, setting.samples)
+    written = [trial.store.last_written()]
+    if trial.scored is not None:
+        scores = trial.scored.store
+        with_score = scores.covered(questions, trial.samples)
         done, scored = stored & with_score, int(with_score.sum())
         written.append(scores.last_written())
-    records = setting.store.read(questions, setting.samples, ["answer", "error", "cut"])
+    records = trial.store.read(questions, trial.samples, ["answer", "error", "cut"])
     failed, unknown = records["error"].notna(), bool(records["cut"].isna().any())
     cut = records["cut"].fillna(False).astype(bool)
-    return SettingStatus(
-        trial=setting.name,
-        ready=sampled_so_far(setting, questions),
-        samples=setting.samples,
+    return TrialStatus(
+        trial=trial.name,
+        ready=sampled_so_far(trial, questions),
+        samples=trial.samples,
         stored=int(stored.sum()),
         wanted=stored.size,
         scored=scored,
@@ -137,7 +137,7 @@ def _setting_status(setting: Setting, questions: int, tune: Mapping[str, str]) -
         failed=int(failed.sum()),
         unparsable=int((records["answer"].isna() & ~failed & ~cut).sum()),
         last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
-        tune=tune.get(setting.name),
+        tune=tune.get(trial.name),
         cut=None if unknown else int(cut.sum()),
     )
 

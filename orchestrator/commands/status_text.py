@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, SettingStatus
+from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60))
@@ -42,7 +42,7 @@ def status_json(status: RunStatus) -> str:
         "wanted": status.wanted,
         "share": status.done / status.wanted,
         **_times(status.last_written, now),
-        "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.settings],
+        "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.trials],
         "remark": status.remark,
     }
     return json.dumps(content, indent=2)
@@ -77,13 +77,13 @@ def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
 def _table(status: RunStatus, now: datetime) -> Table:
     # "samples" are those that every question has: what curves can be made of.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    scored = any(one.scored is not None for one in status.settings)
-    tuned = any(one.tune is not None for one in status.settings)
+    scored = any(one.scored is not None for one in status.trials)
+    tuned = any(one.tune is not None for one in status.trials)
     table.add_column("trial", overflow="fold", min_width=16)
     headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "cut", "last shard"]
     for heading in (*headings, *(["Tune"] * tuned)):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in status.settings:
+    for one in status.trials:
         cells = [f"{one.ready}/{one.samples}", f"{one.wanted:,}", f"{one.stored:,}"]
         cells += ["-" if one.scored is None else f"{one.scored:,}"] if scored else []
         cells += [
@@ -102,7 +102,7 @@ def _percent(done: int, wanted: int) -> str:
     return f"{1000 * done // wanted / 10:.1f}"
 
 
-def _tune(one: SettingStatus, state: str) -> str:
+def _tune(one: TrialStatus, state: str) -> str:
     """Tune ends trials that it stops as it ends those that have finished; once it is over, the store tells which."""
     if one.tune != "terminated" or state == UNFINISHED:
         return one.tune or "-"

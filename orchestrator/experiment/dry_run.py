@@ -22,7 +22,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     """
     plan, total = experiment.plan, 0
     config = plan.config
-    known = [(setting, rereadable(setting, len(plan.task.problems))) for setting in experiment.all_settings()]
+    known = [(trial, rereadable(trial, len(plan.task.problems))) for trial in experiment.all_trials()]
     rereading = any(found.rows for _, found in known)
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
@@ -41,16 +41,16 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     columns += ["to score"] if plan.scorer else []
     for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
         table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
-    for setting, found in known:
-        shards = plan.missing(setting, besides=found.trajectories)
-        wanted = len(plan.task.problems) * setting.samples
+    for trial, found in known:
+        shards = plan.missing(trial, besides=found.trajectories)
+        wanted = len(plan.task.problems) * trial.samples
         missing = sum(shard.rows for shard in shards)
         unscored = int(found.unscored.sum())
         read_anew = [f"{found.rows:,}"] if rereading else []
-        cells = [setting.name, f"{wanted:,}", f"{wanted - missing - found.rows:,}", *read_anew, f"{missing:,}"]
+        cells = [trial.name, f"{wanted:,}", f"{wanted - missing - found.rows:,}", *read_anew, f"{missing:,}"]
         if plan.scorer:
-            cells.append(f"{unscored + missing:,}" if setting.scored else "-")
-        table.add_row(*cells, *([f"{plan.estimated_flops(setting, shards):.3g}"] if with_cost else []))
+            cells.append(f"{unscored + missing:,}" if trial.scored else "-")
+        table.add_row(*cells, *([f"{plan.estimated_flops(trial, shards):.3g}"] if with_cost else []))
         total += missing + unscored
     console.print(table)
     if rereading:

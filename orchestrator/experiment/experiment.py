@@ -24,7 +24,7 @@ from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
-from orchestrator.store.trial import Setting, WithSearches
+from orchestrator.store.trial import Trial, WithSearches
 from orchestrator.tracking.server import check_tracking, tracking_uri
 from workers.pool import actor_pool
 
@@ -43,67 +43,67 @@ class Experiment:
     Attributes:
         name: What MLflow calls it.
         plan: The plan.
-        settings: The sampled settings, greedy not among them.
+        trials: The sampled trials, greedy not among them.
         out: The run directory.
-        searches: The beam searches that go with a setting, by its name.
+        searches: The beam searches that go with a trial, by its name.
         command: "run" or "sweep".
         objectives: What the trials of a sweep are compared by.
-        trials: Number of settings in the end, where a searcher chooses them while it runs; None where all are known.
+        trial_limit: Number of trials in the end where a searcher chooses them while it runs; None where all are known.
     """
 
     name: str
     plan: Plan
-    settings: tuple[Setting, ...]
+    trials: tuple[Trial, ...]
     out: Path
-    searches: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
+    searches: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     command: str = "run"
     objectives: tuple[Objective, ...] = ()
-    trials: int | None = None
+    trial_limit: int | None = None
 
     @property
     def open_ended(self) -> bool:
-        """Whether further settings are chosen while it runs."""
-        return self.trials is not None
+        """Whether further trials are chosen while it runs."""
+        return self.trial_limit is not None
 
     @property
     def unplanned(self) -> int:
-        """Number of settings that are still to be chosen."""
-        return 0 if self.trials is None else max(0, self.trials - len(self.settings))
+        """Number of trials that are still to be chosen."""
+        return 0 if self.trial_limit is None else max(0, self.trial_limit - len(self.trials))
 
-    def sampled_settings(self) -> tuple[Setting, ...]:
-        """Greedy first, unless it is what was asked for, then the sampled settings."""
+    def sampled_trials(self) -> tuple[Trial, ...]:
+        """Greedy first, unless it is what was asked for, then the sampled trials."""
         greedy = self.plan.greedy()
-        others = [setting for setting in self.settings if setting.store.spec != greedy.store.spec]
+        others = [trial for trial in self.trials if trial.store.spec != greedy.store.spec]
         return (greedy, *others)
 
-    def all_settings(self) -> tuple[Setting, ...]:
-        """The sampled settings, each followed by its beam searches."""
-        return tuple(one for setting in self.sampled_settings() for one in (setting, *self.searches_of(setting)))
+    def all_trials(self) -> tuple[Trial, ...]:
+        """The sampled trials, each followed by its beam searches."""
+        return tuple(one for trial in self.sampled_trials() for one in (trial, *self.searches_of(trial)))
 
-    def with_searches(self) -> list[tuple[Setting, tuple[Setting, ...]]]:
-        """The sampled settings, each beside its beam searches."""
-        return [(setting, self.searches_of(setting)) for setting in self.sampled_settings()]
+    def with_searches(self) -> list[tuple[Trial, tuple[Trial, ...]]]:
+        """The sampled trials, each beside its beam searches."""
+        return [(trial, self.searches_of(trial)) for trial in self.sampled_trials()]
 
-    def searches_of(self, setting: Setting) -> tuple[Setting, ...]:
-        """Return the beam searches that go with a setting."""
-        return self.searches.get(setting.name, ())
+    def searches_of(self, trial: Trial) -> tuple[Trial, ...]:
+        """Return the beam searches that go with a trial."""
+        return self.searches.get(trial.name, ())
 
     def missing(self) -> int:
         """Return how many trajectories the store lacks; a scheduler may leave some out for good."""
-        return sum(self.missing_of(setting) for setting in self.all_settings())
+        return sum(self.missing_of(trial) for trial in self.all_trials())
 
-    def missing_of(self, setting: Setting) -> int:
-        """Return how many trajectories the store lacks of a setting or of a beam search."""
-        return sum(shard.rows for shard in self.plan.missing(setting))
+    def missing_of(self, trial: Trial) -> int:
+        """Return how many trajectories the store lacks of a trial or of a beam search."""
+        return sum(shard.rows for shard in self.plan.missing(trial))
 
-    def reread(self, settings: Iterable[Setting]) -> int:
-        """Take what the store holds of settings under other readings; returns the number of trajectories.
+    def reread(self, trials: Iterable[Trial]) -> int:
+        """Take what the store holds of trials under other readings; returns the number of trajectories.
 
         Raises:
             UserError: If the store cannot be written.
         """
         extract = self.plan.checkpoint.format.extract_answer
-        return sum(reread(setting, self.plan.problems, extract) for setting in settings)
+        return sum(reread(trial, self.plan.problems, extract) for trial in trials)
 
 
 class Session:
@@ -116,7 +116,7 @@ class Session:
         tracker: Its open MLflow runs.
         meter: Knows how busy the actors are.
         resumed: Whether an earlier command has worked on the same experiment in the same run directory.
-        missing: Trajectories that the store lacked when their settings became known.
+        missing: Trajectories that the store lacked when their trials became known.
         row_invariance: By pool, how its actors keep rows apart to the bit; None before they have been asked.
     """
 
@@ -130,40 +130,40 @@ class Session:
         resumed: bool,
         missing: int,
     ) -> None:
-        """Begin with the settings that are known, and with what the store lacked of them."""
+        """Begin with the trials that are known, and with what the store lacked of them."""
         self.experiment = experiment
         self.sampling, self.board, self.tracker, self.meter = sampling, board, tracker, meter
         self.resumed = resumed
         self.missing = missing
         self.row_invariance: dict[str, list[dict[str, Any]]] | None = None
 
-    def sample(self, setting: Setting) -> None:
-        """Sample a setting and carry out its searches in this process, reporting to the board."""
-        for one in (setting, *self.experiment.searches_of(setting)):
+    def sample(self, trial: Trial) -> None:
+        """Sample a trial and carry out its searches in this process, reporting to the board."""
+        for one in (trial, *self.experiment.searches_of(trial)):
             self.sampling.run(one, one.samples, self.board)
 
-    def add(self, setting: Setting, searches: tuple[Setting, ...]) -> None:
-        """Take a setting in that has been chosen while the experiment runs; one of a known name changes nothing."""
-        from orchestrator.experiment.finalize import track_setting
+    def add(self, trial: Trial, searches: tuple[Trial, ...]) -> None:
+        """Take a trial in that has been chosen while the experiment runs; one of a known name changes nothing."""
+        from orchestrator.experiment.finalize import track_trial
 
         before = self.experiment
-        if any(setting.name == known.name for known in before.settings):
+        if any(trial.name == known.name for known in before.trials):
             return
         self.experiment = replace(
-            before, settings=(*before.settings, setting), searches={**before.searches, setting.name: searches}
+            before, trials=(*before.trials, trial), searches={**before.searches, trial.name: searches}
         )
-        before.reread((setting, *searches))
-        for one in (setting, *searches):
+        before.reread((trial, *searches))
+        for one in (trial, *searches):
             self.missing += before.missing_of(one)
             one.store.prepare()
         write_run_directory(self.experiment)
-        track_setting(self.tracker, self.experiment.plan, setting)
+        track_trial(self.tracker, self.experiment.plan, trial)
 
 
-SampleSettings = Callable[[Session, Sequence[Setting]], None]
+SampleTrials = Callable[[Session, Sequence[Trial]], None]
 
 
-def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) -> None:
+def carry_out(experiment: Experiment, sample: SampleTrials, console: Console) -> None:
     """Sample what is missing, then report and track.
 
     Raises:
@@ -182,15 +182,15 @@ def carry_out(experiment: Experiment, sample: SampleSettings, console: Console) 
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     row_invariance: dict[str, list[dict[str, Any]]] | None = None
     to_do = show_plan(experiment, console, with_cost=False)
-    if read_anew := experiment.reread(experiment.all_settings()):
+    if read_anew := experiment.reread(experiment.all_trials()):
         console.print(f"read anew: {read_anew:,} trajectories", highlight=False)
     missing = experiment.missing()
     if to_do == 0:
         console.print("everything is in the store: nothing to sample or to score")
         tracker = _start_tracking(experiment, console)
     else:
-        for setting in experiment.all_settings():
-            setting.store.prepare()
+        for trial in experiment.all_trials():
+            trial.store.prepare()
         session = _sample_missing(experiment, sample, to_do, missing, resumed, console)
         experiment, tracker, missing = session.experiment, session.tracker, session.missing
         row_invariance = session.row_invariance
@@ -209,10 +209,10 @@ def belongs_to(experiment: Experiment) -> bool:
     return _record(experiment) is not None
 
 
-def recorded_settings(experiment: Experiment) -> list[WithSearches]:
-    """Return the settings, greedy not among them, that an earlier command has chosen for the same experiment."""
+def recorded_trials(experiment: Experiment) -> list[WithSearches]:
+    """Return the trials, greedy not among them, that an earlier command has chosen for the same experiment."""
     record = _record(experiment)
-    return [one for one in record.settings if one[0].name != GREEDY] if record else []
+    return [one for one in record.trials if one[0].name != GREEDY] if record else []
 
 
 def _record(experiment: Experiment) -> RunRecord | None:
@@ -221,16 +221,16 @@ def _record(experiment: Experiment) -> RunRecord | None:
 
 
 def write_run_directory(experiment: Experiment) -> None:
-    """Write down which settings the run directory is about."""
+    """Write down which trials the run directory is about."""
     questions = len(experiment.plan.problems)
     write_run_file(experiment.out, experiment.command, identity(experiment), questions, experiment.with_searches())
 
 
 def _sample_missing(
-    experiment: Experiment, sample: SampleSettings, to_do: int, missing: int, resumed: bool, console: Console
+    experiment: Experiment, sample: SampleTrials, to_do: int, missing: int, resumed: bool, console: Console
 ) -> Session:
     plan = experiment.plan
-    greedy, *others = experiment.sampled_settings()
+    greedy, *others = experiment.sampled_trials()
     tracker: Tracker | None = None
     try:
         connect(plan.config.cluster, cpus_needed(plan.config), console)

@@ -15,12 +15,12 @@ from orchestrator.experiment.plan import Plan
 from orchestrator.reporting.headline import headline
 from orchestrator.reporting.printing import print_places, print_results
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from orchestrator.tracking import Tracker, tracking_uri
 
 
 def start_tracking(experiment: Experiment, console: Console) -> Tracker:
-    """Open the MLflow runs of an experiment: a parent with a child per setting, or one run for a single setting.
+    """Open the MLflow runs of an experiment: a parent with a child per trial, or one run for a single trial.
 
     A command that goes on with an experiment goes on with its runs.
     """
@@ -34,21 +34,21 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
     tags = run_tags(plan)
-    if experiment.open_ended or len(experiment.settings) > 1:
+    if experiment.open_ended or len(experiment.trials) > 1:
         tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"}, tags)
-        for setting in experiment.sampled_settings():
-            track_setting(tracker, plan, setting)
+        for trial in experiment.sampled_trials():
+            track_trial(tracker, plan, trial)
     else:
-        setting = experiment.sampled_settings()[-1]
-        tracker.start_child(setting.name, params, {**tags, "sampler": setting.sampler})
+        trial = experiment.sampled_trials()[-1]
+        tracker.start_child(trial.name, params, {**tags, "sampler": trial.sampler})
     return tracker
 
 
-def track_setting(tracker: Tracker, plan: Plan, setting: Setting) -> None:
-    """Open the MLflow run of a setting of a sweep."""
-    spec = setting.store.spec
-    params = {"sampler": spec.sampler, "latent_steps": spec.latent_steps, "budgets": list(setting.budgets)}
-    tracker.start_child(setting.name, params, {**run_tags(plan), "sampler": setting.sampler})
+def track_trial(tracker: Tracker, plan: Plan, trial: Trial) -> None:
+    """Open the MLflow run of a trial of a sweep."""
+    spec = trial.store.spec
+    params = {"sampler": spec.sampler, "latent_steps": spec.latent_steps, "budgets": list(trial.budgets)}
+    tracker.start_child(trial.name, params, {**run_tags(plan), "sampler": trial.sampler})
 
 
 def conclude(
@@ -74,7 +74,7 @@ def conclude(
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
     for result in results:
-        tracker.log_counts(result.setting.name, result.summary)
+        tracker.log_counts(result.trial.name, result.summary)
     tracker.describe(headline(rows))
     judged = judge(rows, experiment.objectives) if experiment.objectives else []
     for one in judged:

@@ -12,7 +12,7 @@ from orchestrator.experiment.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.experiment.experiment import Experiment
-    from orchestrator.store.trial import Setting
+    from orchestrator.store.trial import Trial
 
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
@@ -36,7 +36,7 @@ def identity(experiment: "Experiment") -> str:
         content["cut_answers"] = plan.config.task.cut_answers
     content |= _code(experiment)
     # What a searcher has chosen so far does not make it another experiment.
-    content["settings"] = [] if experiment.open_ended else [setting.name for setting in experiment.all_settings()]
+    content["settings"] = [] if experiment.open_ended else [trial.name for trial in experiment.all_trials()]
     if plan.scorer is not None:
         calibrations = [plan.scorer.calibration, plan.scorer.answer_calibration]
         content["scorer"] = [
@@ -48,18 +48,18 @@ def identity(experiment: "Experiment") -> str:
 
 
 def _code(experiment: "Experiment") -> dict[str, Any]:
-    """Return what its settings say of the code that decides their rows; nothing where it is as it always was."""
+    """Return what its trials say of the code that decides their rows; nothing where it is as it always was."""
     plan = experiment.plan
-    own = plan.setting(plan.config.sampler.describe(), plan.config.sampler)
-    settings = [own, *(() if experiment.open_ended else experiment.all_settings())]
-    said = [[part for part in _unusual(setting) if part] for setting in settings]
+    own = plan.trial(plan.config.sampler.describe(), plan.config.sampler)
+    trials = [own, *(() if experiment.open_ended else experiment.all_trials())]
+    said = [[part for part in _unusual(trial) if part] for trial in trials]
     return {"code": said} if any(said) else {}
 
 
-def _unusual(setting: "Setting") -> list[Any]:
-    spec = setting.store.spec
+def _unusual(trial: "Trial") -> list[Any]:
+    spec = trial.store.spec
     parts = [spec.extras, spec.reading, spec.beam.extras if spec.beam else {}]
-    return [*parts, setting.scored.store.spec.extras if setting.scored else {}]
+    return [*parts, trial.scored.store.spec.extras if trial.scored else {}]
 
 
 def run_tags(plan: Plan) -> dict[str, str]:

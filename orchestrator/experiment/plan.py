@@ -16,8 +16,8 @@ from orchestrator.config.run import RunConfig
 from orchestrator.experiment.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.experiment.task_checks import check_outside, check_prompts, check_questions
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
-from orchestrator.store.specs import SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial
 
 if TYPE_CHECKING:
     from latent_core.models.backbones import Backbone
@@ -62,8 +62,8 @@ class Plan:
         """All questions, in order."""
         return tuple(self.task.problems)
 
-    def setting(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Setting:
-        """Return the setting of a sampler under this plan, or under a variation of its configuration."""
+    def trial(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Trial:
+        """Return the trial of a sampler under this plan, or under a variation of its configuration."""
         config = config or self.config
         samples = 1 if sampler.deterministic else config.budgets[-1]
         budgets = (1,) if sampler.deterministic else config.budgets
@@ -72,13 +72,13 @@ class Plan:
         store = self._store(self._spec(sampler, config), _latents(config, scorer), config)
         scored = scorer.scored(store) if scorer else None
         cut_answers = config.task.cut_answers
-        return Setting(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
+        return Trial(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
 
-    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> SettingStore:
-        return SettingStore(config.store.path, spec, latents, self.checkpoint.answer_ends)
+    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> TrajectoryStore:
+        return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends)
 
-    def searches(self, setting: Setting, sampler: Sampler, config: RunConfig | None = None) -> tuple[Setting, ...]:
-        """Return the beam searches that go with a sampled setting.
+    def searches(self, trial: Trial, sampler: Sampler, config: RunConfig | None = None) -> tuple[Trial, ...]:
+        """Return the beam searches that go with a sampled trial.
 
         Raises:
             UserError: If the sampler cannot be searched with.
@@ -96,15 +96,15 @@ class Plan:
                 f"search.kind: beams share the prompt, which {sampler.describe()!r} perturbs; leave the prompt out of "
                 "sampler.scope, or set search.kind=none"
             )
-        return tuple(self._search(setting, sampler, config, beams) for beams in config.search.beams)
+        return tuple(self._search(trial, sampler, config, beams) for beams in config.search.beams)
 
-    def _search(self, setting: Setting, sampler: Sampler, config: RunConfig, beams: int) -> Setting:
+    def _search(self, trial: Trial, sampler: Sampler, config: RunConfig, beams: int) -> Trial:
         assert self.scorer is not None
         candidates = config.search.candidates
         spec = replace(self._spec(sampler, config), beam=self.scorer.beam(beams, candidates))
         latents = config.store.latents if config.store.latents != "auto" else "none"
-        return Setting(
-            name=f"{setting.name} beam {beams}x{candidates}",
+        return Trial(
+            name=f"{trial.name} beam {beams}x{candidates}",
             sampler=sampler.kind,
             samples=beams,
             budgets=(beams * candidates,),
@@ -126,30 +126,30 @@ class Plan:
             reading=self.reading,
         )
 
-    def greedy(self) -> Setting:
-        """Return the deterministic setting that every curve is compared with."""
-        return self.setting(GREEDY, parse_sampler({"kind": "none"}))
+    def greedy(self) -> Trial:
+        """Return the deterministic trial that every curve is compared with."""
+        return self.trial(GREEDY, parse_sampler({"kind": "none"}))
 
-    def missing(self, setting: Setting, samples: int | None = None, besides: BoolArray | None = None) -> list[Shard]:
+    def missing(self, trial: Trial, samples: int | None = None, besides: BoolArray | None = None) -> list[Shard]:
         """Return the shards that are still to be sampled.
 
         Args:
-            setting: The setting.
+            trial: The trial.
             samples: For so many samples per question; all of them where it is not given.
             besides: What need not be sampled either, bool [questions, samples].
         """
-        covered = setting.store.covered(len(self.task.problems), samples or setting.samples)
+        covered = trial.store.covered(len(self.task.problems), samples or trial.samples)
         covered = covered if besides is None else covered | besides
-        at_once = self.config.store.samples_per_shard if setting.store.spec.beam is None else setting.samples
+        at_once = self.config.store.samples_per_shard if trial.store.spec.beam is None else trial.samples
         return missing_shards(covered, self.config.micro_batch, at_once)
 
-    def estimated_flops(self, setting: Setting, shards: list[Shard]) -> float:
+    def estimated_flops(self, trial: Trial, shards: list[Shard]) -> float:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
         # Model code takes seconds to import; only who asks for the cost waits for it.
         from latent_core.models.hooks import PerturbedModules
         from latent_core.models.meta_model import cost_model, skeleton
 
-        model, spec = skeleton(self.checkpoint), setting.store.spec
+        model, spec = skeleton(self.checkpoint), trial.store.spec
         flops, modules = cost_model(self.checkpoint, model), PerturbedModules(self.checkpoint.source, model)
         sampler = parse_sampler(spec.sampler)
         total = 0.0

@@ -1,4 +1,4 @@
-"""The file that says what a run directory belongs to: which command wrote it, and which settings it samples.
+"""The file that says what a run directory belongs to: which command wrote it, and which trials it samples.
 
 With it, and with the store, `status` and `report` need neither the checkpoint nor the LatentRM.
 """
@@ -30,7 +30,7 @@ class RunRecord:
         started: When the command began that last worked here.
         identity: What its curves depend on, as a hash; None in a file of an earlier version.
         questions: Number of questions.
-        settings: The sampled settings in the order of the report, greedy decoding among them.
+        trials: The sampled trials in the order of the report, greedy decoding among them.
     """
 
     command: str
@@ -38,10 +38,10 @@ class RunRecord:
     started: datetime
     identity: str | None
     questions: int
-    settings: tuple[WithSearches, ...]
+    trials: tuple[WithSearches, ...]
 
 
-def write_run_file(out: Path, command: str, identity: str, questions: int, settings: Sequence[WithSearches]) -> Path:
+def write_run_file(out: Path, command: str, identity: str, questions: int, trials: Sequence[WithSearches]) -> Path:
     """Write `run.json` at the start of an experiment, in place of that of an earlier command.
 
     Args:
@@ -49,7 +49,7 @@ def write_run_file(out: Path, command: str, identity: str, questions: int, setti
         command: "run" or "sweep".
         identity: What its curves depend on, as a hash.
         questions: Number of questions.
-        settings: The sampled settings, greedy decoding among them, each with its beam searches.
+        trials: The sampled trials, greedy decoding among them, each with its beam searches.
 
     Returns:
         The file.
@@ -61,7 +61,7 @@ def write_run_file(out: Path, command: str, identity: str, questions: int, setti
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "identity": identity,
         "questions": questions,
-        "settings": [plain_with_searches(setting, searches) for setting, searches in settings],
+        "settings": [plain_with_searches(trial, searches) for trial, searches in trials],
     }
     file = out / RUN_FILE
     # Somebody may ask for the status at this very moment: the file is whole as soon as it has its name.
@@ -100,7 +100,7 @@ def read_run_file(out: Path, store: str) -> RunRecord | None:
             started=datetime.fromisoformat(content["started"]),
             identity=content.get("identity"),
             questions=int(content["questions"]),
-            settings=tuple(with_searches_from_plain(raw, store) for raw in content["settings"]),
+            trials=tuple(with_searches_from_plain(raw, store) for raw in content["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(out, f"{type(error).__name__}: {error}") from error

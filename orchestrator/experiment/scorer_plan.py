@@ -12,7 +12,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCheckpoint
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from orchestrator.config.run import RunConfig
-from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectoryStore
 from orchestrator.store.trial import Scored
 
 
@@ -53,8 +53,8 @@ class ScorerPlan:
                 "shorten or drop the question"
             )
 
-    def scored(self, trajectories: SettingStore) -> Scored:
-        """Return where the scores of a setting are and how they are used."""
+    def scored(self, trajectories: TrajectoryStore) -> Scored:
+        """Return where the scores of a trial are and how they are used."""
         extras = scorer_extras(self.reward)
         spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, trajectories.latents, extras)
         answers = self.answer_calibration if self.score_answer else None

@@ -1,4 +1,4 @@
-"""A run directory opened for reading: its configuration, and the settings whose trajectories the store has."""
+"""A run directory opened for reading: its configuration, and the trials whose trajectories the store has."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ from latent_core.errors import UserError
 from orchestrator.analysis.cut_answers import as_begun
 from orchestrator.config.loading import read_yaml
 from orchestrator.experiment.run_directory import check_run_file, read_run_file
-from orchestrator.store.trial import Setting, WithSearches
+from orchestrator.store.trial import Trial, WithSearches
 
 if TYPE_CHECKING:
     from orchestrator.config.run import RunConfig
@@ -26,18 +26,18 @@ class StoredRun:
         config: Its `config.yaml`, as it stands there.
         command: "run" or "sweep".
         questions: Number of questions.
-        settings: The sampled settings, greedy decoding among them, each with its beam searches.
+        trials: The sampled trials, greedy decoding among them, each with its beam searches.
     """
 
     out: Path
     config: Mapping[str, Any]
     command: str
     questions: int
-    settings: tuple[WithSearches, ...]
+    trials: tuple[WithSearches, ...]
 
-    def all_settings(self) -> tuple[Setting, ...]:
-        """The sampled settings, each followed by its beam searches."""
-        return tuple(one for setting, searches in self.settings for one in (setting, *searches))
+    def all_trials(self) -> tuple[Trial, ...]:
+        """The sampled trials, each followed by its beam searches."""
+        return tuple(one for trial, searches in self.trials for one in (trial, *searches))
 
     def lost_store(self) -> str | None:
         """Say that the store is not where the configuration puts it, if it is not."""
@@ -72,7 +72,7 @@ def open_run(out: Path) -> StoredRun:
         raise UserError(f"{file}: has no store.path, which every resolved configuration of a run has") from None
     record = read_run_file(out, store)
     if record is not None:
-        return StoredRun(out, config, record.command, record.questions, record.settings)
+        return StoredRun(out, config, record.command, record.questions, record.trials)
     return _planned(out, config)
 
 
@@ -102,8 +102,8 @@ def _planned(out: Path, raw: Mapping[str, Any]) -> StoredRun:
         experiment = (plan_sweep if command == "sweep" else plan_run)(out.name, config, out)
     except UserError as error:
         raise UserError(f"{out / 'config.yaml'}: {error}") from None
-    settings = tuple((one, experiment.searches_of(one)) for one in experiment.sampled_settings())
-    return StoredRun(out, raw, command, len(experiment.plan.problems), settings)
+    trials = tuple((one, experiment.searches_of(one)) for one in experiment.sampled_trials())
+    return StoredRun(out, raw, command, len(experiment.plan.problems), trials)
 
 
 def _command(out: Path, config: "RunConfig") -> str:

@@ -1,7 +1,7 @@
 """Re-reading: trajectories whose texts the store holds under another reading, read and judged anew without a model.
 
 Which extractor and which grader read the texts has a part of a folder's name for itself. Where the trajectories that a
-setting lacks are in a folder of another reading, its shards are copied with new answers and new judgements, one at a
+trial lacks are in a folder of another reading, its shards are copied with new answers and new judgements, one at a
 time; the scores of a LatentRM, which depend on neither, are copied as they are. Like any writing of shards it can be
 interrupted and repeated, and two commands that do it at once write the same.
 """
@@ -18,16 +18,16 @@ from latent_core.tasks.reading import read_answers
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import BoolArray, Shard
 from orchestrator.store.specs import ScoreStore
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 
 @dataclass(frozen=True)
 class Rereadable:
-    """What the store holds of a setting under other readings and lacks under its own.
+    """What the store holds of a trial under other readings and lacks under its own.
 
     Attributes:
         trajectories: Which ones, bool [questions, samples].
-        unscored: Which trajectories have no score of the setting's LatentRM once all that is there has been taken,
+        unscored: Which trajectories have no score of the trial's LatentRM once all that is there has been taken,
             bool [questions, samples]; none where nothing scores it.
     """
 
@@ -40,50 +40,50 @@ class Rereadable:
         return int(self.trajectories.sum())
 
 
-def rereadable(setting: Setting, questions: int) -> Rereadable:
+def rereadable(trial: Trial, questions: int) -> Rereadable:
     """Look for what can be had by reading anew; reads no shard."""
-    sampled, scored = _covered(setting, questions)
+    sampled, scored = _covered(trial, questions)
     found = np.zeros_like(sampled)
-    for relative in _relatives(setting, sampled, scored):
+    for relative in _relatives(trial, sampled, scored):
         found |= relative.covered(*found.shape)
-        if setting.scored is not None:
-            scored |= _scores_of(relative, setting.scored.store).covered(*found.shape)
+        if trial.scored is not None:
+            scored |= _scores_of(relative, trial.scored.store).covered(*found.shape)
     return Rereadable(found & ~sampled, (found | sampled) & ~scored)
 
 
-def _covered(setting: Setting, questions: int) -> tuple[BoolArray, BoolArray]:
+def _covered(trial: Trial, questions: int) -> tuple[BoolArray, BoolArray]:
     """Return which trajectories are there, and which need no score; bool [questions, samples]."""
-    sampled = setting.store.covered(questions, setting.samples)
-    if setting.scored is None:
+    sampled = trial.store.covered(questions, trial.samples)
+    if trial.scored is None:
         return sampled, np.ones_like(sampled)
-    return sampled, setting.scored.store.covered(questions, setting.samples)
+    return sampled, trial.scored.store.covered(questions, trial.samples)
 
 
-def _relatives(setting: Setting, sampled: BoolArray, scored: BoolArray) -> list[ShardFolder]:
+def _relatives(trial: Trial, sampled: BoolArray, scored: BoolArray) -> list[ShardFolder]:
     # Who lacks nothing need not look at the whole store.
-    return [] if sampled.all() and scored.all() else setting.store.relatives()
+    return [] if sampled.all() and scored.all() else trial.store.relatives()
 
 
-def reread(setting: Setting, problems: Sequence[Problem], own: Callable[[str], str | None]) -> int:
-    """Write what can be had by reading anew; returns the number of trajectories that the setting has gained.
+def reread(trial: Trial, problems: Sequence[Problem], own: Callable[[str], str | None]) -> int:
+    """Write what can be had by reading anew; returns the number of trajectories that the trial has gained.
 
     Args:
-        setting: The setting, or a beam search.
+        trial: The trial, or a beam search.
         problems: All questions.
         own: The reasoner's own extractor, for questions that name none.
 
     Raises:
         UserError: If the store cannot be written.
     """
-    questions, samples = len(problems), setting.samples
-    covered, scored = _covered(setting, questions)
+    questions, samples = len(problems), trial.samples
+    covered, scored = _covered(trial, questions)
     before = int(covered.sum())
-    for relative in _relatives(setting, covered, scored):
+    for relative in _relatives(trial, covered, scored):
         for shard, latents in _lacking(relative, covered):
-            _reread_shard(setting, relative, shard, latents, problems, own)
-        if setting.scored is not None:
-            _copy_scores(setting.scored.store, relative, questions, samples)
-    return int(setting.store.covered(questions, samples).sum()) - before
+            _reread_shard(trial, relative, shard, latents, problems, own)
+        if trial.scored is not None:
+            _copy_scores(trial.scored.store, relative, questions, samples)
+    return int(trial.store.covered(questions, samples).sum()) - before
 
 
 def _lacking(source: ShardFolder, covered: BoolArray) -> Iterator[tuple[Shard, str]]:
@@ -97,7 +97,7 @@ def _lacking(source: ShardFolder, covered: BoolArray) -> Iterator[tuple[Shard, s
 
 
 def _reread_shard(
-    setting: Setting,
+    trial: Trial,
     source: ShardFolder,
     shard: Shard,
     latents: str,
@@ -118,9 +118,9 @@ def _reread_shard(
         place = rows.schema.get_field_index(name)
         field = rows.schema.field(place)
         rows = rows.set_column(place, field, pa.array(values, field.type))
-    setting.store.prepare()
+    trial.store.prepare()
     part = Shard(shard.first_question, end, shard.first_sample, shard.end_sample)
-    setting.store.write(part, rows, latents)
+    trial.store.write(part, rows, latents)
 
 
 def _copy_scores(own: ScoreStore, relative: ShardFolder, questions: int, samples: int) -> None:

@@ -20,7 +20,7 @@ from orchestrator.pipeline.dispatch import call_actors, users_errors
 from orchestrator.pipeline.search_stage import Search
 from orchestrator.pipeline.stages import Generate, Load, Persist, ScoreTrajectories
 from orchestrator.store.shards import Shard, missing_shards
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 _GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
@@ -47,63 +47,63 @@ class Sampling:
     samples_per_shard: int
     scorers: tuple[str, ...] = ()
 
-    def run(self, setting: Setting, samples: int, board: ActorHandle[Any]) -> None:
-        """Sample, and score, what the store lacks of a setting's first `samples` samples.
+    def run(self, trial: Trial, samples: int, board: ActorHandle[Any]) -> None:
+        """Sample, and score, what the store lacks of a trial's first `samples` samples.
 
         Args:
-            setting: The setting.
+            trial: The trial.
             samples: Samples per question.
             board: The progress board; it hears of every shard that has been dealt with.
         """
-        to_sample = missing_shards(self._covered(setting, samples), self.micro_batch, self._samples_per_shard(setting))
-        to_score = setting.unscored(len(self.problems), samples, self.micro_batch, self.samples_per_shard)
+        to_sample = missing_shards(self._covered(trial, samples), self.micro_batch, self._samples_per_shard(trial))
+        to_score = trial.unscored(len(self.problems), samples, self.micro_batch, self.samples_per_shard)
         if not to_sample and not to_score:
             return
-        ray.get(board.begin.remote(setting.name))
+        ray.get(board.begin.remote(trial.name))
         try:
             # What is in the store already needs no reasoner: it is scored first.
-            if to_score and setting.scored is not None:
-                setting.scored.store.prepare()
-                self._consume(self._score(setting, self._read(setting, to_score), to_score), board)
+            if to_score and trial.scored is not None:
+                trial.scored.store.prepare()
+                self._consume(self._score(trial, self._read(trial, to_score), to_score), board)
             if to_sample:
-                setting.store.prepare()
-                fresh = self._generate(setting, to_sample)
-                if setting.scored is not None:
-                    setting.scored.store.prepare()
-                    fresh = self._score(setting, fresh, to_sample)
+                trial.store.prepare()
+                fresh = self._generate(trial, to_sample)
+                if trial.scored is not None:
+                    trial.scored.store.prepare()
+                    fresh = self._score(trial, fresh, to_sample)
                 self._consume(fresh, board)
         finally:
-            board.end.remote(setting.name)
+            board.end.remote(trial.name)
 
-    def _covered(self, setting: Setting, samples: int) -> Any:
-        return setting.store.covered(len(self.problems), samples)
+    def _covered(self, trial: Trial, samples: int) -> Any:
+        return trial.store.covered(len(self.problems), samples)
 
-    def _samples_per_shard(self, setting: Setting) -> int:
+    def _samples_per_shard(self, trial: Trial) -> int:
         # The beams of a question are found together.
-        return self.samples_per_shard if setting.store.spec.beam is None else setting.samples
+        return self.samples_per_shard if trial.store.spec.beam is None else trial.samples
 
-    def _generate(self, setting: Setting, shards: Sequence[Shard]) -> ray.data.Dataset:
-        store, beam = setting.store, setting.store.spec.beam
+    def _generate(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
+        store, beam = trial.store, trial.store.spec.beam
         stage: Generate | Search = Generate(self.reasoners, store)
         if beam is not None:
-            stage = Search(self.reasoners, store, beam, str(setting.scorer))
+            stage = Search(self.reasoners, store, beam, str(trial.scorer))
         writers = _WRITERS + len(self.reasoners) // _REASONERS_PER_WRITER
         return call_actors(self._items(shards), stage, len(self.reasoners), len(shards), _GENERATE_CPUS).map_batches(
-            Persist(store, pass_on=setting.scored is not None),
+            Persist(store, pass_on=trial.scored is not None),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.TaskPoolStrategy(size=min(writers, len(shards))),
             num_cpus=_STORE_CPUS,
         )
 
-    def _read(self, setting: Setting, shards: Sequence[Shard]) -> ray.data.Dataset:
+    def _read(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
         return self._items(shards).map_batches(
-            Load(setting.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
+            Load(trial.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
         )
 
-    def _score(self, setting: Setting, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
-        assert setting.scored is not None
-        stage = ScoreTrajectories(self.scorers, setting.scored, setting.store.latents, self.problems)
+    def _score(self, trial: Trial, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
+        assert trial.scored is not None
+        stage = ScoreTrajectories(self.scorers, trial.scored, trial.store.latents, self.problems)
         return call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
 
     def _items(self, shards: Sequence[Shard]) -> ray.data.Dataset:

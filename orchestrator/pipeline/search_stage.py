@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from orchestrator.pipeline.stages import problems_of
-from orchestrator.store.specs import BeamShape, SettingStore
+from orchestrator.store.specs import BeamShape, TrajectoryStore
 from workers.pool import actor_pool
 from workers.records import trajectory_table
 from workers.requests import SearchRequest
@@ -20,7 +20,7 @@ BEAM_COLUMNS = ("step_scores", "score", "score_prompt_flops", "score_flops")
 class Search:
     """Have an actor search the shard; the samples of a question are its beams, the best one first."""
 
-    def __init__(self, reasoners: Sequence[str], store: SettingStore, beam: BeamShape, scorer: str) -> None:
+    def __init__(self, reasoners: Sequence[str], store: TrajectoryStore, beam: BeamShape, scorer: str) -> None:
         self._reasoners = tuple(reasoners)
         self._spec, self._latents = store.spec, store.latents
         self._beam = beam

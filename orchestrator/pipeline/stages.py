@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.score_records import questions_to_score, score_table
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import SettingStore
+from orchestrator.store.specs import TrajectoryStore
 from orchestrator.store.trial import Scored
 from workers.pool import actor_pool
 from workers.records import LATENT_DTYPES, trajectory_schema
@@ -23,7 +23,7 @@ from workers.requests import SampleRequest, ScoreRequest
 class Generate:
     """Have an actor sample the shard."""
 
-    def __init__(self, reasoners: Sequence[str], store: SettingStore) -> None:
+    def __init__(self, reasoners: Sequence[str], store: TrajectoryStore) -> None:
         self._reasoners = tuple(reasoners)
         self._spec = store.spec
         self._latents = store.latents
@@ -51,7 +51,7 @@ class Generate:
 class Load:
     """Read shards of trajectories that are in the store already."""
 
-    def __init__(self, store: SettingStore) -> None:
+    def __init__(self, store: TrajectoryStore) -> None:
         self._store = store
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -78,7 +78,7 @@ class Load:
 class Persist:
     """Write the shard; pass on its receipt, or the shard itself where scorers still need it."""
 
-    def __init__(self, store: SettingStore, pass_on: bool) -> None:
+    def __init__(self, store: TrajectoryStore, pass_on: bool) -> None:
         self._store = store
         self._pass_on = pass_on
 

@@ -17,7 +17,7 @@ class TrialProgress:
     """How far a trial of a sweep is.
 
     Attributes:
-        name: Name of its setting.
+        name: Name of its trial.
         reached: Samples per question that it has reported on.
         value: The objective there; None before the first report.
         ended: Whether it has ended, at its largest budget or because a scheduler stopped it.
@@ -39,7 +39,7 @@ class Snapshot:
         errors: How many of them failed.
         unparsable: How many of them have an answer that could not be read.
         cut: How many of them have an answer that was cut off.
-        running: Names of settings that are being sampled.
+        running: Names of trials that are being sampled.
         trials: The trials of a sweep that have begun, in that order.
     """
 
@@ -61,13 +61,13 @@ class ProgressBoard:
         self._running: dict[str, None] = {}
         self._trials: dict[str, TrialProgress] = {}
 
-    def begin(self, setting: str) -> None:
-        """Say that a setting is being sampled."""
-        self._running[setting] = None
+    def begin(self, trial: str) -> None:
+        """Say that a trial is being sampled."""
+        self._running[trial] = None
 
-    def end(self, setting: str) -> None:
-        """Say that a setting is not being sampled any more."""
-        self._running.pop(setting, None)
+    def end(self, trial: str) -> None:
+        """Say that a trial is not being sampled any more."""
+        self._running.pop(trial, None)
 
     def advance(self, rows: int, correct: int, errors: int, unparsable: int = 0, cut: int = 0) -> None:
         """Add finished trajectories."""

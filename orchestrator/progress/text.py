@@ -96,7 +96,7 @@ def describe_stall(
     resources = ", ".join(
         f"{free.get(name, 0):g} of {whole[name]:g} {name}" for name in ("CPU", "GPU") if name in whole
     )
-    running = ", ".join(snapshot.running) or "no setting"
+    running = ", ".join(snapshot.running) or "no trial"
     causes = "; ".join(_causes(pools, free)) or "no pool of actors is known"
     return f"nothing has finished for {seconds:.0f} s while sampling {running}: {causes}; free: {resources}"
 

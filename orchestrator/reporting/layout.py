@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialStyle:
     """One sampler setting.
 
     Attributes:
@@ -50,7 +50,7 @@ class Trial:
         return shade(self.family, self.rank, self.siblings)
 
 
-def trials(rows: Sequence[CurveRow]) -> list[Trial]:
+def trials(rows: Sequence[CurveRow]) -> list[TrialStyle]:
     """The sampler settings among the rows: grouped by sampler, and by their numbers within a sampler.
 
     A sweep finishes its trials in any order; a reader looks for sigma = 0.2 between 0.1 and 0.4.
@@ -62,7 +62,7 @@ def trials(rows: Sequence[CurveRow]) -> list[Trial]:
             if row.trial not in family:
                 family.append(row.trial)
     return [
-        Trial(name, sampler, family, rank, len(members))
+        TrialStyle(name, sampler, family, rank, len(members))
         for family, (sampler, members) in enumerate(names.items())
         for rank, name in enumerate(sorted(members, key=_natural))
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS, CurveRow
-from orchestrator.reporting.layout import COVERAGE, Trial, aggregations, budgets, curve, heading, shade, trials
+from orchestrator.reporting.layout import COVERAGE, TrialStyle, aggregations, budgets, curve, heading, shade, trials
 
 # Looks of the aggregations where one picture shows them all: index of hue and marker, and whether dashed. The
 # answer-aware variant of a method has the method's own hue and marker.
@@ -104,5 +104,5 @@ def _panel_of_trial(rows: Sequence[CurveRow], trial: str) -> Panel:
     return Panel(trial, lines, curve(rows, RANDOM_GUESS))
 
 
-def _is_beam(rows: Sequence[CurveRow], trial: Trial) -> bool:
+def _is_beam(rows: Sequence[CurveRow], trial: TrialStyle) -> bool:
     return all(row.aggregation in (BEAM_SEARCH, BEAM_VOTE) for row in rows if row.trial == trial.name)

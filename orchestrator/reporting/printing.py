@@ -7,18 +7,16 @@ from rich.console import Console
 
 from orchestrator.analysis.comparisons import print_comparisons
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.reporting.run_files import SettingResult, all_comparisons
+from orchestrator.reporting.run_files import TrialResult, all_comparisons
 from orchestrator.reporting.tables import print_tables
 
 
-def print_results(
-    rows: Sequence[CurveRow], results: Sequence[SettingResult], output: Console, remarks: Console
-) -> None:
+def print_results(rows: Sequence[CurveRow], results: Sequence[TrialResult], output: Console, remarks: Console) -> None:
     """Print a table per aggregation, the comparisons at the largest budget, and what failed.
 
     Args:
         rows: Rows of `curves.csv`.
-        results: What the settings came to.
+        results: What the trials came to.
         output: Where tables go.
         remarks: Where failures are told.
     """
@@ -40,7 +38,7 @@ def print_places(places: Sequence[tuple[str, object]], output: Console) -> None:
 
 
 def _failures(summary: dict[str, Any]) -> Iterator[str]:
-    """Say what went wrong in a setting, if anything did."""
+    """Say what went wrong in a trial, if anything did."""
     if summary["errors"]:
         yield (
             f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "

@@ -35,90 +35,88 @@ from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
 from orchestrator.reporting.plots.pareto_png import plot_pareto_png
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
 _TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
 
 
 @dataclass(frozen=True)
-class SettingResult:
-    """What a setting came to.
+class TrialResult:
+    """What a trial came to.
 
     Attributes:
-        setting: The setting.
+        trial: The trial.
         rows: Its curves.
         summary: Its counts for `summary.json`.
         questions: One line per question.
         by_question: By budget and aggregation, the value of every question [Q]; of greedy decoding under "greedy".
     """
 
-    setting: Setting
+    trial: Trial
     rows: list[CurveRow]
     summary: dict[str, Any]
     questions: pd.DataFrame
     by_question: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
 
-def evaluate(setting: Setting, task: Task, searches: Sequence[Setting] = ()) -> SettingResult:
-    """Read a setting's trajectories and compute its curves and counts.
+def evaluate(trial: Trial, task: Task, searches: Sequence[Trial] = ()) -> TrialResult:
+    """Read a trial's trajectories and compute its curves and counts.
 
-    Budgets beyond what has been sampled, because the setting was stopped early, have the value NaN.
+    Budgets beyond what has been sampled, because the trial was stopped early, have the value NaN.
 
     Args:
-        setting: The setting.
+        trial: The trial.
         task: The questions that were asked.
-        searches: Its beam searches; their points belong to the setting's curves, once they are finished.
+        searches: Its beam searches; their points belong to the trial's curves, once they are finished.
     """
-    samples = sampled_so_far(setting, len(task.problems))
+    samples = sampled_so_far(trial, len(task.problems))
     outcomes, questions, first_error = [], [], None
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
-    for records, problems in blocks(setting, task.problems, samples, _COLUMNS):
-        outcomes.append(outcomes_of(setting, records, problems))
+    for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
+        outcomes.append(outcomes_of(trial, records, problems))
         cost += cost_of(records)
         failed = records["failed"]
         records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
-        questions.append(_per_question(records, setting.name))
+        questions.append(_per_question(records, trial.name))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
     joined = join_outcomes(outcomes)
     by_question: dict[int, dict[str, FloatArray]]
-    if setting.name == GREEDY:
+    if trial.name == GREEDY:
         rows, by_question = [greedy_row(joined, cost)], {1: {GREEDY: coverage(joined, 1)}}
     else:
-        sampled = [n for n in setting.budgets if n <= samples]
+        sampled = [n for n in trial.budgets if n <= samples]
         by_question = {n: {name: AGGREGATIONS[name](joined, n) for name in available(joined)} for n in sampled}
-        rows = curve_rows(joined, cost, setting.budgets, trial=setting.name, sampler=setting.sampler)
+        rows = curve_rows(joined, cost, trial.budgets, trial=trial.name, sampler=trial.sampler)
     beams = [found for search in searches if (found := evaluate_search(search, task.problems)) is not None]
     for found in beams:
-        rows += found.rows(setting.name)
+        rows += found.rows(trial.name)
         by_question.setdefault(found.n, {}).update(found.by_question)
     summary = {
-        "trial": setting.name,
-        "sampler": setting.store.spec.sampler,
+        "trial": trial.name,
+        "sampler": trial.store.spec.sampler,
         "samples": samples,
         "trajectories": joined.correct.size,
         "errors": int(totals["failed"]),
         "first_error": first_error,
         "unparsable": int(totals["unparsable"]),
         "cut": int(totals["cut"]),
-        "cut_answers": setting.cut_answers,
+        "cut_answers": trial.cut_answers,
         "latent_steps": int(totals["latent_steps"]),
         "answer_tokens": int(totals["answer_tokens"]),
         "device_seconds": float(totals["seconds"]),
         "unscored": int(totals["unscored"]),
-        "store": setting.store.spec.key,
+        "store": trial.store.spec.key,
         "searches": [found.summary for found in beams],
     }
-    return SettingResult(setting, rows, summary, pd.concat(questions, ignore_index=True), by_question)
+    return TrialResult(trial, rows, summary, pd.concat(questions, ignore_index=True), by_question)
 
 
-def evaluate_all(settings: Iterable[tuple[Setting, Sequence[Setting]]], task: Task) -> list[SettingResult]:
-    """Evaluate all settings, each given with its beam searches, of which the store has a sample of every question."""
+def evaluate_all(trials: Iterable[tuple[Trial, Sequence[Trial]]], task: Task) -> list[TrialResult]:
+    """Evaluate all trials, each given with its beam searches, of which the store has a sample of every question."""
     return [
-        evaluate(setting, task, searches)
-        for setting, searches in settings
-        if sampled_so_far(setting, len(task.problems)) > 0
+        evaluate(trial, task, searches) for trial, searches in trials if sampled_so_far(trial, len(task.problems)) > 0
     ]
 
 
@@ -143,35 +141,35 @@ def _most_frequent(answers: "pd.Series[Any]") -> Any:
     return next(iter(answers.mode()), None)
 
 
-def all_rows(results: Sequence[SettingResult], task: Task, budgets: Sequence[int]) -> list[CurveRow]:
-    """Join the curves of all settings, and the guessing baseline where the task knows its answers' distribution."""
+def all_rows(results: Sequence[TrialResult], task: Task, budgets: Sequence[int]) -> list[CurveRow]:
+    """Join the curves of all trials, and the guessing baseline where the task knows its answers' distribution."""
     rows = [row for result in results for row in result.rows]
     if task.guess_chances is not None:
         rows.extend(guess_rows(task.guess_chances, budgets))
     return rows
 
 
-def all_comparisons(results: Sequence[SettingResult]) -> list[Comparison]:
-    """Compare what chooses by score with majority vote and greedy decoding, setting by setting and budget by budget."""
-    greedy = next((result.by_question[1] for result in results if result.setting.name == GREEDY), {})
+def all_comparisons(results: Sequence[TrialResult]) -> list[Comparison]:
+    """Compare what chooses by score with majority vote and greedy decoding, trial by trial and budget by budget."""
+    greedy = next((result.by_question[1] for result in results if result.trial.name == GREEDY), {})
     found = []
     for result in results:
-        if result.setting.name != GREEDY:
+        if result.trial.name != GREEDY:
             for n, values in sorted(result.by_question.items()):
                 # At one sample there is nothing to choose.
-                found += compare({**greedy, **values}, trial=result.setting.name, n=n) if n > 1 else []
+                found += compare({**greedy, **values}, trial=result.trial.name, n=n) if n > 1 else []
     return found
 
 
-def all_difficulties(results: Sequence[SettingResult]) -> list[DifficultyRow]:
-    """Average setting by setting over the questions of each bin of difficulty, greedy decoding among the values."""
-    greedy = next((result.by_question[1] for result in results if result.setting.name == GREEDY), {})
+def all_difficulties(results: Sequence[TrialResult]) -> list[DifficultyRow]:
+    """Average trial by trial over the questions of each bin of difficulty, greedy decoding among the values."""
+    greedy = next((result.by_question[1] for result in results if result.trial.name == GREEDY), {})
     rows = []
     for result in results:
-        if result.setting.name != GREEDY:
+        if result.trial.name != GREEDY:
             values = {**result.by_question, 1: {**greedy, **result.by_question.get(1, {})}}
             correct = result.questions["correct"].to_numpy(dtype=np.int64)
-            rows += difficulty_rows(values, correct, result.summary["samples"], trial=result.setting.name)
+            rows += difficulty_rows(values, correct, result.summary["samples"], trial=result.trial.name)
     return rows
 
 
@@ -179,7 +177,7 @@ def write_files(
     out: Path,
     config: RunConfig,
     rows: Sequence[CurveRow],
-    results: Sequence[SettingResult],
+    results: Sequence[TrialResult],
     summary: dict[str, Any],
     objectives: Sequence[Objective] = (),
 ) -> list[Path]:
@@ -194,7 +192,7 @@ def write_drawings(
     out: Path,
     title: str,
     rows: Sequence[CurveRow],
-    results: Sequence[SettingResult],
+    results: Sequence[TrialResult],
     objectives: Sequence[Objective] = (),
 ) -> list[Path]:
     """Write every table and picture that is made from the store alone; returns the files.

@@ -45,12 +45,12 @@ class BeamShape:
 
 @dataclass(frozen=True)
 class TrajectorySpec:
-    """Everything that determines the trajectories of a setting.
+    """Everything that determines the trajectories of a trial.
 
     Attributes:
         checkpoint: Fingerprint of the checkpoint.
         task: Fingerprint of the task's questions and answers.
-        sampler: Complete sampler setting.
+        sampler: Complete trial.
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the draws.
@@ -76,7 +76,7 @@ class TrajectorySpec:
 
     @property
     def key(self) -> str:
-        """Name of the setting's folder: `trajectories_key`, and behind it a hash of the reading where there is one."""
+        """Name of the trial's folder: `trajectories_key`, and behind it a hash of the reading where there is one."""
         return f"{self.trajectories_key}-{_key(self.reading)}" if self.reading else self.trajectories_key
 
     @property
@@ -131,7 +131,7 @@ class ScoreSpec:
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """Everything that determines the labelled candidates of a setting.
+    """Everything that determines the labelled candidates of a trial.
 
     Attributes:
         trajectories: What determines the candidates.
@@ -156,22 +156,22 @@ class LabelSpec:
     def content(self) -> dict[str, Any]:
         """The specification as plain data."""
         own = {"candidates": self.candidates, "rollouts": self.rollouts, "latents": self.latents}
-        # Left out where it says what was always so, as in stores that are older than the setting.
+        # Left out where it says what was always so, as in stores that are older than the trial.
         own |= {} if self.cut_answers == "vote" else {"cut_answers": self.cut_answers}
         return {"version": _VERSION, "labels": own, "trajectories": self.trajectories.content}
 
 
-class SettingStore(ShardFolder):
-    """The trajectories of one setting."""
+class TrajectoryStore(ShardFolder):
+    """The trajectories of one trial."""
 
     def __init__(
         self, root: str, spec: TrajectorySpec, latents: str = "none", end_ids: Sequence[int] | None = None
     ) -> None:
-        """Name a setting's place; nothing is read or written yet.
+        """Name a trial's place; nothing is read or written yet.
 
         Args:
             root: Directory or URI of the store.
-            spec: The setting.
+            spec: The trial.
             latents: Whether and how latent vectors are wanted: shards with less do not count as present.
             end_ids: Tokens that end an answer, where the checkpoint is at hand. Shards that are older than the column
                 `cut` do not say which answers were cut off; without these ids they are learned from answers that ended
@@ -220,9 +220,9 @@ class SettingStore(ShardFolder):
 
 
 class ScoreStore(ShardFolder):
-    """The scores of one setting's trajectories by one LatentRM, in a folder beside the trajectories."""
+    """The scores of one trial's trajectories by one LatentRM, in a folder beside the trajectories."""
 
-    def __init__(self, trajectories: SettingStore, spec: ScoreSpec) -> None:
+    def __init__(self, trajectories: TrajectoryStore, spec: ScoreSpec) -> None:
         """Name the place of the scores; nothing is read or written yet."""
         super().__init__(trajectories.root, self.folder(trajectories.name, spec), spec.content)
         self.spec = spec
@@ -234,7 +234,7 @@ class ScoreStore(ShardFolder):
 
 
 class LabelStore(ShardFolder):
-    """Labelled candidates of one setting."""
+    """Labelled candidates of one trial."""
 
     def __init__(self, root: str, spec: LabelSpec) -> None:
         """Name the place of the labels; nothing is read or written yet."""

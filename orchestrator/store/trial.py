@@ -1,4 +1,4 @@
-"""A sampler setting of a run, as the processes that work on it need to know it."""
+"""A trial of a run, as the processes that work on it need to know it."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -6,12 +6,12 @@ from typing import TypeAlias
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
 from orchestrator.store.shards import Shard, missing_shards
-from orchestrator.store.specs import ScoreStore, SettingStore
+from orchestrator.store.specs import ScoreStore, TrajectoryStore
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a LatentRM adds to a setting.
+    """What a LatentRM adds to a trial.
 
     Attributes:
         store: Where the scores are.
@@ -25,12 +25,12 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One sampler setting of a run: a curve.
+class Trial:
+    """One trial of a run: a curve.
 
     Attributes:
         name: Unique within the run, readable.
-        sampler: Kind of its sampler; the complete setting is in `store.spec`.
+        sampler: Kind of its sampler; the complete trial is in `store.spec`.
         samples: Samples per question at its largest budget; for a beam search, its beams.
         budgets: Where its curve is reported.
         store: Where its trajectories are.
@@ -43,7 +43,7 @@ class Setting:
     sampler: str
     samples: int
     budgets: tuple[int, ...]
-    store: SettingStore
+    store: TrajectoryStore
     scored: Scored | None = None
     scorer: str | None = None
     cut_answers: CutAnswers = "abstain"
@@ -56,5 +56,5 @@ class Setting:
         return missing_shards(scored | ~sampled, questions_per_shard, samples_per_shard)
 
 
-WithSearches: TypeAlias = tuple[Setting, tuple[Setting, ...]]
-"""A sampled setting and the beam searches that go with it."""
+WithSearches: TypeAlias = tuple[Trial, tuple[Trial, ...]]
+"""A sampled trial and the beam searches that go with it."""

@@ -1,24 +1,24 @@
-"""A sampler setting as plain data, so that what has been planned can be found again without the models."""
+"""A trial as plain data, so that what has been planned can be found again without the models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.analysis.cut_answers import CUT_ANSWERS_BEFORE
-from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting, WithSearches
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial, WithSearches
 
 
-def plain_setting(setting: Setting) -> dict[str, Any]:
-    """Return a setting as JSON can hold it; the place of the store is left out, since stores are moved and copied."""
-    scored = setting.scored
+def plain_trial(trial: Trial) -> dict[str, Any]:
+    """Return a trial as JSON can hold it; the place of the store is left out, since stores are moved and copied."""
+    scored = trial.scored
     return {
-        "name": setting.name,
-        "sampler": setting.sampler,
-        "samples": setting.samples,
-        "budgets": list(setting.budgets),
-        "trajectories": setting.store.spec.content,
-        "latents": setting.store.latents,
+        "name": trial.name,
+        "sampler": trial.sampler,
+        "samples": trial.samples,
+        "budgets": list(trial.budgets),
+        "trajectories": trial.store.spec.content,
+        "latents": trial.store.latents,
         "scored": None
         if scored is None
         else {
@@ -26,14 +26,14 @@ def plain_setting(setting: Setting) -> dict[str, Any]:
             "calibration": _plain_calibration(scored.calibration),
             "answer_calibration": _plain_calibration(scored.answer_calibration),
         },
-        "scorer": setting.scorer,
-        "cut_answers": setting.cut_answers,
-        "end_ids": None if setting.store.end_ids is None else list(setting.store.end_ids),
+        "scorer": trial.scorer,
+        "cut_answers": trial.cut_answers,
+        "end_ids": None if trial.store.end_ids is None else list(trial.store.end_ids),
     }
 
 
-def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
-    """Return the setting that `plain_setting` has described.
+def trial_from_plain(raw: Mapping[str, Any], store: str) -> Trial:
+    """Return the trial that `plain_trial` has described.
 
     Args:
         raw: What it returned.
@@ -48,8 +48,8 @@ def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
     beam = content.pop("beam", None)
     spec = TrajectorySpec(**content, beam=BeamShape(**beam) if beam else None)
     _check_version(raw["trajectories"], spec.content)
-    trajectories = SettingStore(store, spec, raw["latents"], raw.get("end_ids"))
-    return Setting(
+    trajectories = TrajectoryStore(store, spec, raw["latents"], raw.get("end_ids"))
+    return Trial(
         name=raw["name"],
         sampler=raw["sampler"],
         samples=int(raw["samples"]),
@@ -61,17 +61,17 @@ def setting_from_plain(raw: Mapping[str, Any], store: str) -> Setting:
     )
 
 
-def plain_with_searches(setting: Setting, searches: Sequence[Setting]) -> dict[str, Any]:
-    """Return a setting and its beam searches as JSON can hold them."""
-    return {**plain_setting(setting), "searches": [plain_setting(search) for search in searches]}
+def plain_with_searches(trial: Trial, searches: Sequence[Trial]) -> dict[str, Any]:
+    """Return a trial and its beam searches as JSON can hold them."""
+    return {**plain_trial(trial), "searches": [plain_trial(search) for search in searches]}
 
 
 def with_searches_from_plain(raw: Mapping[str, Any], store: str) -> WithSearches:
-    """Return what `plain_with_searches` has described; arguments and errors are those of `setting_from_plain`."""
-    return setting_from_plain(raw, store), tuple(setting_from_plain(one, store) for one in raw["searches"])
+    """Return what `plain_with_searches` has described; arguments and errors are those of `trial_from_plain`."""
+    return trial_from_plain(raw, store), tuple(trial_from_plain(one, store) for one in raw["searches"])
 
 
-def _scored(raw: Mapping[str, Any], trajectories: SettingStore) -> Scored:
+def _scored(raw: Mapping[str, Any], trajectories: TrajectoryStore) -> Scored:
     spec = ScoreSpec(**_without_version(raw["scores"]))
     _check_version(raw["scores"], spec.content)
     calibrations = [_calibration(raw[name]) for name in ("calibration", "answer_calibration")]

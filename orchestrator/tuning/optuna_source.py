@@ -70,7 +70,7 @@ class OptunaTrials:
             space: The grids.
             objectives: What is to be made large or small.
             seed: Seed of Optuna's own choices.
-            plan: Makes a setting of a choice.
+            plan: Makes a trial of a choice.
         """
         import optuna
         from ray.tune.search.optuna import OptunaSearch

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from orchestrator.tuning.trial_source import Asked, TrialSource
 
 
-class SettingSearcher(Searcher):
+class TrialSearcher(Searcher):
     """Hands the trials of a source to Tune, no more at a time than a limit that may change while it runs."""
 
     def __init__(self, source: TrialSource, limit: Callable[[], int]) -> None:

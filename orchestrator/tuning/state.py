@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def trial_states(directory: Path) -> dict[str, str]:
-    """Return the state of each trial by the name of its setting, such as "terminated", "running" or "error".
+    """Return the state of each trial by the name of its trial, such as "terminated", "running" or "error".
 
     Tune keeps its state for itself, in a form that no document promises: what cannot be read is left out, and nothing
     but words for people may depend on it. The newest file is the one of the last command that ran trials here.

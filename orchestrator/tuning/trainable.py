@@ -22,10 +22,10 @@ def run_trial(
     objectives: Sequence[Objective],
     report_early: bool,
 ) -> None:
-    """Sample one setting and report its accuracies at n = 1, 2, 4, ... as Tune results.
+    """Sample one trial and report its accuracies at n = 1, 2, 4, ... as Tune results.
 
     Args:
-        config: What the searcher has chosen: `setting` names the setting, `planned` is the setting and its searches.
+        config: What the searcher has chosen: `trial` names the trial, `planned` is the trial and its searches.
         store: Where the store is.
         sampling: The shared pipeline.
         board: Where progress goes.
@@ -34,20 +34,20 @@ def run_trial(
             trial. Otherwise everything is sampled at once, which reads each prompt fewer times, and the reports
             follow; they are then estimated from all samples.
     """
-    setting, searches = with_searches_from_plain(config["planned"], store)
-    waves = setting.budgets if report_early else setting.budgets[-1:]
+    trial, searches = with_searches_from_plain(config["planned"], store)
+    waves = trial.budgets if report_early else trial.budgets[-1:]
     reported = 0
     for samples in waves:
-        sampling.run(setting, samples, board)
-        rows = curves_so_far(setting, sampling.problems, samples, [n for n in setting.budgets if n <= samples])
+        sampling.run(trial, samples, board)
+        rows = curves_so_far(trial, sampling.problems, samples, [n for n in trial.budgets if n <= samples])
         last = samples == waves[-1]
         if last:
             # Before the last report: a scheduler ends a trial that has reported its largest budget.
             for search in searches:
                 sampling.run(search, search.samples, board)
                 found = evaluate_search(search, sampling.problems)
-                rows += found.rows(setting.name) if found else []
-        for n in [n for n in setting.budgets if reported < n <= samples]:
+                rows += found.rows(trial.name) if found else []
+        for n in [n for n in trial.budgets if reported < n <= samples]:
             # The last report says what the trial has come to, with its searches, whatever their budgets are.
             upto = None if last and n == samples else n
             values = {one.key: one.value(rows, upto) for one in objectives}

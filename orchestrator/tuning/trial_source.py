@@ -1,4 +1,4 @@
-"""Where trials come from: a list of settings that are all known beforehand, or Optuna, which learns from results."""
+"""Where trials come from: a list of trials that are all known beforehand, or Optuna, which learns from results."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Asked:
 
     Attributes:
         id: The source's own name for it.
-        config: What Tune hands to the trial: `setting`, a name, and `planned`, the setting as plain data.
+        config: What Tune hands to the trial: `trial`, a name, and `planned`, the trial as plain data.
         key: What it samples; trials with equal keys sample the same trajectories.
     """
 
@@ -40,9 +40,9 @@ class TrialSource(Protocol):
 
 
 def trial_config(planned: WithSearches) -> dict[str, Any]:
-    """Return what Tune hands to the trial of a setting."""
-    setting, searches = planned
-    return {"setting": setting.name, "planned": plain_with_searches(setting, searches)}
+    """Return what Tune hands to the trial of a trial."""
+    trial, searches = planned
+    return {"setting": trial.name, "planned": plain_with_searches(trial, searches)}
 
 
 class ListedTrials:
@@ -72,4 +72,4 @@ class ListedTrials:
 
 
 Plan = Callable[[int, Mapping[str, Any]], WithSearches]
-"""Makes a setting of a choice from a grid of the space."""
+"""Makes a trial of a choice from a grid of the space."""

@@ -15,8 +15,8 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
-from orchestrator.store.specs import SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 
@@ -34,12 +34,12 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
     names = create_pool(f"sleeping-{kill}", ActorSpec(SleepingReasoner, (SECONDS,), cpus=1, gpus=0), ACTORS)
     problems = tuple(Problem(f"question-{number}", "?", "0") for number in range(SHARDS * QUESTIONS))
     spec = TrajectorySpec("sleeping", str(kill), {"kind": "none"}, 6, 4, 0, "float32")
-    setting = Setting("sleeping", "none", SAMPLES, (SAMPLES,), SettingStore(str(tmp_path), spec))
+    trial = Trial("sleeping", "none", SAMPLES, (SAMPLES,), TrajectoryStore(str(tmp_path), spec))
     seen: list[int] = []
 
     def look() -> None:
         deadline = time.monotonic() + 120
-        while len(setting.store.shards()) < SHARDS // 4 and time.monotonic() < deadline:
+        while len(trial.store.shards()) < SHARDS // 4 and time.monotonic() < deadline:
             time.sleep(0.05)
         seen.extend(dispatchers())
         if kill:
@@ -49,14 +49,14 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
     watcher.start()
     board = create_board()
     try:
-        Sampling(problems, tuple(names), QUESTIONS, SAMPLES).run(setting, SAMPLES, board)
+        Sampling(problems, tuple(names), QUESTIONS, SAMPLES).run(trial, SAMPLES, board)
         watcher.join()
         busy = [one.busy_seconds for one in ActorPool(names).activity() if one is not None]
     finally:
         stop_pool(names)
     assert len(seen) == 1
-    assert len(setting.store.shards()) == SHARDS
-    rows = setting.store.read(len(problems), SAMPLES)
+    assert len(trial.store.shards()) == SHARDS
+    rows = trial.store.read(len(problems), SAMPLES)
     assert len(rows) == len(problems) * SAMPLES
     assert not rows.duplicated(["question_index", "sample_index"]).any()
     done = ray.get(board.snapshot.remote()).done
@@ -73,11 +73,11 @@ def test_a_node_with_other_code_is_refused_in_one_line(tmp_path: Path) -> None:
     extras = {"code": {"sampler": {"source": "0123456789abcdef"}}}
     reading = {"graders": {"numeric": {"version": 2}}}
     spec = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32", None, extras, reading)
-    setting = Setting("other", "gaussian", 2, (2,), SettingStore(str(tmp_path), spec))
+    trial = Trial("other", "gaussian", 2, (2,), TrajectoryStore(str(tmp_path), spec))
     problems = (Problem("q", "Ann has 12 pens . How many ?", "12"),)
     try:
         with pytest.raises(UserError, match=r"^[^\n]+: here other code stands behind sampler than where [^\n]+$"):
-            Sampling(problems, tuple(names), 1, 2).run(setting, 2, create_board())
+            Sampling(problems, tuple(names), 1, 2).run(trial, 2, create_board())
     finally:
         stop_pool(names)
-    assert setting.store.shards() == []
+    assert trial.store.shards() == []

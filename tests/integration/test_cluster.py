@@ -43,7 +43,7 @@ def nodes() -> Iterator[Cluster]:
         cluster.shutdown()
 
 
-def settings(folder: Path, **changes: Any) -> RunConfig:
+def trials(folder: Path, **changes: Any) -> RunConfig:
     return parse_config(
         {
             "checkpoint": "bundled:coconut-paths",
@@ -63,19 +63,19 @@ def sample(config: RunConfig, during: Callable[..., None] | None = None) -> tupl
     """Sample and score; returns what the store then holds, trajectories and scores, and where the actors were last."""
     check_resources(config)
     plan = make_plan(config)
-    setting = plan.setting("setting", config.sampler)
-    assert setting.scored is not None
+    trial = plan.trial("setting", config.sampler)
+    assert trial.scored is not None
     with reasoner_pool(plan) as reasoners, scorer_pool(plan) as scorers:
         per_shard = config.store.samples_per_shard
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, per_shard, scorers=scorers)
         thread = threading.Thread(target=during, args=(reasoners, scorers)) if during else None
         if thread:
             thread.start()
-        sampling.run(setting, SAMPLES, create_board())
+        sampling.run(trial, SAMPLES, create_board())
         if thread:
             thread.join()
         last = nodes_of((*reasoners, *scorers))
-    return [stored_rows(Path(store.directory)) for store in (setting.store, setting.scored.store)], last
+    return [stored_rows(Path(store.directory)) for store in (trial.store, trial.scored.store)], last
 
 
 def nodes_of(actors: tuple[str, ...]) -> list[str]:
@@ -87,9 +87,9 @@ def nodes_of(actors: tuple[str, ...]) -> list[str]:
 
 def test_a_node_that_dies_in_the_middle(nodes: Cluster, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no node has 5 CPUs and 0 GPUs .*1 x \(0 CPUs, 0 GPUs\), 2 x \(4 CPUs"):
-        check_resources(settings(tmp_path, actor={"cpus": 5}))
+        check_resources(trials(tmp_path, actor={"cpus": 5}))
 
-    undisturbed, _ = sample(settings(tmp_path / "undisturbed"))
+    undisturbed, _ = sample(trials(tmp_path / "undisturbed"))
     before: list[str] = []
     lost: list[str] = []
 
@@ -103,7 +103,7 @@ def test_a_node_that_dies_in_the_middle(nodes: Cluster, tmp_path: Path) -> None:
         [victim] = [node for node in nodes.worker_nodes if node.node_id == lost[0]]
         nodes.remove_node(victim, allow_graceful=False)
 
-    spread = settings(tmp_path / "store", actors=2, actor={"per_node": 1})
+    spread = trials(tmp_path / "store", actors=2, actor={"per_node": 1})
     disturbed, after = sample(spread, during=lose_a_node)
     assert len(set(before)) == 2
     assert set(lost) < set(before)

@@ -32,19 +32,19 @@ def sample(
     plan = make_plan(config)
     with reasoner_pool(plan) as reasoners:
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, config.store.samples_per_shard)
-        setting = plan.setting("setting", config.sampler)
+        trial = plan.trial("setting", config.sampler)
         thread = threading.Thread(target=during, args=(reasoners,)) if during else None
         if thread:
             thread.start()
         for n in samples:
-            sampling.run(setting, n, create_board())
+            sampling.run(trial, n, create_board())
         if thread:
             thread.join()
     return stored(plan, config)
 
 
 def stored(plan: Plan, config: RunConfig) -> pd.DataFrame:
-    return plan.setting("setting", config.sampler).store.read(len(plan.problems), SAMPLES)
+    return plan.trial("setting", config.sampler).store.read(len(plan.problems), SAMPLES)
 
 
 def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -92,14 +92,14 @@ def test_three_actors(reference: Any, small_config: Build) -> None:
 def test_eight_samples_extended_to_thirty_two(reference: Any, small_config: Build) -> None:
     config = small_config(micro_batch=8)
     assert_same(reference(config), sample(config, samples=(8, SAMPLES)))
-    directory = Path(make_plan(config).setting("setting", config.sampler).store.directory)
+    directory = Path(make_plan(config).trial("setting", config.sampler).store.directory)
     names = sorted(file.name for file in directory.glob("*.parquet"))
     assert [name.split("_")[1] for name in names] == ["s00000-00008", "s00008-00032"] * 2
 
 
 def test_an_actor_killed_in_the_middle(reference: Any, small_config: Build) -> None:
     config = small_config(actors=2, micro_batch=1, store={**small_config().store.model_dump(), "samples_per_shard": 4})
-    store = make_plan(config).setting("setting", config.sampler).store
+    store = make_plan(config).trial("setting", config.sampler).store
     killed: list[int] = []
 
     def kill_one(reasoners: tuple[str, ...]) -> None:

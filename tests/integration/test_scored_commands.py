@@ -217,8 +217,8 @@ def test_a_sweep_with_scorer_and_searches(
             "grace_samples": 4,
         },
     }
-    settings = {key: value for key, value in SETTINGS.items() if key != "sampler"}
-    done = latentswarm("sweep", str(config_file({**settings, **changes})), "--out", "out")
+    trials = {key: value for key, value in SETTINGS.items() if key != "sampler"}
+    done = latentswarm("sweep", str(config_file({**trials, **changes})), "--out", "out")
     assert done.returncode == 0, done.stderr
     curves = pd.read_csv(tmp_path / "out" / "curves.csv", keep_default_na=False)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

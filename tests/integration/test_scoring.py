@@ -19,7 +19,7 @@ from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.cluster import reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from workers.pool import NAMESPACE
 
 Build = Callable[..., RunConfig]
@@ -40,27 +40,27 @@ def scored_config(small_config: Build, latent_rms: list[str], tmp_path: Path) ->
 def carry_out(
     config: RunConfig,
     samples: tuple[int, ...] = (SAMPLES,),
-    during: Callable[[Setting, tuple[str, ...], tuple[str, ...]], None] | None = None,
-) -> Setting:
+    during: Callable[[Trial, tuple[str, ...], tuple[str, ...]], None] | None = None,
+) -> Trial:
     """Sample and score a setting, one budget after the other; `during` runs beside it."""
     plan = make_plan(config)
-    setting = plan.setting("setting", config.sampler)
+    trial = plan.trial("setting", config.sampler)
     with reasoner_pool(plan) as reasoners, scorer_pool(plan) as scorers:
         per_shard = config.store.samples_per_shard
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, per_shard, scorers)
-        thread = threading.Thread(target=during, args=(setting, reasoners, scorers)) if during else None
+        thread = threading.Thread(target=during, args=(trial, reasoners, scorers)) if during else None
         if thread:
             thread.start()
         for n in samples:
-            sampling.run(setting, n, create_board())
+            sampling.run(trial, n, create_board())
         if thread:
             thread.join()
-    return setting
+    return trial
 
 
-def scores_folder(setting: Setting) -> Path:
-    assert setting.scored is not None
-    return Path(setting.scored.store.directory)
+def scores_folder(trial: Trial) -> Path:
+    assert trial.scored is not None
+    return Path(trial.scored.store.directory)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ def reference(
     return contents(carry_out(config))
 
 
-def contents(setting: Setting) -> dict[str, pd.DataFrame]:
+def contents(trial: Trial) -> dict[str, pd.DataFrame]:
     """All rows of trajectories and scores, each exactly once; what was measured with a clock is left out."""
     found = {
-        "trajectories": stored_rows(Path(setting.store.directory)),
-        "scores": stored_rows(scores_folder(setting)),
+        "trajectories": stored_rows(Path(trial.store.directory)),
+        "scores": stored_rows(scores_folder(trial)),
     }
     for rows in found.values():
         assert len(rows) == QUESTIONS * SAMPLES
@@ -107,7 +107,7 @@ def test_two_latent_rms_score_the_same_trajectories(
     sampled = shard_files(Path(first.store.directory))
     config = scored_config(scorer={"checkpoint": latent_rms[1]})
     plan = make_plan(config)
-    second = plan.setting("setting", config.sampler)
+    second = plan.trial("setting", config.sampler)
     with scorer_pool(plan) as scorers:
         # No reasoner is there to sample anything.
         Sampling(plan.problems, (), 2, 4, scorers).run(second, SAMPLES, create_board())
@@ -119,7 +119,7 @@ def test_two_latent_rms_score_the_same_trajectories(
         scores_folder(first),
         scores_folder(second),
     }
-    one, other = (stored_rows(scores_folder(setting)) for setting in (first, second))
+    one, other = (stored_rows(scores_folder(trial)) for trial in (first, second))
     assert len(one) == len(other) == QUESTIONS * SAMPLES
     for column in ("score", "answer_score"):
         assert (one[column] != other[column]).all()
@@ -129,18 +129,18 @@ def test_two_latent_rms_score_the_same_trajectories(
 def test_larger_budgets_score_only_what_is_new(reference: dict[str, pd.DataFrame], scored_config: Build) -> None:
     before: dict[str, int] = {}
 
-    def extend(setting: Setting) -> None:
-        before.update(shard_files(Path(setting.store.directory)))
+    def extend(trial: Trial) -> None:
+        before.update(shard_files(Path(trial.store.directory)))
 
     config = scored_config(budgets=[1, 4])
     extend(carry_out(config, samples=(4,)))
     assert len(before) == 2 * QUESTIONS // 2
-    setting = carry_out(scored_config())
-    after = shard_files(Path(setting.store.directory))
+    trial = carry_out(scored_config())
+    after = shard_files(Path(trial.store.directory))
     assert {name: after[name] for name in before} == before
     fresh = {re.search(r"s\d+-\d+", Path(name).name)[0] for name in after.keys() - before.keys()}  # type: ignore[index]
     assert fresh == {"s00004-00008"}
-    assert_same(contents(setting), reference)
+    assert_same(contents(trial), reference)
 
 
 @pytest.mark.parametrize("victim", ["reasoner", "scorer"])
@@ -148,15 +148,15 @@ def test_an_actor_killed_in_the_middle(reference: dict[str, pd.DataFrame], score
     config = scored_config()
     killed: list[int] = []
 
-    def kill(setting: Setting, reasoners: tuple[str, ...], scorers: tuple[str, ...]) -> None:
+    def kill(trial: Trial, reasoners: tuple[str, ...], scorers: tuple[str, ...]) -> None:
         deadline = time.monotonic() + 120
-        while not any(scores_folder(setting).glob("q*.parquet")) and time.monotonic() < deadline:
+        while not any(scores_folder(trial).glob("q*.parquet")) and time.monotonic() < deadline:
             time.sleep(0.005)
         actor = ray.get_actor((reasoners if victim == "reasoner" else scorers)[0], namespace=NAMESPACE)
         killed.append(ray.get(actor.process_id.remote()))
         os.kill(killed[0], signal.SIGKILL)
-        killed.append(len(list(scores_folder(setting).glob("q*.parquet"))))
+        killed.append(len(list(scores_folder(trial).glob("q*.parquet"))))
 
-    setting = carry_out(config, during=kill)
+    trial = carry_out(config, during=kill)
     assert killed[1] < QUESTIONS * SAMPLES // 8, "the actor was killed when all was done"
-    assert_same(contents(setting), reference)
+    assert_same(contents(trial), reference)

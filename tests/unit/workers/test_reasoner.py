@@ -34,7 +34,7 @@ def worker(tiny_checkpoint: Path) -> Iterator[ReasonerWorker]:
 
 
 def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
-    settings: dict[str, Any] = {
+    trials: dict[str, Any] = {
         "first_sample": 3,
         "samples": 2,
         "sampler": GAUSSIAN,
@@ -43,7 +43,7 @@ def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
         "seed": 1,
         **changes,
     }
-    return SampleRequest(problems, **settings)
+    return SampleRequest(problems, **trials)
 
 
 def said(row: Trajectory) -> tuple[Any, ...]:
@@ -180,7 +180,7 @@ def test_annotation_is_what_annotate_labels(
 
 
 def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) -> SearchRequest:
-    settings: dict[str, Any] = {
+    trials: dict[str, Any] = {
         "sampler": GAUSSIAN,
         "beams": 2,
         "candidates": 3,
@@ -191,7 +191,7 @@ def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) 
         "seed": 1,
         **changes,
     }
-    return SearchRequest(problems, **settings)
+    return SearchRequest(problems, **trials)
 
 
 READING = {"graders": {"numeric": {"version": 2}}}

@@ -9,8 +9,8 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting
+from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", "1") for index in range(3))
@@ -19,15 +19,15 @@ ANSWERS = [("1", "7", "7"), ("7", "1", "1"), ("1", None, "error")]
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> Setting:
+def search(tmp_path: Path) -> Trial:
     """Three questions, searched with three beams of four candidates each; nothing is stored yet."""
     spec = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32", BeamShape(3, 4, "r", "f"))
-    store = SettingStore(str(tmp_path), spec)
+    store = TrajectoryStore(str(tmp_path), spec)
     store.prepare()
-    return Setting("gaussian sigma=0.4 beam 3x4", "gaussian", 3, (12,), store)
+    return Trial("gaussian sigma=0.4 beam 3x4", "gaussian", 3, (12,), store)
 
 
-def store_beams(search: Setting, questions: int = 3) -> None:
+def store_beams(search: Trial, questions: int = 3) -> None:
     rows = []
     for problem, answers in zip(PROBLEMS[:questions], ANSWERS, strict=False):
         for rank, answer in enumerate(answers):
@@ -44,7 +44,7 @@ def store_beams(search: Setting, questions: int = 3) -> None:
     search.store.write(Shard(0, questions, 0, 3), table)
 
 
-def test_the_best_beam_answers_or_all_vote(search: Setting) -> None:
+def test_the_best_beam_answers_or_all_vote(search: Trial) -> None:
     store_beams(search)
     found = evaluate_search(search, PROBLEMS)
     assert found is not None
@@ -59,14 +59,14 @@ def test_the_best_beam_answers_or_all_vote(search: Setting) -> None:
         assert row.value == pytest.approx(2 / 3)
 
 
-def test_the_cost_counts_every_prompt_once_and_every_beam(search: Setting) -> None:
+def test_the_cost_counts_every_prompt_once_and_every_beam(search: Trial) -> None:
     store_beams(search)
     found = evaluate_search(search, PROBLEMS)
     assert found is not None
     assert found.flops == 3 * (10.0 + 3.0) + 8 * (5.0 + 1.0)
 
 
-def test_failures_are_counted(search: Setting) -> None:
+def test_failures_are_counted(search: Trial) -> None:
     store_beams(search)
     found = evaluate_search(search, PROBLEMS)
     assert found is not None
@@ -86,7 +86,7 @@ def test_failures_are_counted(search: Setting) -> None:
 
 
 @pytest.mark.parametrize("questions", [0, 2])
-def test_an_unfinished_search_is_no_result(search: Setting, questions: int) -> None:
+def test_an_unfinished_search_is_no_result(search: Trial, questions: int) -> None:
     """A mean over some of the questions would stand beside means over all of them."""
     if questions:
         store_beams(search, questions)

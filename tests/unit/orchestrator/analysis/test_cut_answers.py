@@ -13,9 +13,9 @@ from latent_core.trajectory import CutAnswers, Trajectory
 from orchestrator.analysis.cut_answers import as_begun, judged, with_end_ids
 from orchestrator.reporting.run_files import evaluate
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import LabelSpec, LabelStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting
-from orchestrator.store.trial_record import plain_setting, setting_from_plain
+from orchestrator.store.specs import LabelSpec, LabelStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial
+from orchestrator.store.trial_record import plain_trial, trial_from_plain
 from workers.records import trajectory_table
 
 END, OTHER_END, LIMIT = 2, 3, 4
@@ -42,34 +42,34 @@ ROWS = [
 ]
 
 
-def setting_of(
+def trial_of(
     tmp_path: Path,
     cut_answers: CutAnswers = "abstain",
     rows: list[Trajectory] = ROWS,
     *,
     old: bool = False,
     end_ids: tuple[int, ...] | None = None,
-) -> Setting:
+) -> Trial:
     """A setting with stored rows of both questions; `old` shards are without the column."""
-    store = SettingStore(str(tmp_path), SPEC, end_ids=end_ids)
+    store = TrajectoryStore(str(tmp_path), SPEC, end_ids=end_ids)
     store.prepare()
     samples = len(rows) // 2
     table = trajectory_table(rows, 0, samples)
     store.write(Shard(0, 2, 0, samples), table.drop_columns("cut") if old else table)
-    return Setting("g", "gaussian", samples, (1, 2, samples), store, cut_answers=cut_answers)
+    return Trial("g", "gaussian", samples, (1, 2, samples), store, cut_answers=cut_answers)
 
 
-def cut_of(setting: Setting) -> list[Any]:
-    return setting.store.read(2, setting.samples, ["cut"])["cut"].tolist()
+def cut_of(trial: Trial) -> list[Any]:
+    return trial.store.read(2, trial.samples, ["cut"])["cut"].tolist()
 
 
-def values(setting: Setting) -> dict[tuple[str, int], float]:
-    return {(one.aggregation, one.n): one.value for one in evaluate(setting, TASK).rows}
+def values(trial: Trial) -> dict[tuple[str, int], float]:
+    return {(one.aggregation, one.n): one.value for one in evaluate(trial, TASK).rows}
 
 
 def test_a_cut_answer_neither_votes_nor_is_right(tmp_path: Path) -> None:
-    result = evaluate(setting_of(tmp_path), TASK)
-    found = values(setting_of(tmp_path))
+    result = evaluate(trial_of(tmp_path), TASK)
+    found = values(trial_of(tmp_path))
     # Question 1 has no right answer any more: a budget of all samples does not cover it.
     assert found["coverage", 4] == 0.5
     assert found["coverage", 1] == pytest.approx((1 / 4 + 0) / 2)
@@ -79,8 +79,8 @@ def test_a_cut_answer_neither_votes_nor_is_right(tmp_path: Path) -> None:
 
 
 def test_a_cut_answer_votes_where_that_is_asked_for(tmp_path: Path) -> None:
-    result = evaluate(setting_of(tmp_path, "vote"), TASK)
-    found = values(setting_of(tmp_path, "vote"))
+    result = evaluate(trial_of(tmp_path, "vote"), TASK)
+    found = values(trial_of(tmp_path, "vote"))
     assert found["coverage", 4] == 1.0
     assert found["majority_vote", 4] == pytest.approx(0.75)
     assert result.questions["correct"].tolist() == [2, 1]
@@ -88,7 +88,7 @@ def test_a_cut_answer_votes_where_that_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut_answers", ["abstain", "vote"])
 def test_each_row_is_counted_once_whatever_becomes_of_it(tmp_path: Path, cut_answers: CutAnswers) -> None:
-    result = evaluate(setting_of(tmp_path, cut_answers), TASK)
+    result = evaluate(trial_of(tmp_path, cut_answers), TASK)
     counts = ("errors", "cut", "unparsable", "cut_answers")
     assert [result.summary[key] for key in counts] == [1, 3, 1, cut_answers]
     assert result.questions["cut"].tolist() == [1, 2]
@@ -97,35 +97,35 @@ def test_each_row_is_counted_once_whatever_becomes_of_it(tmp_path: Path, cut_ans
 
 def test_the_same_answer_may_be_whole_in_one_sample_and_cut_in_another(tmp_path: Path) -> None:
     """It is right in the one and none in the other, which is no contradiction."""
-    records = judged(setting_of(tmp_path).store.read(2, 4), setting_of(tmp_path))
+    records = judged(trial_of(tmp_path).store.read(2, 4), trial_of(tmp_path))
     assert records["correct"].tolist()[:2] == [True, False]
     assert records["answer"].isna().tolist()[:2] == [False, True]
-    evaluate(setting_of(tmp_path), TASK)
+    evaluate(trial_of(tmp_path), TASK)
 
 
 @pytest.mark.parametrize("end_ids", [None, (END,)])
 def test_old_shards_show_by_their_tokens_what_was_cut(tmp_path: Path, end_ids: tuple[int, ...] | None) -> None:
-    assert cut_of(setting_of(tmp_path, old=True, end_ids=end_ids)) == cut_of(setting_of(tmp_path / "new"))
-    assert values(setting_of(tmp_path, old=True)) == values(setting_of(tmp_path / "new"))
+    assert cut_of(trial_of(tmp_path, old=True, end_ids=end_ids)) == cut_of(trial_of(tmp_path / "new"))
+    assert values(trial_of(tmp_path, old=True)) == values(trial_of(tmp_path / "new"))
 
 
 def test_end_tokens_are_learned_from_all_shards(tmp_path: Path) -> None:
     """An answer of any shard that ended early tells what ended one of full length in another."""
     rows = [row(0, 0, "1", (5, 6, 7, OTHER_END)), row(0, 1, "1", EARLY), row(1, 0, "2", CUT), row(1, 1, "2", WHOLE)]
-    setting = setting_of(tmp_path, rows=rows, old=True)
-    assert cut_of(setting) == [True, False, True, False]
+    trial = trial_of(tmp_path, rows=rows, old=True)
+    assert cut_of(trial) == [True, False, True, False]
     more = [row(0, 2, "1", (5, OTHER_END)), row(1, 2, "2", CUT)]
-    setting.store.write(Shard(0, 2, 2, 3), trajectory_table(more, 0, 1).drop_columns("cut"))
-    again = replace(setting, samples=3, store=SettingStore(str(tmp_path), SPEC))
+    trial.store.write(Shard(0, 2, 2, 3), trajectory_table(more, 0, 1).drop_columns("cut"))
+    again = replace(trial, samples=3, store=TrajectoryStore(str(tmp_path), SPEC))
     assert cut_of(again) == [False, False, False, True, False, True]
 
 
 def test_old_and_new_shards_stand_beside_each_other(tmp_path: Path) -> None:
-    setting = setting_of(tmp_path, old=True)
+    trial = trial_of(tmp_path, old=True)
     more = [row(0, 4, "1", CUT, cut=True), row(1, 4, "2", EARLY)]
-    setting.store.write(Shard(0, 2, 4, 5), trajectory_table(more, 0, 1))
-    setting = replace(setting, samples=5)
-    assert cut_of(setting) == [False, True, False, False, True, True, True, False, False, False]
+    trial.store.write(Shard(0, 2, 4, 5), trajectory_table(more, 0, 1))
+    trial = replace(trial, samples=5)
+    assert cut_of(trial) == [False, True, False, False, True, True, True, False, False, False]
 
 
 FULL = [row(0, 0, "1", WHOLE), row(1, 0, "2", CUT)]
@@ -133,8 +133,8 @@ FULL = [row(0, 0, "1", WHOLE), row(1, 0, "2", CUT)]
 
 def test_where_no_answer_ended_early_the_end_token_must_be_known(tmp_path: Path) -> None:
     """Guessing would be wrong for answers of one length: all of them end at the limit."""
-    assert cut_of(setting_of(tmp_path / "known", rows=FULL, old=True, end_ids=(END,))) == [False, True]
-    unknown = setting_of(tmp_path / "unknown", rows=FULL, old=True)
+    assert cut_of(trial_of(tmp_path / "known", rows=FULL, old=True, end_ids=(END,))) == [False, True]
+    unknown = trial_of(tmp_path / "unknown", rows=FULL, old=True)
     assert cut_of(unknown) == [None, None]
     with pytest.raises(UserError, match=r"^g: its stored answers are older .* let the checkpoint be there"):
         evaluate(unknown, TASK)
@@ -145,27 +145,27 @@ def test_a_report_asks_the_checkpoint_only_where_it_has_to(tmp_path: Path, tiny_
 
     [end] = Checkpoint.open(str(tiny_checkpoint)).answer_ends
     rows = [row(0, 0, "1", (end + 1,) * 3 + (end,)), row(1, 0, "2", CUT)]
-    unknown = setting_of(tmp_path, rows=rows, old=True)
+    unknown = trial_of(tmp_path, rows=rows, old=True)
     [(asked, ())] = with_end_ids([(unknown, ())], str(tiny_checkpoint))
     assert cut_of(asked) == [False, True]
     [(lost, ())] = with_end_ids([(unknown, ())], str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="nowhere"):
         cut_of(lost)
-    [(learns, ())] = with_end_ids([(setting_of(tmp_path / "early", old=True), ())], str(tmp_path / "nowhere"))
+    [(learns, ())] = with_end_ids([(trial_of(tmp_path / "early", old=True), ())], str(tmp_path / "nowhere"))
     assert sum(cut_of(learns)) == 3
 
 
 def test_what_a_run_knows_is_written_down(tmp_path: Path) -> None:
-    setting = setting_of(tmp_path, "vote", end_ids=(END, OTHER_END))
-    again = setting_from_plain(plain_setting(setting), str(tmp_path))
+    trial = trial_of(tmp_path, "vote", end_ids=(END, OTHER_END))
+    again = trial_from_plain(plain_trial(trial), str(tmp_path))
     assert (again.cut_answers, again.store.end_ids) == ("vote", (END, OTHER_END))
-    assert again.store.spec.key == setting.store.spec.key
+    assert again.store.spec.key == trial.store.spec.key
 
 
 def test_runs_of_an_older_version_go_on_as_they_were_begun(tmp_path: Path) -> None:
-    plain = plain_setting(setting_of(tmp_path))
+    plain = plain_trial(trial_of(tmp_path))
     del plain["cut_answers"], plain["end_ids"]
-    assert setting_from_plain(plain, str(tmp_path)).cut_answers == "vote"
+    assert trial_from_plain(plain, str(tmp_path)).cut_answers == "vote"
     assert as_begun({"task": {"name": "x"}})["task"] == {"name": "x", "cut_answers": "vote"}
     assert as_begun({"task": {"name": "x", "cut_answers": "abstain"}})["task"]["cut_answers"] == "abstain"
 

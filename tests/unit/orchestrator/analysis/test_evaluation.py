@@ -13,8 +13,8 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting
+from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial
 from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", f"{index}.0") for index in range(3))
@@ -22,14 +22,14 @@ SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "fl
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Setting:
+def trial(tmp_path: Path) -> Trial:
     """Three questions, eight samples; nothing sampled yet."""
-    store = SettingStore(str(tmp_path), SPEC)
+    store = TrajectoryStore(str(tmp_path), SPEC)
     store.prepare()
-    return Setting("gaussian sigma=0.4", "gaussian", 8, (1, 2, 4, 8), store)
+    return Trial("gaussian sigma=0.4", "gaussian", 8, (1, 2, 4, 8), store)
 
 
-def sample(setting: Setting, shard: Shard) -> None:
+def sample(trial: Trial, shard: Shard) -> None:
     """Question i is answered right by its samples from i on."""
     rows = []
     for index in range(shard.first_question, shard.end_question):
@@ -37,54 +37,54 @@ def sample(setting: Setting, shard: Shard) -> None:
             answer = str(index if number >= index else 99)
             correct = PROBLEMS[index].is_correct(answer)
             rows.append(Trajectory(f"q{index}", number, answer, answer, correct, 2, 1, (), None, 1.0, 2.0, 0.1))
-    setting.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
+    trial.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
 
 
-def test_sampled_so_far_is_what_every_question_has(setting: Setting) -> None:
-    assert sampled_so_far(setting, 3) == 0
-    sample(setting, Shard(0, 3, 0, 2))
-    assert sampled_so_far(setting, 3) == 2
-    sample(setting, Shard(0, 2, 2, 8))
-    assert sampled_so_far(setting, 3) == 2
-    assert sampled_so_far(setting, 2) == 8
-    sample(setting, Shard(2, 3, 4, 8))
+def test_sampled_so_far_is_what_every_question_has(trial: Trial) -> None:
+    assert sampled_so_far(trial, 3) == 0
+    sample(trial, Shard(0, 3, 0, 2))
+    assert sampled_so_far(trial, 3) == 2
+    sample(trial, Shard(0, 2, 2, 8))
+    assert sampled_so_far(trial, 3) == 2
+    assert sampled_so_far(trial, 2) == 8
+    sample(trial, Shard(2, 3, 4, 8))
     # A hole: samples 2 and 3 of the last question are still missing.
-    assert sampled_so_far(setting, 3) == 2
-    sample(setting, Shard(2, 3, 2, 4))
-    assert sampled_so_far(setting, 3) == 8
+    assert sampled_so_far(trial, 3) == 2
+    sample(trial, Shard(2, 3, 2, 4))
+    assert sampled_so_far(trial, 3) == 8
 
 
-def test_more_than_asked_for_is_not_counted(setting: Setting) -> None:
-    sample(setting, Shard(0, 3, 0, 32))
-    assert sampled_so_far(setting, 3) == 8
+def test_more_than_asked_for_is_not_counted(trial: Trial) -> None:
+    sample(trial, Shard(0, 3, 0, 32))
+    assert sampled_so_far(trial, 3) == 8
 
 
-def test_curves_use_only_the_samples_they_are_asked_for(setting: Setting) -> None:
-    sample(setting, Shard(0, 3, 0, 8))
-    values = {(row.aggregation, row.n): row.value for row in curves_so_far(setting, PROBLEMS, 2, (1, 2))}
+def test_curves_use_only_the_samples_they_are_asked_for(trial: Trial) -> None:
+    sample(trial, Shard(0, 3, 0, 8))
+    values = {(row.aggregation, row.n): row.value for row in curves_so_far(trial, PROBLEMS, 2, (1, 2))}
     # Right among the first two samples: both of question 0, one of question 1, none of question 2.
     assert values["coverage", 1] == pytest.approx((1 + 0.5 + 0) / 3)
     assert values["coverage", 2] == pytest.approx((1 + 1 + 0) / 3)
     assert values["majority_vote", 1] == pytest.approx((1 + 0.5 + 0) / 3)
-    values = {(row.aggregation, row.n): row.value for row in curves_so_far(setting, PROBLEMS, 8, (1, 8))}
+    values = {(row.aggregation, row.n): row.value for row in curves_so_far(trial, PROBLEMS, 8, (1, 8))}
     assert values["coverage", 1] == pytest.approx((1 + 7 / 8 + 6 / 8) / 3)
     assert values["majority_vote", 8] == 1
-    rows = curves_so_far(setting, PROBLEMS, 8, (8,))
+    rows = curves_so_far(trial, PROBLEMS, 8, (8,))
     assert {(row.trial, row.sampler) for row in rows} == {("gaussian sigma=0.4", "gaussian")}
 
 
 @pytest.fixture
-def scored(setting: Setting) -> Setting:
+def scored(trial: Trial) -> Trial:
     """The same setting under a LatentRM that reads no answers; nothing scored yet."""
-    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", False, "float16"))
+    store = ScoreStore(trial.store, ScoreSpec("rm", "float32", False, "float16"))
     store.prepare()
-    return replace(setting, scored=Scored(store))
+    return replace(trial, scored=Scored(store))
 
 
-def score(setting: Setting, shard: Shard) -> None:
+def score(trial: Trial, shard: Shard) -> None:
     """The later a sample the better; sample 7 of question 1 could not be scored. Answers lie the other way round."""
-    assert setting.scored is not None
-    reads_answers = setting.scored.store.spec.score_answer
+    assert trial.scored is not None
+    reads_answers = trial.scored.store.spec.score_answer
     rows = []
     for q in range(shard.first_question, shard.end_question):
         for i in range(shard.first_sample, shard.end_sample):
@@ -94,10 +94,10 @@ def score(setting: Setting, shard: Shard) -> None:
                 if reads_answers:
                     row |= {"answer_score": -1.0 * i, "answer_score_flops": 6.0, "answer_score_prompt_flops": 8.0}
             rows.append(row)
-    setting.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+    trial.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
 
 
-def test_scores_stand_beside_their_trajectories(scored: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_stand_beside_their_trajectories(scored: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.analysis.evaluation._QUESTIONS_PER_READ", 2)
     sample(scored, Shard(0, 3, 0, 8))
     # Shards of scores need not be cut like those of trajectories.
@@ -113,7 +113,7 @@ def test_scores_stand_beside_their_trajectories(scored: Setting, monkeypatch: py
     assert seen == 1
 
 
-def test_scored_curves(scored: Setting) -> None:
+def test_scored_curves(scored: Trial) -> None:
     sample(scored, Shard(0, 3, 0, 8))
     score(scored, Shard(0, 3, 0, 8))
     plain = curves_so_far(replace(scored, scored=None), PROBLEMS, 8, (1, 8))
@@ -129,10 +129,10 @@ def test_scored_curves(scored: Setting) -> None:
     assert extra == pytest.approx(3 * 8 + 23 * 4)
 
 
-def test_answers_have_scores_weights_and_curves_of_their_own(setting: Setting) -> None:
-    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", True, "float16"))
+def test_answers_have_scores_weights_and_curves_of_their_own(trial: Trial) -> None:
+    store = ScoreStore(trial.store, ScoreSpec("rm", "float32", True, "float16"))
     store.prepare()
-    scored = replace(setting, scored=Scored(store, VoteCalibration(), VoteCalibration(temperature=0.1)))
+    scored = replace(trial, scored=Scored(store, VoteCalibration(), VoteCalibration(temperature=0.1)))
     sample(scored, Shard(0, 3, 0, 8))
     score(scored, Shard(0, 3, 0, 8))
     values = {row.aggregation: row.value for row in curves_so_far(scored, PROBLEMS, 8, (8,))}
@@ -142,7 +142,7 @@ def test_answers_have_scores_weights_and_curves_of_their_own(setting: Setting) -
     assert (values["weighted_vote"], values["weighted_vote_answer"]) == (1.0, pytest.approx(1 / 3))
 
 
-def test_ready_is_what_is_sampled_and_scored(scored: Setting) -> None:
+def test_ready_is_what_is_sampled_and_scored(scored: Trial) -> None:
     sample(scored, Shard(0, 3, 0, 8))
     assert sampled_so_far(scored, 3) == 0
     score(scored, Shard(0, 3, 0, 4))
@@ -155,6 +155,6 @@ def test_ready_is_what_is_sampled_and_scored(scored: Setting) -> None:
     assert {row.value for row in rows if row.aggregation == "best_of_n"} == {1.0}
 
 
-def test_a_folder_without_scores_is_read_too(scored: Setting) -> None:
+def test_a_folder_without_scores_is_read_too(scored: Trial) -> None:
     sample(scored, Shard(0, 3, 0, 8))
     assert [row.value for row in curves_so_far(scored, PROBLEMS, 8, (8,)) if row.aggregation == "best_of_n"] == [0.0]

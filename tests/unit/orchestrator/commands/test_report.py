@@ -21,7 +21,7 @@ from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
 from orchestrator.store.shards import Shard
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
 
 Right = Callable[[int, int], bool]
@@ -60,37 +60,37 @@ def some(question: int, number: int) -> bool:
     return number < question
 
 
-def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, right: Right) -> None:
+def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, right: Right) -> None:
     rows = []
     for index, problem in enumerate(problems):
         for number in range(samples):
             answer = problem.answer if right(index, number) else "99"
             correct = right(index, number)
             rows.append(Trajectory(problem.question_id, number, "", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1))
-    setting.store.prepare()
-    setting.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
+    trial.store.prepare()
+    trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
 
 
 def run(name: str, right: Right = some, recorded: bool = True, **changes: Any) -> Experiment:
     """A run whose trajectories are in the store, and whose directory is as its command leaves it."""
     experiment = plan_run(name, parse_config(content(**changes)), Path("runs") / name)
-    greedy, setting = experiment.sampled_settings()
+    greedy, trial = experiment.sampled_trials()
     problems = experiment.plan.problems
     sample(greedy, problems, 1, lambda question, _: question == 1)
-    sample(setting, problems, setting.samples, right)
+    sample(trial, problems, trial.samples, right)
     experiment.out.mkdir(parents=True)
     if recorded:
         record(experiment)
-    settings = [(greedy, ()), (setting, ())]
-    results = evaluate_all(settings, experiment.plan.task)
+    trials = [(greedy, ()), (trial, ())]
+    results = evaluate_all(trials, experiment.plan.task)
     rows = all_rows(results, experiment.plan.task, experiment.plan.config.budgets)
     write_files(experiment.out, experiment.plan.config, rows, results, {"task": experiment.plan.task.name})
     return experiment
 
 
 def record(experiment: Experiment, command: str = "run") -> None:
-    settings = [(one, experiment.searches_of(one)) for one in experiment.sampled_settings()]
-    write_run_file(experiment.out, command, "who", len(experiment.plan.problems), settings)
+    trials = [(one, experiment.searches_of(one)) for one in experiment.sampled_trials()]
+    write_run_file(experiment.out, command, "who", len(experiment.plan.problems), trials)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -135,9 +135,9 @@ def test_what_is_there_of_an_interrupted_sweep(here: Path) -> None:
     space = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]}
     config = parse_config(content(sweep=space))
     experiment = plan_sweep("mine", config, Path("runs/mine"))
-    for setting, samples in zip(experiment.sampled_settings(), (1, 4, 2, 0), strict=True):
+    for trial, samples in zip(experiment.sampled_trials(), (1, 4, 2, 0), strict=True):
         if samples:
-            sample(setting, experiment.plan.problems, samples, some)
+            sample(trial, experiment.plan.problems, samples, some)
     experiment.out.mkdir(parents=True)
     save_config(config, experiment.out / "config.yaml")
     record(experiment, "sweep")

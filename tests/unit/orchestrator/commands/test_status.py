@@ -28,8 +28,8 @@ from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial
 from workers.records import trajectory_table
 
 QUESTIONS = 3
@@ -50,23 +50,23 @@ def out(tmp_path: Path) -> Path:
     return directory
 
 
-def greedy(tmp_path: Path) -> Setting:
-    store = SettingStore(str(tmp_path / "store"), replace(SPEC, sampler={"kind": "none"}))
-    return Setting("greedy", "none", 1, (1,), store)
+def greedy(tmp_path: Path) -> Trial:
+    store = TrajectoryStore(str(tmp_path / "store"), replace(SPEC, sampler={"kind": "none"}))
+    return Trial("greedy", "none", 1, (1,), store)
 
 
-def gaussian(tmp_path: Path) -> Setting:
-    store = SettingStore(str(tmp_path / "store"), SPEC)
+def gaussian(tmp_path: Path) -> Trial:
+    store = TrajectoryStore(str(tmp_path / "store"), SPEC)
     scores = ScoreStore(store, ScoreSpec("rm", "float32", False, "none"))
-    return Setting("gaussian sigma=0.4", "gaussian", 4, (1, 2, 4), store, Scored(scores))
+    return Trial("gaussian sigma=0.4", "gaussian", 4, (1, 2, 4), store, Scored(scores))
 
 
-def beam(tmp_path: Path) -> Setting:
-    store = SettingStore(str(tmp_path / "store"), replace(SPEC, beam=BeamShape(2, 2, "rm", "float32")))
-    return Setting("gaussian sigma=0.4 beam 2x2", "gaussian", 2, (4,), store, scorer="/models/rm")
+def beam(tmp_path: Path) -> Trial:
+    store = TrajectoryStore(str(tmp_path / "store"), replace(SPEC, beam=BeamShape(2, 2, "rm", "float32")))
+    return Trial("gaussian sigma=0.4 beam 2x2", "gaussian", 2, (4,), store, scorer="/models/rm")
 
 
-def sample(setting: Setting, shard: Shard, answer: Callable[[int, int], str | None] = lambda q, i: str(q)) -> None:
+def sample(trial: Trial, shard: Shard, answer: Callable[[int, int], str | None] = lambda q, i: str(q)) -> None:
     """Store a shard; the answer "error" stands for a failure."""
     rows = []
     for index in range(shard.first_question, shard.end_question):
@@ -79,24 +79,24 @@ def sample(setting: Setting, shard: Shard, answer: Callable[[int, int], str | No
                 correct = problem.is_correct(given)
                 row = Trajectory(problem.question_id, number, "", given, correct, 2, 3, (), None, 10.0, 5.0, 0.5)
                 rows.append(row)
-    setting.store.prepare()
-    setting.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
+    trial.store.prepare()
+    trial.store.write(shard, trajectory_table(rows, shard.first_question, shard.samples))
 
 
-def score(setting: Setting, shard: Shard) -> None:
-    assert setting.scored is not None
+def score(trial: Trial, shard: Shard) -> None:
+    assert trial.scored is not None
     rows: list[dict[str, Any]] = [
         {"question_id": f"q{index}", "question_index": index, "sample_index": number, "score": 1.0}
         for index in range(shard.first_question, shard.end_question)
         for number in range(shard.first_sample, shard.end_sample)
     ]
-    setting.scored.store.prepare()
-    setting.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+    trial.scored.store.prepare()
+    trial.scored.store.write(shard, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
 
 
 def sample_all(tmp_path: Path) -> None:
-    for setting in (greedy(tmp_path), gaussian(tmp_path), beam(tmp_path)):
-        sample(setting, Shard(0, QUESTIONS, 0, setting.samples))
+    for trial in (greedy(tmp_path), gaussian(tmp_path), beam(tmp_path)):
+        sample(trial, Shard(0, QUESTIONS, 0, trial.samples))
     score(gaussian(tmp_path), Shard(0, QUESTIONS, 0, 4))
 
 
@@ -104,20 +104,20 @@ def test_nothing_yet(out: Path) -> None:
     status = run_status(out)
     assert (status.command, status.checkpoint, status.questions) == ("run", "some/model", QUESTIONS)
     assert (status.state, status.done, status.wanted, status.last_written) == (UNFINISHED, 0, 3 + 12 + 6, None)
-    assert [one.trial for one in status.settings] == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 2x2"]
+    assert [one.trial for one in status.trials] == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 2x2"]
     assert status.remark is None
 
 
 def test_half_way(out: Path, tmp_path: Path) -> None:
     sample(greedy(tmp_path), Shard(0, QUESTIONS, 0, 1))
-    setting = gaussian(tmp_path)
-    sample(setting, Shard(0, QUESTIONS, 0, 2), lambda q, i: ("0", None, "error")[q])
-    sample(setting, Shard(0, 1, 2, 4))
-    score(setting, Shard(0, QUESTIONS, 0, 1))
-    [shard] = (tmp_path / "store").glob(f"{setting.store.spec.key}/q0000000-0000001_*.parquet")
+    trial = gaussian(tmp_path)
+    sample(trial, Shard(0, QUESTIONS, 0, 2), lambda q, i: ("0", None, "error")[q])
+    sample(trial, Shard(0, 1, 2, 4))
+    score(trial, Shard(0, QUESTIONS, 0, 1))
+    [shard] = (tmp_path / "store").glob(f"{trial.store.spec.key}/q0000000-0000001_*.parquet")
     os.utime(shard, (2_000_000_000, 2_000_000_000))
     status = run_status(out)
-    first, second, third = status.settings
+    first, second, third = status.trials
     assert (first.ready, first.samples, first.stored, first.scored, first.share) == (1, 1, 3, None, 1.0)
     # One sample of every question is sampled and scored; what the third question answered twice has failed.
     assert (second.ready, second.samples, second.stored, second.wanted) == (1, 4, 8, 12)
@@ -158,7 +158,7 @@ def tune_state(out: Path, status: str, name: str = "experiment_state-2026-01-02.
 def test_what_tune_says(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tune_state(out, "RUNNING", "experiment_state-2026-01-01.json")
     tune_state(out, "TERMINATED")
-    assert [one.tune for one in run_status(out).settings] == [None, "terminated", None]
+    assert [one.tune for one in run_status(out).trials] == [None, "terminated", None]
     sample(gaussian(tmp_path), Shard(0, QUESTIONS, 0, 2))
     assert main(["status", str(out)]) == 0
     assert "terminated" in capsys.readouterr().out
@@ -173,7 +173,7 @@ def test_what_tune_says(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_tune_keeps_for_itself_may_change(out: Path, content: str) -> None:
     (out / "tune").mkdir()
     (out / "tune" / "experiment_state-1.json").write_text(content)
-    assert {one.tune for one in run_status(out).settings} == {None}
+    assert {one.tune for one in run_status(out).trials} == {None}
 
 
 def test_the_table(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,15 +279,15 @@ def test_older_directories_are_planned_again(content: dict[str, Any], tmp_path: 
     run, sweep = plan_run("old", config, out), plan_sweep("old", config, out)
 
     def trials() -> list[str]:
-        return [one.trial for one in run_status(out).settings]
+        return [one.trial for one in run_status(out).trials]
 
     def names(experiment: Experiment) -> list[str]:
-        return [one.name for one in experiment.all_settings()]
+        return [one.name for one in experiment.all_trials()]
 
-    sample(run.all_settings()[1], Shard(0, QUESTIONS, 0, 4))
+    sample(run.all_trials()[1], Shard(0, QUESTIONS, 0, 4))
     # A configuration with a search space can be given to both commands; what they leave behind tells which it was.
     assert trials() == names(run) == ["greedy", "gaussian sigma=0.4"]
-    assert [one.stored for one in run_status(out).settings] == [0, 12]
+    assert [one.stored for one in run_status(out).trials] == [0, 12]
     (out / "tune").mkdir()
     assert trials() == names(sweep) == ["greedy", "gaussian sigma=0.1", "gaussian sigma=0.2"]
     (out / "summary.json").write_text(json.dumps({"trials": [{"trial": "greedy"}, {"trial": "gaussian sigma=0.4"}]}))
@@ -308,29 +308,29 @@ def test_an_older_directory_without_its_checkpoint_says_so(
 
 
 def test_cut_and_unreadable_answers_are_counted(out: Path, tmp_path: Path) -> None:
-    setting = gaussian(tmp_path)
+    trial = gaussian(tmp_path)
     ids = [(5, 6, 7, 8), (5, 6, 7, 8), (5, 6), (5, 6)]
     answers = ["1", None, None, "1"]
-    limit = setting.store.spec.answer_tokens
+    limit = trial.store.spec.answer_tokens
     rows = [
         Trajectory("q0", number, "", answer, False, 2, limit if len(one) == 4 else 2, one, None, 1.0, 2.0, 0.1)
         for number, (answer, one) in enumerate(zip(answers, ids, strict=True))
     ]
-    setting.store.prepare()
+    trial.store.prepare()
     new = trajectory_table([row._replace(cut=row.answer_tokens == limit) for row in rows], 0, 4)
     old = trajectory_table(rows, 0, 4).drop_columns("cut")
     for table in (new, old):
-        setting.store.write(Shard(0, 1, 0, 4), table)
-        [_, one, _] = run_status(out).settings
+        trial.store.write(Shard(0, 1, 0, 4), table)
+        [_, one, _] = run_status(out).trials
         assert (one.cut, one.unparsable) == (2, 1)
     stream = io.StringIO()
     print_status(run_status(out), Console(file=stream))
     assert "failed unparsable cut" in " ".join(stream.getvalue().split())
     # Where no answer ended early, an old store does not tell.
-    setting.store.write(
+    trial.store.write(
         Shard(0, 1, 0, 4),
         trajectory_table([row._replace(answer_tokens=limit) for row in rows], 0, 4).drop_columns("cut"),
     )
-    [_, one, _] = run_status(out).settings
+    [_, one, _] = run_status(out).trials
     assert one.cut is None
     assert json.loads(status_json(run_status(out)))["trials"][1]["cut"] is None

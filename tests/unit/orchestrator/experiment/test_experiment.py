@@ -20,7 +20,7 @@ from orchestrator.experiment import experiment as experiments
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, Session, carry_out, write_run_directory
 from orchestrator.store.shards import Shard
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
 
 
@@ -62,15 +62,15 @@ def planned(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return plan
 
 
-def sample(experiment: Experiment, setting: Setting, samples: int) -> None:
+def sample(experiment: Experiment, trial: Trial, samples: int) -> None:
     """All samples say "2 = the reference": nothing that version 1 could read."""
     rows = [
         Trajectory(one.question_id, number, f"# 2 = {one.answer}", None, False, 6, 3, (), None, 1.0, 2.0, 0.1)
         for one in experiment.plan.problems
         for number in range(samples)
     ]
-    setting.store.prepare()
-    setting.store.write(Shard(0, 2, 0, samples), trajectory_table(rows, 0, samples))
+    trial.store.prepare()
+    trial.store.write(Shard(0, 2, 0, samples), trajectory_table(rows, 0, samples))
 
 
 def refuse(*arguments: Any, **others: Any) -> None:
@@ -95,7 +95,7 @@ def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
         "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
         "store": {"path": str(tmp_path)},
     }
-    greedy, sampled, search = plan_run("mine", parse_config(config), tmp_path / "mine").all_settings()
+    greedy, sampled, search = plan_run("mine", parse_config(config), tmp_path / "mine").all_trials()
     assert (greedy.store.name, search.store.name) == ("176b0d26bad7148078c6", "d3c8b45b4c5e3340980e")
     assert sampled.scored is not None
     assert sampled.scored.store.name == "49fd5d342359b2c3d07e/scores-735ea5badba3401f8b69"
@@ -108,8 +108,8 @@ def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = planned("old")
-    for setting in before.all_settings():
-        sample(before, setting, setting.samples)
+    for trial in before.all_trials():
+        sample(before, trial, trial.samples)
     assert said(before)[0] == 0
     assert "to re-read" not in said(before)[1]
     before.out.mkdir()
@@ -119,7 +119,7 @@ def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     rule()
     monkeypatch.setattr(experiments, "connect", refuse)
     after = planned("new")
-    assert before.settings[0].store.name != after.settings[0].store.name
+    assert before.trials[0].store.name != after.trials[0].store.name
     to_do, words = said(after)
     assert to_do == 0
     assert "to re-read" in words
@@ -135,8 +135,8 @@ def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     # The old run directory goes on to say what it said.
     status = run_status(before.out)
     assert (status.done, status.wanted) == (10, 10)
-    assert [one.unparsable for one in status.settings] == [2, 8]
-    assert [one.unparsable for one in run_status(after.out).settings] == [0, 0]
+    assert [one.unparsable for one in status.trials] == [2, 8]
+    assert [one.unparsable for one in run_status(after.out).trials] == [0, 0]
     capsys.readouterr()
 
 
@@ -144,7 +144,7 @@ def test_what_is_missing_under_every_reading_is_to_be_sampled(
     planned: Callable[..., Experiment], rule: Callable[[], None]
 ) -> None:
     before = planned()
-    sample(before, before.settings[0], 1)
+    sample(before, before.trials[0], 1)
     rule()
     to_do, words = said(planned())
     # Greedy has two, and of eight samples two are there.
@@ -166,15 +166,15 @@ def test_a_setting_that_a_searcher_chooses_is_read_anew_too(
     planned: Callable[..., Experiment], rule: Callable[[], None]
 ) -> None:
     before = planned()
-    sample(before, before.settings[0], 4)
+    sample(before, before.trials[0], 4)
     rule()
     after = planned()
     after.out.mkdir()
-    [setting], tracker = after.settings, Children()
-    assert after.missing_of(setting) == 8
+    [trial], tracker = after.trials, Children()
+    assert after.missing_of(trial) == 8
     nothing: Any = None
     tracks: Any = tracker
-    session = Session(replace(after, settings=(), trials=5), nothing, nothing, tracks, nothing, False, 0)
-    session.add(setting, ())
-    assert tracker.names == [setting.name]
-    assert (session.missing, after.missing_of(setting)) == (0, 0)
+    session = Session(replace(after, trials=(), trial_limit=5), nothing, nothing, tracks, nothing, False, 0)
+    session.add(trial, ())
+    assert tracker.names == [trial.name]
+    assert (session.missing, after.missing_of(trial)) == (0, 0)

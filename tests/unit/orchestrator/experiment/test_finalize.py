@@ -18,7 +18,7 @@ from orchestrator.config.run import parse_config
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.finalize import conclude, start_tracking
 from orchestrator.store.shards import Shard
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
 
 ERROR = "RuntimeError: shape '[2, 3]' is invalid for input [/of size 7]"
@@ -48,7 +48,7 @@ def content(
     }
 
 
-def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, error: str | None = None) -> None:
+def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, error: str | None = None) -> None:
     """Store samples: the first question is right, the second one wrong, or failed where there is an error."""
     rows = []
     for index, problem in enumerate(problems):
@@ -61,8 +61,8 @@ def sample(setting: Setting, problems: tuple[Problem, ...], samples: int, error:
             rows.append(
                 Trajectory(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1)
             )
-    setting.store.prepare()
-    setting.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
+    trial.store.prepare()
+    trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
 
 
 def finish(experiment: Experiment, missing: int = 0) -> tuple[dict[str, Any], str, MlflowClient]:
@@ -77,8 +77,8 @@ def finish(experiment: Experiment, missing: int = 0) -> tuple[dict[str, Any], st
 
 def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     experiment = plan_run("mine", parse_config(content), tmp_path / "runs" / "mine")
-    for setting in experiment.all_settings():
-        sample(setting, experiment.plan.problems, setting.samples)
+    for trial in experiment.all_trials():
+        sample(trial, experiment.plan.problems, trial.samples)
     summary, remarks, client = finish(experiment, missing=10)
     assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
         ("greedy", 1),
@@ -125,8 +125,8 @@ def test_the_same_command_again_goes_on_with_its_runs(
         config = parse_config({**content, **changes, "sweep": {"space": space}})
         experiment = plan_sweep("mine", config, tmp_path / "mine")
         if not changes:
-            for setting in experiment.all_settings():
-                sample(setting, experiment.plan.problems, setting.samples)
+            for trial in experiment.all_trials():
+                sample(trial, experiment.plan.problems, trial.samples)
         summary, _, client = finish(experiment)
         runs = client.search_runs([summary["mlflow"]["experiment_id"]])
         assert {run.info.status for run in runs} == {"FINISHED"}
@@ -145,9 +145,9 @@ def test_a_sweep_that_was_stopped_early(
     """One trial complete, one stopped after two samples, one that never began."""
     space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]
     experiment = plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path / "mine")
-    for setting, samples in zip(experiment.all_settings(), (1, 4, 2, 0), strict=True):
+    for trial, samples in zip(experiment.all_trials(), (1, 4, 2, 0), strict=True):
         if samples:
-            sample(setting, experiment.plan.problems, samples)
+            sample(trial, experiment.plan.problems, samples)
     assert experiment.missing() == 2 * 2 + 2 * 4
     summary, _, client = finish(experiment, missing=20)
     assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
@@ -171,8 +171,8 @@ def test_a_sweep_that_was_stopped_early(
 def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path) -> None:
     """Error texts of libraries hold brackets, which must not be taken for the console's own marks."""
     experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
-    for setting in experiment.all_settings():
-        sample(setting, experiment.plan.problems, setting.samples, error=ERROR)
+    for trial in experiment.all_trials():
+        sample(trial, experiment.plan.problems, trial.samples, error=ERROR)
     summary, remarks, _ = finish(experiment)
     assert [trial["errors"] for trial in summary["trials"]] == [1, 4]
     lines = remarks.splitlines()
@@ -186,7 +186,7 @@ def test_what_was_cut_or_cannot_be_read_is_said(
 ) -> None:
     task = {**content["task"], "cut_answers": cut_answers}
     experiment = plan_run("mine", parse_config({**content, "task": task}), tmp_path / "runs" / "mine")
-    greedy, setting = experiment.sampled_settings()
+    greedy, trial = experiment.sampled_trials()
     problems = experiment.plan.problems
     sample(greedy, problems, 1)
     rows = [
@@ -196,8 +196,8 @@ def test_what_was_cut_or_cannot_be_read_is_said(
     ]
     rows[4] = Trajectory.failed(problems[1], 0, "RuntimeError: no")
     rows = [row._replace(correct=row.answer is not None) for row in rows]
-    setting.store.prepare()
-    setting.store.write(Shard(0, 2, 0, 4), trajectory_table(rows, 0, 4))
+    trial.store.prepare()
+    trial.store.write(Shard(0, 2, 0, 4), trajectory_table(rows, 0, 4))
     summary, remarks, client = finish(experiment)
     trial = summary["trials"][1]
     assert [trial[key] for key in ("errors", "unparsable", "cut")] == [1, 2, 4]

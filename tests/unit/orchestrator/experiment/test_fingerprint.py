@@ -87,8 +87,8 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(con
     before = config | {
         "checkpoint": experiment.plan.checkpoint.fingerprint,
         "task": [experiment.plan.task_fingerprint, 2],
-        "settings": [setting.name for setting in experiment.all_settings()],
-        "code": [[{"graders": {"numeric": {"version": 2}}}]] * (1 + len(experiment.all_settings())),
+        "settings": [trial.name for trial in experiment.all_trials()],
+        "code": [[{"graders": {"numeric": {"version": 2}}}]] * (1 + len(experiment.all_trials())),
     }
     digest = hashlib.blake2b(json.dumps(before, sort_keys=True).encode(), digest_size=8).hexdigest()
     assert identity(experiment) == digest

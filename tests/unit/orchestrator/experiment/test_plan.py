@@ -54,9 +54,9 @@ def test_the_checkpoints_lengths_are_used_where_none_are_given(content: dict[str
 
 def test_a_setting_is_what_determines_its_trajectories(content: dict[str, Any]) -> None:
     plan = plan_of(content, seed=3, dtype="bfloat16")
-    setting = plan.setting("name", parse_sampler(GAUSSIAN))
-    spec = setting.store.spec
-    assert (setting.name, setting.sampler, setting.samples, setting.budgets) == ("name", "gaussian", 8, (1, 2, 8))
+    trial = plan.trial("name", parse_sampler(GAUSSIAN))
+    spec = trial.store.spec
+    assert (trial.name, trial.sampler, trial.samples, trial.budgets) == ("name", "gaussian", 8, (1, 2, 8))
     assert spec.checkpoint == plan.checkpoint.fingerprint
     assert spec.task == plan.task.fingerprint
     assert spec.sampler == {"kind": "gaussian", "sigma": 0.4, "relative": False}
@@ -65,16 +65,16 @@ def test_a_setting_is_what_determines_its_trajectories(content: dict[str, Any]) 
 
 def test_a_setting_says_which_code_it_is(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise times 100 must not give yesterday's curve."""
-    before = plan_of(content).setting("a", parse_sampler(GAUSSIAN)).store.spec
+    before = plan_of(content).trial("a", parse_sampler(GAUSSIAN)).store.spec
     assert (before.extras, before.reading) == ({}, {"graders": {"numeric": {"version": 2}}})
     monkeypatch.setitem(SOURCES, "latent_core.samplers.gaussian", "0" * 16)  # type: ignore[arg-type]
     plan = plan_of(content)
-    edited = plan.setting("a", parse_sampler(GAUSSIAN)).store.spec
+    edited = plan.trial("a", parse_sampler(GAUSSIAN)).store.spec
     assert set(edited.extras["code"]["sampler"]) == {"source"}
     assert edited.trajectories_key != before.trajectories_key
     # Other samplers are as they were, greedy decoding among them.
     assert plan.greedy().store.spec.extras == {}
-    assert plan.setting("b", parse_sampler({"kind": "mc_dropout", "p": 0.1})).store.spec.extras == {}
+    assert plan.trial("b", parse_sampler({"kind": "mc_dropout", "p": 0.1})).store.spec.extras == {}
 
 
 def test_an_edited_grader_is_another_reading(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +88,9 @@ def test_an_edited_grader_is_another_reading(content: dict[str, Any], monkeypatc
 
 def test_what_only_says_how_is_no_part_of_a_setting(content: dict[str, Any]) -> None:
     """Other batches, actors and budgets find the same trajectories in the store."""
-    key = plan_of(content).setting("a", parse_sampler(GAUSSIAN)).store.spec.key
+    key = plan_of(content).trial("a", parse_sampler(GAUSSIAN)).store.spec.key
     for changes in ({"micro_batch": 7}, {"actors": 3}, {"budgets": [64]}, {"task": {**content["task"], "limit": 2}}):
-        assert plan_of(content, **changes).setting("b", parse_sampler(GAUSSIAN)).store.spec.key == key
+        assert plan_of(content, **changes).trial("b", parse_sampler(GAUSSIAN)).store.spec.key == key
 
 
 def test_a_limit_keeps_ids_and_fingerprint(content: dict[str, Any]) -> None:
@@ -104,25 +104,25 @@ def test_a_limit_keeps_ids_and_fingerprint(content: dict[str, Any]) -> None:
 def test_deterministic_settings_need_one_sample(content: dict[str, Any]) -> None:
     plan = plan_of(content)
     for sampler in ({"kind": "none"}, {"kind": "gaussian", "sigma": 0.0}, {"kind": "mc_dropout", "p": 0.0}):
-        setting = plan.setting("x", parse_sampler(sampler))
-        assert (setting.samples, setting.budgets) == (1, (1,))
+        trial = plan.trial("x", parse_sampler(sampler))
+        assert (trial.samples, trial.budgets) == (1, (1,))
     assert plan.greedy().samples == 1
 
 
 def test_missing_is_everything_at_first_and_nothing_at_last(content: dict[str, Any]) -> None:
     plan = plan_of(content)
-    setting = plan.setting("a", parse_sampler(GAUSSIAN))
-    missing = plan.missing(setting)
+    trial = plan.trial("a", parse_sampler(GAUSSIAN))
+    missing = plan.missing(trial)
     assert missing == [Shard(0, 2, 0, 4), Shard(0, 2, 4, 8), Shard(2, 4, 0, 4), Shard(2, 4, 4, 8)]
-    assert plan.missing(setting, 2) == [Shard(0, 2, 0, 2), Shard(2, 4, 0, 2)]
-    setting.store.prepare()
+    assert plan.missing(trial, 2) == [Shard(0, 2, 0, 2), Shard(2, 4, 0, 2)]
+    trial.store.prepare()
     empty = trajectory_table([], 0, 1)
-    setting.store.write(missing[0], empty)
-    assert plan.missing(setting) == missing[1:]
+    trial.store.write(missing[0], empty)
+    assert plan.missing(trial) == missing[1:]
     for shard in missing[1:]:
-        setting.store.write(shard, empty)
-    assert plan.missing(setting) == []
-    assert plan.estimated_flops(setting, []) == 0
+        trial.store.write(shard, empty)
+    assert plan.missing(trial) == []
+    assert plan.estimated_flops(trial, []) == 0
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_flops_are_estimated_from_above(
 ) -> None:
     plan = plan_of(content, latent_steps=3, answer_tokens=5)
     flops: FlopModel = tiny_reasoner.flops
-    setting = plan.setting("a", parse_sampler(sampler))
-    estimate = plan.estimated_flops(setting, [Shard(1, 3, 0, 4)])
+    trial = plan.trial("a", parse_sampler(sampler))
+    estimate = plan.estimated_flops(trial, [Shard(1, 3, 0, 4)])
     expected = sum(
         (4 if own_prompt else 1) * flops.prompt(tokens) + 4 * flops.trajectory(tokens, 3, 1, 5)
         for tokens in plan.prompt_tokens[1:3]
@@ -156,29 +156,29 @@ def test_a_question_that_is_too_long_is_named(content: dict[str, Any], tmp_path:
 
 def test_a_run_has_one_setting_beside_greedy(content: dict[str, Any], tmp_path: Path) -> None:
     experiment = plan_run("mine", parse_config(content), tmp_path / "out")
-    assert [setting.name for setting in experiment.all_settings()] == ["greedy", "gaussian sigma=0.4"]
+    assert [trial.name for trial in experiment.all_trials()] == ["greedy", "gaussian sigma=0.4"]
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "store").exists()
 
 
 def test_greedy_alone_is_sampled_once(content: dict[str, Any], tmp_path: Path) -> None:
     experiment = plan_run("mine", parse_config({**content, "sampler": {"kind": "none"}}), tmp_path / "out")
-    assert [setting.name for setting in experiment.all_settings()] == ["greedy"]
+    assert [trial.name for trial in experiment.all_trials()] == ["greedy"]
 
 
 def test_a_sweep_has_a_setting_per_trial(content: dict[str, Any], tmp_path: Path) -> None:
     space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8], "latent_steps": [2, 4], "seed": 9}]
     experiment = plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path)
-    settings = {setting.name: setting for setting in experiment.settings}
-    assert list(settings) == [
+    trials = {trial.name: trial for trial in experiment.trials}
+    assert list(trials) == [
         f"gaussian sigma={sigma} latent_steps={steps} seed=9" for sigma in (0.4, 0.8) for steps in (2, 4)
     ]
-    spec = settings["gaussian sigma=0.8 latent_steps=4 seed=9"].store.spec
+    spec = trials["gaussian sigma=0.8 latent_steps=4 seed=9"].store.spec
     assert (spec.sampler["sigma"], spec.latent_steps, spec.seed) == (0.8, 4, 9)
-    assert len({setting.store.spec.key for setting in experiment.all_settings()}) == 5
+    assert len({trial.store.spec.key for trial in experiment.all_trials()}) == 5
     # The estimate of a trial is made for its own lengths.
     plan = experiment.plan
-    short, long = (settings[f"gaussian sigma=0.4 latent_steps={steps} seed=9"] for steps in (2, 4))
+    short, long = (trials[f"gaussian sigma=0.4 latent_steps={steps} seed=9"] for steps in (2, 4))
     assert plan.estimated_flops(short, plan.missing(short)) < plan.estimated_flops(long, plan.missing(long))
 
 

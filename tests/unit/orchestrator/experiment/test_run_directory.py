@@ -12,79 +12,79 @@ import latent_core
 from latent_core.errors import UserError
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.experiment.run_directory import RUN_FILE, check_run_file, read_run_file, write_run_file
-from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting
-from orchestrator.store.trial_record import plain_setting, setting_from_plain
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial
+from orchestrator.store.trial_record import plain_trial, trial_from_plain
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 6, 8, 3, "float32")
 STORE = "/somewhere/store"
 
 
 @pytest.fixture
-def setting() -> Setting:
+def trial() -> Trial:
     """A scored setting."""
-    store = SettingStore(STORE, SPEC, "float16")
+    store = TrajectoryStore(STORE, SPEC, "float16")
     scores = ScoreStore(store, ScoreSpec("rm", "bfloat16", True, "float16"))
     scored = Scored(scores, VoteCalibration(temperature=0.5), VoteCalibration(weighting="sigmoid"))
-    return Setting("gaussian sigma=0.4", "gaussian", 64, (1, 4, 64), store, scored)
+    return Trial("gaussian sigma=0.4", "gaussian", 64, (1, 4, 64), store, scored)
 
 
 @pytest.fixture
-def search() -> Setting:
+def search() -> Trial:
     """A beam search beside it."""
-    store = SettingStore(STORE, replace(SPEC, beam=BeamShape(4, 16, "rm", "float32")))
-    return Setting("gaussian sigma=0.4 beam 4x16", "gaussian", 4, (64,), store, scorer="/models/rm")
+    store = TrajectoryStore(STORE, replace(SPEC, beam=BeamShape(4, 16, "rm", "float32")))
+    return Trial("gaussian sigma=0.4 beam 4x16", "gaussian", 4, (64,), store, scorer="/models/rm")
 
 
-def same(one: Setting, other: Setting) -> bool:
+def same(one: Trial, other: Trial) -> bool:
     """Whether two settings are one: stores are compared by what they hold and where."""
-    plain = plain_setting(one) == plain_setting(other) and one.store.directory == other.store.directory
+    plain = plain_trial(one) == plain_trial(other) and one.store.directory == other.store.directory
     if one.scored is None or other.scored is None:
         return plain and one.scored is other.scored
     return plain and one.scored.store.directory == other.scored.store.directory
 
 
-def test_settings_of_other_code_and_other_readings_come_back_too(setting: Setting, search: Setting) -> None:
+def test_settings_of_other_code_and_other_readings_come_back_too(trial: Trial, search: Trial) -> None:
     extras = {"code": {"sampler": {"source": "ab"}}, "prompt_opening": "<s>"}
     reading = {"extractor": {"name": "boxed"}, "graders": {"numeric": {"version": 2}}}
     spec = replace(SPEC, extras=extras, reading=reading)
-    store = SettingStore(STORE, spec, "float16")
+    store = TrajectoryStore(STORE, spec, "float16")
     scored = Scored(ScoreStore(store, ScoreSpec("rm", "float32", True, "float16", extras)))
     beam = replace(spec, beam=BeamShape(4, 16, "rm", "float32", extras))
-    for one in (replace(setting, store=store, scored=scored), replace(search, store=SettingStore(STORE, beam))):
-        plain = json.loads(json.dumps(plain_setting(one)))
-        found = setting_from_plain(plain, STORE)
+    for one in (replace(trial, store=store, scored=scored), replace(search, store=TrajectoryStore(STORE, beam))):
+        plain = json.loads(json.dumps(plain_trial(one)))
+        found = trial_from_plain(plain, STORE)
         assert same(found, one)
         assert found.store.spec == one.store.spec
 
 
-def test_settings_come_back_as_they_were(tmp_path: Path, setting: Setting, search: Setting) -> None:
+def test_settings_come_back_as_they_were(tmp_path: Path, trial: Trial, search: Trial) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
-    greedy = Setting("greedy", "none", 1, (1,), SettingStore(STORE, replace(SPEC, sampler={"kind": "none"})))
-    file = write_run_file(tmp_path, "sweep", "who", 300, [(greedy, ()), (setting, (search,))])
+    greedy = Trial("greedy", "none", 1, (1,), TrajectoryStore(STORE, replace(SPEC, sampler={"kind": "none"})))
+    file = write_run_file(tmp_path, "sweep", "who", 300, [(greedy, ()), (trial, (search,))])
     assert [one.name for one in tmp_path.iterdir()] == [file.name] == [RUN_FILE]
     record = read_run_file(tmp_path, STORE)
     assert record is not None
     assert (record.command, record.questions, record.latentswarm) == ("sweep", 300, latent_core.__version__)
     assert before <= record.started <= datetime.now(UTC)
-    [(first, none), (second, (third,))] = record.settings
+    [(first, none), (second, (third,))] = record.trials
     assert none == ()
-    assert all(same(*pair) for pair in ((first, greedy), (second, setting), (third, search)))
+    assert all(same(*pair) for pair in ((first, greedy), (second, trial), (third, search)))
     assert second.scored is not None
     assert second.scored.calibration == VoteCalibration(temperature=0.5)
     assert third.store.spec == search.store.spec
 
 
-def test_a_store_may_have_moved(setting: Setting) -> None:
-    moved = setting_from_plain(json.loads(json.dumps(plain_setting(setting))), "/elsewhere")
-    assert moved.store.directory == f"/elsewhere/{setting.store.spec.key}"
+def test_a_store_may_have_moved(trial: Trial) -> None:
+    moved = trial_from_plain(json.loads(json.dumps(plain_trial(trial))), "/elsewhere")
+    assert moved.store.directory == f"/elsewhere/{trial.store.spec.key}"
     assert moved.scored is not None
     assert moved.scored.store.directory.startswith(moved.store.directory)
 
 
-def test_the_file_says_what_programs_look_for(tmp_path: Path, setting: Setting) -> None:
-    write_run_file(tmp_path, "run", "who", 3, [(setting, ())])
-    write_run_file(tmp_path, "run", "who", 5, [(setting, ())])
+def test_the_file_says_what_programs_look_for(tmp_path: Path, trial: Trial) -> None:
+    write_run_file(tmp_path, "run", "who", 3, [(trial, ())])
+    write_run_file(tmp_path, "run", "who", 5, [(trial, ())])
     content = json.loads((tmp_path / RUN_FILE).read_text())
     assert (content["format"], content["command"], content["questions"]) == (1, "run", 5)
     assert datetime.fromisoformat(content["started"]).tzinfo is not None
@@ -127,8 +127,8 @@ def damaged(content: dict[str, Any], how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["lacks a key", "another store", "not a date", "unknown part", "wrong calibration"])
-def test_damage_inside_is_one_line_too(tmp_path: Path, setting: Setting, how: str) -> None:
-    file = write_run_file(tmp_path, "run", "who", 3, [(setting, ())])
+def test_damage_inside_is_one_line_too(tmp_path: Path, trial: Trial, how: str) -> None:
+    file = write_run_file(tmp_path, "run", "who", 3, [(trial, ())])
     content = json.loads(file.read_text())
     damaged(content, how)
     file.write_text(json.dumps(content))

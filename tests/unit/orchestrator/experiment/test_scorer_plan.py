@@ -23,7 +23,7 @@ from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.specs import BeamShape, ScoreSpec
-from orchestrator.store.trial import Setting
+from orchestrator.store.trial import Trial
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "ann 1 ?"]
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
@@ -71,38 +71,38 @@ def refusal(call: Callable[[], object]) -> str:
 
 def test_without_a_scorer_nothing_is_scored_and_no_latents_are_kept(content: dict[str, Any]) -> None:
     plan = plan_of(content, scorer={})
-    setting = plan.setting("a", parse_sampler(GAUSSIAN))
+    trial = plan.trial("a", parse_sampler(GAUSSIAN))
     assert plan.scorer is None
-    assert (setting.scored, setting.store.latents) == (None, "none")
-    assert setting.unscored(len(plan.problems), setting.samples, 8, 8) == []
+    assert (trial.scored, trial.store.latents) == (None, "none")
+    assert trial.unscored(len(plan.problems), trial.samples, 8, 8) == []
 
 
 def test_what_determines_scores(content: dict[str, Any], tiny_reward_checkpoint: Path) -> None:
     plan = plan_of(content, scorer={**content["scorer"], "dtype": "bfloat16"})
-    setting = plan.setting("a", parse_sampler(GAUSSIAN))
-    assert setting.scored is not None
+    trial = plan.trial("a", parse_sampler(GAUSSIAN))
+    assert trial.scored is not None
     fingerprint = RewardCheckpoint.open(str(tiny_reward_checkpoint)).fingerprint
-    assert setting.scored.store.spec == ScoreSpec(fingerprint, "bfloat16", True, "float16")
-    assert setting.store.latents == "float16"
-    assert setting.scored.store.name == f"{setting.store.spec.key}/scores-{setting.scored.store.spec.key}"
+    assert trial.scored.store.spec == ScoreSpec(fingerprint, "bfloat16", True, "float16")
+    assert trial.store.latents == "float16"
+    assert trial.scored.store.name == f"{trial.store.spec.key}/scores-{trial.scored.store.spec.key}"
     # A scorer changes no trajectory.
-    plain = plan_of(content, scorer={}).setting("a", parse_sampler(GAUSSIAN))
-    assert plain.store.spec == setting.store.spec
+    plain = plan_of(content, scorer={}).trial("a", parse_sampler(GAUSSIAN))
+    assert plain.store.spec == trial.store.spec
 
 
 @pytest.mark.parametrize(("latents", "kept"), [("auto", "float16"), ("float16", "float16"), ("float32", "float32")])
 def test_the_precision_of_latents(content: dict[str, Any], latents: str, kept: str) -> None:
     plan = plan_of(content, store={**content["store"], "latents": latents})
-    setting = plan.setting("a", parse_sampler(GAUSSIAN))
-    assert setting.scored is not None
-    assert (setting.store.latents, setting.scored.store.spec.latents) == (kept, kept)
-    assert setting.scored.store.latents == "none"
+    trial = plan.trial("a", parse_sampler(GAUSSIAN))
+    assert trial.scored is not None
+    assert (trial.store.latents, trial.scored.store.spec.latents) == (kept, kept)
+    assert trial.scored.store.latents == "none"
 
 
 @pytest.mark.parametrize("sampler", [{"kind": "none"}, {"kind": "gaussian", "sigma": 0.0}])
 def test_a_single_sample_is_not_scored(content: dict[str, Any], sampler: dict[str, Any]) -> None:
-    setting = plan_of(content).setting("a", parse_sampler(sampler))
-    assert (setting.scored, setting.store.latents) == (None, "none")
+    trial = plan_of(content).trial("a", parse_sampler(sampler))
+    assert (trial.scored, trial.store.latents) == (None, "none")
 
 
 @pytest.mark.parametrize(("card", "said", "reads"), [(True, None, True), (True, False, False), (False, None, False)])
@@ -114,9 +114,9 @@ def test_answers_are_scored_as_it_was_trained_unless_told_otherwise(
     plan = plan_of(content, scorer={"checkpoint": str(directory), "score_answer": said})
     assert plan.scorer is not None
     assert plan.scorer.score_answer == reads
-    setting = plan.setting("a", parse_sampler(GAUSSIAN))
-    assert setting.scored is not None
-    assert (setting.scored.answer_calibration is not None) == reads
+    trial = plan.trial("a", parse_sampler(GAUSSIAN))
+    assert trial.scored is not None
+    assert (trial.scored.answer_calibration is not None) == reads
 
 
 def test_answers_cannot_be_scored_by_one_that_was_trained_without(content: dict[str, Any], copy: Copy) -> None:
@@ -147,8 +147,8 @@ def test_a_reasoner_is_no_scorer_and_a_scorer_no_reasoner(content: dict[str, Any
 
 def test_a_scorer_of_another_reasoner(content: dict[str, Any], tmp_path: Path) -> None:
     tokenizer = build_tokenizer(["ann", "?"], 96)
-    settings = ArchitectureSettings(width=32, layers=1, heads=2, positions=96, number_periods=(10.0,))
-    save_checkpoint(build_model(settings, tokenizer), tokenizer, tmp_path / "other", torch.float32)
+    trials = ArchitectureSettings(width=32, layers=1, heads=2, positions=96, number_periods=(10.0,))
+    save_checkpoint(build_model(trials, tokenizer), tokenizer, tmp_path / "other", torch.float32)
     message = refusal(lambda: plan_of(content, checkpoint=str(tmp_path / "other")))
     assert message.endswith("use a LatentRM that was trained for this reasoner")
 
@@ -191,7 +191,7 @@ def test_calibrations_are_the_given_one_else_the_fitted_ones_else_the_default(
     plan = plan_of(content, scorer=scorer)
     assert plan.scorer is not None
     assert (plan.scorer.calibration, plan.scorer.answer_calibration) == (fitted, answers)
-    scored = plan.scorer.scored(plan.setting("a", parse_sampler(GAUSSIAN)).store)
+    scored = plan.scorer.scored(plan.trial("a", parse_sampler(GAUSSIAN)).store)
     assert (scored.calibration, scored.answer_calibration) == (fitted, answers)
     plan = plan_of(content, scorer={**scorer, "vote_calibration": {"temperature": 3.0}})
     assert plan.scorer is not None
@@ -207,19 +207,19 @@ def test_a_broken_calibration_is_no_default(content: dict[str, Any], copy: Copy,
     assert message.startswith(f"scorer.checkpoint {directory}: {name} is not valid: ")
 
 
-def beams_of(content: dict[str, Any], tmp_path: Path, **changes: Any) -> list[Setting]:
+def beams_of(content: dict[str, Any], tmp_path: Path, **changes: Any) -> list[Trial]:
     experiment = plan_run("mine", config_of(content, **changes), tmp_path / "out")
-    return [setting for setting in experiment.all_settings() if setting.store.spec.beam is not None]
+    return [trial for trial in experiment.all_trials() if trial.store.spec.beam is not None]
 
 
 def test_every_number_of_beams_is_a_setting_of_its_own(content: dict[str, Any], tmp_path: Path) -> None:
     search = {"kind": "beam", "beams": [4, 1], "candidates": 3}
     experiment = plan_run("mine", config_of(content, search=search), tmp_path / "out")
-    names = [setting.name for setting in experiment.all_settings()]
+    names = [trial.name for trial in experiment.all_trials()]
     assert names == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 1x3", "gaussian sigma=0.4 beam 4x3"]
-    sampled, one, four = experiment.all_settings()[1:]
-    assert [setting.store.spec.key for setting in experiment.searches_of(sampled)] == [
-        setting.store.spec.key for setting in (one, four)
+    sampled, one, four = experiment.all_trials()[1:]
+    assert [trial.store.spec.key for trial in experiment.searches_of(sampled)] == [
+        trial.store.spec.key for trial in (one, four)
     ]
     plan = experiment.plan
     assert plan.scorer is not None
@@ -236,8 +236,8 @@ def test_every_number_of_beams_is_a_setting_of_its_own(content: dict[str, Any], 
 
 
 def test_a_single_number_of_beams_needs_no_list(content: dict[str, Any], tmp_path: Path) -> None:
-    [setting] = beams_of(content, tmp_path, search={"kind": "beam", "beams": 2, "candidates": 2})
-    assert setting.name == "gaussian sigma=0.4 beam 2x2"
+    [trial] = beams_of(content, tmp_path, search={"kind": "beam", "beams": 2, "candidates": 2})
+    assert trial.name == "gaussian sigma=0.4 beam 2x2"
 
 
 def test_everything_about_a_search_has_a_part_in_its_key(content: dict[str, Any], tmp_path: Path, copy: Copy) -> None:
@@ -271,7 +271,7 @@ def test_greedy_decoding_is_not_searched(content: dict[str, Any], tmp_path: Path
 def test_a_sweep_has_the_searches_of_every_trial(content: dict[str, Any], tmp_path: Path) -> None:
     space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8]}]
     config = config_of(content, search={"kind": "beam", "beams": [2], "candidates": 2}, sweep={"space": space})
-    names = [setting.name for setting in plan_sweep("mine", config, tmp_path).all_settings()]
+    names = [trial.name for trial in plan_sweep("mine", config, tmp_path).all_trials()]
     assert names == [
         "greedy",
         "gaussian sigma=0.4",
@@ -304,7 +304,7 @@ def test_a_metric_of_answers_that_are_not_scored(content: dict[str, Any], tmp_pa
     scorer = content["scorer"]
     blind = config_of(content, sweep=sweep, scorer={**scorer, "score_answer": False})
     assert "best_of_n_answer needs scores of written answers" in refusal(lambda: plan_sweep("mine", blind, tmp_path))
-    assert plan_sweep("mine", config_of(content, sweep=sweep), tmp_path).settings
+    assert plan_sweep("mine", config_of(content, sweep=sweep), tmp_path).trials
 
 
 def test_the_same_reasoner_elsewhere_is_the_same(

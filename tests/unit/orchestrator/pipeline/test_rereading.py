@@ -19,8 +19,8 @@ from orchestrator.pipeline import rereading
 from orchestrator.pipeline.rereading import reread, rereadable
 from orchestrator.pipeline.search_stage import BEAM_COLUMNS
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial
 from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
@@ -57,7 +57,7 @@ def table_of(shard: Shard, latents: str = "none", beam: bool = False) -> pa.Tabl
     return table
 
 
-def fill(store: SettingStore, *shards: Shard) -> SettingStore:
+def fill(store: TrajectoryStore, *shards: Shard) -> TrajectoryStore:
     store.prepare()
     for shard in shards:
         store.write(shard, table_of(shard, store.latents, store.spec.beam is not None))
@@ -69,12 +69,12 @@ def root(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     return f"{tmp_path}/store" if request.param == "path" else f"file://{tmp_path}/store"
 
 
-def setting_of(root: str, spec: TrajectorySpec = NEW, samples: int = 4, latents: str = "none") -> Setting:
-    return Setting("name", "gaussian", samples, (samples,), SettingStore(root, spec, latents))
+def trial_of(root: str, spec: TrajectorySpec = NEW, samples: int = 4, latents: str = "none") -> Trial:
+    return Trial("name", "gaussian", samples, (samples,), TrajectoryStore(root, spec, latents))
 
 
-def read_anew(setting: Setting, problems: Sequence[Problem] = PROBLEMS) -> int:
-    return reread(setting, problems, after_last_hash)
+def read_anew(trial: Trial, problems: Sequence[Problem] = PROBLEMS) -> int:
+    return reread(trial, problems, after_last_hash)
 
 
 def expected(questions: int, samples: int) -> pd.DataFrame:
@@ -90,63 +90,63 @@ def same(read: pd.DataFrame, wanted: pd.DataFrame) -> None:
 
 
 def test_a_shard_of_another_reading_is_read_anew(root: str) -> None:
-    old = fill(SettingStore(root, SPEC), Shard(0, 4, 0, 2), Shard(0, 4, 2, 4), Shard(4, 6, 0, 4))
-    setting = setting_of(root)
-    assert not setting.store.covered(6, 4).any()
-    assert rereadable(setting, 6).rows == 24
-    assert read_anew(setting) == 24
-    same(setting.store.read(6, 4), expected(6, 4))
+    old = fill(TrajectoryStore(root, SPEC), Shard(0, 4, 0, 2), Shard(0, 4, 2, 4), Shard(4, 6, 0, 4))
+    trial = trial_of(root)
+    assert not trial.store.covered(6, 4).any()
+    assert rereadable(trial, 6).rows == 24
+    assert read_anew(trial) == 24
+    same(trial.store.read(6, 4), expected(6, 4))
     # What was there stays there, as it was, for those who read it so.
     assert set(old.read(6, 4)["answer"].dropna()) == {"old"}
-    assert setting.store.shards() == old.shards()
-    described = json.loads((Path(setting.store.directory) / "spec.json").read_text())
+    assert trial.store.shards() == old.shards()
+    described = json.loads((Path(trial.store.directory) / "spec.json").read_text())
     assert described["reading"] == NEW.reading
 
 
 def test_there_is_nothing_to_do_a_second_time(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(SettingStore(root, SPEC), Shard(0, 6, 0, 4))
-    setting = setting_of(root)
-    assert read_anew(setting) == 24
+    fill(TrajectoryStore(root, SPEC), Shard(0, 6, 0, 4))
+    trial = trial_of(root)
+    assert read_anew(trial) == 24
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a shard was read")
 
     monkeypatch.setattr(rereading, "read_answers", refuse)
-    assert (read_anew(setting), rereadable(setting, 6).rows) == (0, 0)
+    assert (read_anew(trial), rereadable(trial, 6).rows) == (0, 0)
 
 
 def test_nothing_is_read_where_nothing_is_there(root: str, tmp_path: Path) -> None:
-    setting = setting_of(root)
-    assert (read_anew(setting), rereadable(setting, 6).rows) == (0, 0)
+    trial = trial_of(root)
+    assert (read_anew(trial), rereadable(trial, 6).rows) == (0, 0)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("held", "wanted"), [(SPEC, NEW), (OLD, NEW), (NEW, SPEC)], ids=["first", "older", "back"])
 def test_any_reading_is_made_from_any_other(root: str, held: TrajectorySpec, wanted: TrajectorySpec) -> None:
-    fill(SettingStore(root, held), Shard(0, 6, 0, 4))
-    assert read_anew(setting_of(root, wanted)) == 24
+    fill(TrajectoryStore(root, held), Shard(0, 6, 0, 4))
+    assert read_anew(trial_of(root, wanted)) == 24
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"task": "u"}, {"extras": {"code": {"sampler": {"version": 2}}}}])
 def test_other_trajectories_are_never_taken(root: str, change: dict[str, Any]) -> None:
-    fill(SettingStore(root, replace(SPEC, **change)), Shard(0, 6, 0, 4))
-    assert read_anew(setting_of(root)) == 0
+    fill(TrajectoryStore(root, replace(SPEC, **change)), Shard(0, 6, 0, 4))
+    assert read_anew(trial_of(root)) == 0
 
 
 def test_several_readings_together_give_what_each_has(root: str) -> None:
-    fill(SettingStore(root, SPEC), Shard(0, 2, 0, 4))
-    fill(SettingStore(root, OLD), Shard(0, 4, 0, 2))
-    fill(SettingStore(root, NEW), Shard(5, 6, 0, 4))
-    setting = setting_of(root)
-    assert rereadable(setting, 6).rows == 2 * 4 + 2 * 2
-    assert read_anew(setting) == 12
-    assert int(setting.store.covered(6, 4).sum()) == 16
-    assert len(setting.store.read(6, 4)) == 16
+    fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 4))
+    fill(TrajectoryStore(root, OLD), Shard(0, 4, 0, 2))
+    fill(TrajectoryStore(root, NEW), Shard(5, 6, 0, 4))
+    trial = trial_of(root)
+    assert rereadable(trial, 6).rows == 2 * 4 + 2 * 2
+    assert read_anew(trial) == 12
+    assert int(trial.store.covered(6, 4).sum()) == 16
+    assert len(trial.store.read(6, 4)) == 16
 
 
 def test_it_can_be_interrupted_after_any_shard(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(SettingStore(root, SPEC), *(Shard(index, index + 1, 0, 4) for index in range(6)))
-    setting, left = setting_of(root), [3]
+    fill(TrajectoryStore(root, SPEC), *(Shard(index, index + 1, 0, 4) for index in range(6)))
+    trial, left = trial_of(root), [3]
     plain = rereading.read_answers
 
     def until(*arguments: Any) -> Any:
@@ -157,56 +157,56 @@ def test_it_can_be_interrupted_after_any_shard(root: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(rereading, "read_answers", until)
     with pytest.raises(KeyboardInterrupt):
-        read_anew(setting)
-    assert int(setting.store.covered(6, 4).sum()) == 12
+        read_anew(trial)
+    assert int(trial.store.covered(6, 4).sum()) == 12
     monkeypatch.undo()
-    assert read_anew(setting) == 12
-    same(setting.store.read(6, 4), expected(6, 4))
+    assert read_anew(trial) == 12
+    same(trial.store.read(6, 4), expected(6, 4))
 
 
 def test_two_at_once_write_the_same(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one starts when the first one is in the middle, and ends before it."""
-    fill(SettingStore(root, SPEC), Shard(0, 3, 0, 4), Shard(3, 6, 0, 4))
-    setting, nested = setting_of(root), [True]
+    fill(TrajectoryStore(root, SPEC), Shard(0, 3, 0, 4), Shard(3, 6, 0, 4))
+    trial, nested = trial_of(root), [True]
     plain = rereading.read_answers
 
     def while_another_one_does_it(*arguments: Any) -> Any:
         if nested[0]:
             nested[0] = False
-            assert read_anew(setting_of(root)) == 24
+            assert read_anew(trial_of(root)) == 24
         return plain(*arguments)
 
     monkeypatch.setattr(rereading, "read_answers", while_another_one_does_it)
-    assert read_anew(setting) == 24
-    same(setting.store.read(6, 4), expected(6, 4))
-    assert setting.store.shards() == [Shard(0, 3, 0, 4), Shard(3, 6, 0, 4)]
+    assert read_anew(trial) == 24
+    same(trial.store.read(6, 4), expected(6, 4))
+    assert trial.store.shards() == [Shard(0, 3, 0, 4), Shard(3, 6, 0, 4)]
 
 
 def test_questions_behind_a_limit_are_left_for_later(root: str) -> None:
     """Those who do not ask them cannot judge them."""
-    fill(SettingStore(root, SPEC), Shard(0, 4, 0, 4), Shard(4, 6, 0, 4))
-    setting = setting_of(root)
-    assert read_anew(setting, PROBLEMS[:2]) == 8
-    assert setting.store.shards() == [Shard(0, 2, 0, 4)]
-    assert read_anew(setting) == 16
-    same(setting.store.read(6, 4), expected(6, 4))
+    fill(TrajectoryStore(root, SPEC), Shard(0, 4, 0, 4), Shard(4, 6, 0, 4))
+    trial = trial_of(root)
+    assert read_anew(trial, PROBLEMS[:2]) == 8
+    assert trial.store.shards() == [Shard(0, 2, 0, 4)]
+    assert read_anew(trial) == 16
+    same(trial.store.read(6, 4), expected(6, 4))
 
 
 def test_samples_beyond_those_asked_for_come_along(root: str) -> None:
-    fill(SettingStore(root, SPEC), Shard(0, 6, 0, 4), Shard(0, 6, 4, 8))
-    setting = setting_of(root, samples=2)
-    assert rereadable(setting, 6).rows == 12
-    assert read_anew(setting) == 12
-    assert setting.store.shards() == [Shard(0, 6, 0, 4)]
+    fill(TrajectoryStore(root, SPEC), Shard(0, 6, 0, 4), Shard(0, 6, 4, 8))
+    trial = trial_of(root, samples=2)
+    assert rereadable(trial, 6).rows == 12
+    assert read_anew(trial) == 12
+    assert trial.store.shards() == [Shard(0, 6, 0, 4)]
 
 
 @pytest.mark.parametrize(("held", "wanted", "found"), [("float32", "float16", 24), ("none", "float16", 0)])
 def test_latents_come_along_as_precise_as_they_are(root: str, held: str, wanted: str, found: int) -> None:
-    fill(SettingStore(root, SPEC, held), Shard(0, 6, 0, 4))
-    setting = setting_of(root, latents=wanted)
-    assert rereadable(setting, 6).rows == found
-    assert read_anew(setting) == found
-    precise = SettingStore(root, NEW, "float32")
+    fill(TrajectoryStore(root, SPEC, held), Shard(0, 6, 0, 4))
+    trial = trial_of(root, latents=wanted)
+    assert rereadable(trial, 6).rows == found
+    assert read_anew(trial) == found
+    precise = TrajectoryStore(root, NEW, "float32")
     assert int(precise.covered(6, 4).sum()) == found
     for row in precise.read(6, 4).itertuples():
         wanted_latents = trajectory(int(row.question_index), int(row.sample_index)).latents
@@ -217,26 +217,26 @@ def test_latents_come_along_as_precise_as_they_are(root: str, held: str, wanted:
 
 def test_a_search_keeps_its_scores(root: str) -> None:
     beam = BeamShape(4, 2, "rm", "float32")
-    fill(SettingStore(root, replace(SPEC, beam=beam)), Shard(0, 6, 0, 4))
-    setting = setting_of(root, replace(NEW, beam=beam))
-    assert read_anew(setting) == 24
-    rows = setting.store.read(6, 4)
+    fill(TrajectoryStore(root, replace(SPEC, beam=beam)), Shard(0, 6, 0, 4))
+    trial = trial_of(root, replace(NEW, beam=beam))
+    assert read_anew(trial) == 24
+    rows = trial.store.read(6, 4)
     same(rows.drop(columns=list(BEAM_COLUMNS)), expected(6, 4))
     assert set(rows["score"]) == {0.25}
     # A search is no sampling, and the other way round.
-    assert read_anew(setting_of(root)) == 0
+    assert read_anew(trial_of(root)) == 0
 
 
 def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
     specs = [ScoreSpec("rm", "float32", False, "float16"), ScoreSpec("other", "float32", False, "float16")]
-    old = fill(SettingStore(root, SPEC, "float16"), Shard(0, 3, 0, 4), Shard(3, 6, 0, 4))
+    old = fill(TrajectoryStore(root, SPEC, "float16"), Shard(0, 3, 0, 4), Shard(3, 6, 0, 4))
     scores = ScoreStore(old, specs[0])
     scores.prepare()
     table = pa.table({"question_index": [0, 1], "sample_index": [0, 0], "score": [0.5, 0.75]})
     scores.write(Shard(0, 3, 0, 4), table)
     for spec, unscored in zip(specs, (12, 24), strict=True):
-        setting = setting_of(root, latents="float16")
-        scored = replace(setting, scored=Scored(ScoreStore(setting.store, spec)))
+        trial = trial_of(root, latents="float16")
+        scored = replace(trial, scored=Scored(ScoreStore(trial.store, spec)))
         if spec is specs[0]:
             assert int(rereadable(scored, 6).unscored.sum()) == unscored
             assert read_anew(scored) == 24
@@ -248,33 +248,33 @@ def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
 
 def test_scores_are_copied_although_it_was_interrupted_before_them(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = ScoreSpec("rm", "float32", False, "float16")
-    old = fill(SettingStore(root, SPEC, "float16"), Shard(0, 6, 0, 4))
+    old = fill(TrajectoryStore(root, SPEC, "float16"), Shard(0, 6, 0, 4))
     scores = ScoreStore(old, spec)
     scores.prepare()
     scores.write(Shard(0, 6, 0, 4), pa.table({"question_index": [0], "sample_index": [0], "score": [0.5]}))
-    setting = setting_of(root, latents="float16")
-    setting = replace(setting, scored=Scored(ScoreStore(setting.store, spec)))
+    trial = trial_of(root, latents="float16")
+    trial = replace(trial, scored=Scored(ScoreStore(trial.store, spec)))
 
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(rereading, "_copy_scores", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        read_anew(setting)
+        read_anew(trial)
     monkeypatch.undo()
-    assert setting.store.covered(6, 4).all()
-    found = rereadable(setting, 6)
+    assert trial.store.covered(6, 4).all()
+    found = rereadable(trial, 6)
     assert (found.rows, int(found.unscored.sum())) == (0, 0)
-    assert read_anew(setting) == 0
-    assert setting.unscored(6, 4, 6, 4) == []
+    assert read_anew(trial) == 0
+    assert trial.unscored(6, 4, 6, 4) == []
 
 
 def test_a_store_that_cannot_be_written_is_said(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(SettingStore(root, SPEC), Shard(0, 6, 0, 4))
+    fill(TrajectoryStore(root, SPEC), Shard(0, 6, 0, 4))
 
-    def unwritable(self: SettingStore) -> None:
+    def unwritable(self: TrajectoryStore) -> None:
         raise UserError("store.path: cannot be written")
 
-    monkeypatch.setattr(SettingStore, "prepare", unwritable)
+    monkeypatch.setattr(TrajectoryStore, "prepare", unwritable)
     with pytest.raises(UserError, match="cannot be written"):
-        read_anew(setting_of(root))
+        read_anew(trial_of(root))

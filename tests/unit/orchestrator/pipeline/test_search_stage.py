@@ -15,7 +15,7 @@ from orchestrator.pipeline.rollouts import work_item
 from orchestrator.pipeline.search_stage import BEAM_COLUMNS, Search
 from orchestrator.pipeline.stages import Persist
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import BeamShape, SettingStore, TrajectorySpec
+from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore
 from workers.records import trajectory_schema
 from workers.requests import PlannedCode, SearchRequest
 
@@ -60,8 +60,8 @@ def actor(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     return made
 
 
-def search(tmp_path: Path, latents: str = "none") -> tuple[SettingStore, pa.Table]:
-    store = SettingStore(str(tmp_path), SPEC, latents)
+def search(tmp_path: Path, latents: str = "none") -> tuple[TrajectoryStore, pa.Table]:
+    store = TrajectoryStore(str(tmp_path), SPEC, latents)
     store.prepare()
     items = pa.Table.from_pylist([work_item(0, Shard(2, 4, 0, 2), PROBLEMS)])
     return store, Search(("one",), store, SHAPE, "/models/rm")(items)

@@ -16,7 +16,7 @@ from orchestrator.pipeline import stages
 from orchestrator.pipeline.rollouts import work_item
 from orchestrator.pipeline.stages import Generate, Load, Persist, ScoreTrajectories, shard_of
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
+from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored
 from workers.records import trajectory_table
 from workers.requests import PlannedCode, SampleRequest, ScoreRequest
@@ -48,12 +48,12 @@ SHARD = Shard(7, 9, 2, 4)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SettingStore:
+def store(tmp_path: Path) -> TrajectoryStore:
     return store_with(tmp_path, "none")
 
 
-def store_with(tmp_path: Path, latents: str) -> SettingStore:
-    made = SettingStore(str(tmp_path), SPEC, latents)
+def store_with(tmp_path: Path, latents: str) -> TrajectoryStore:
+    made = TrajectoryStore(str(tmp_path), SPEC, latents)
     made.prepare()
     return made
 
@@ -95,7 +95,7 @@ def items_of(*shards: Shard) -> pa.Table:
     return pa.Table.from_pylist([work_item(number, shard, PROBLEMS) for number, shard in enumerate(shards)])
 
 
-def test_a_shard_is_stored_and_only_its_receipt_goes_on(store: SettingStore) -> None:
+def test_a_shard_is_stored_and_only_its_receipt_goes_on(store: TrajectoryStore) -> None:
     receipt = Persist(store, pass_on=False)(table_of(SHARD))
     assert receipt.to_pylist() == [{"rows": 4, "correct": 1, "errors": 1, "unparsable": 0, "cut": 0}]
     assert store.shards() == [SHARD]
@@ -112,13 +112,13 @@ def test_where_scorers_follow_the_shard_itself_goes_on_once_it_is_stored(tmp_pat
 def test_the_actor_is_told_for_which_code_a_setting_was_planned(tmp_path: Path, actor_that: Any) -> None:
     extras, reading = {"code": {"sampler": {"source": "ab"}}}, {"graders": {"text": {"version": 2}}}
     actor = actor_that(lambda request: table_of(SHARD))
-    Generate(("one", "two"), SettingStore(str(tmp_path), replace(SPEC, extras=extras, reading=reading)))(
+    Generate(("one", "two"), TrajectoryStore(str(tmp_path), replace(SPEC, extras=extras, reading=reading)))(
         items_of(SHARD)
     )
     assert actor.asked[0].code == PlannedCode(extras, reading)
 
 
-def test_what_is_not_a_whole_shard_is_not_stored(store: SettingStore) -> None:
+def test_what_is_not_a_whole_shard_is_not_stored(store: TrajectoryStore) -> None:
     """Its file name would claim trajectories that are not in it."""
     for pass_on in (True, False):
         with pytest.raises(ValueError, match="a block of 3 rows is not the whole shard"):

@@ -20,24 +20,24 @@ from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.reporting.run_files import all_comparisons, all_rows, evaluate, write_files
 from orchestrator.reporting.tables import render
 from orchestrator.store.shards import Shard
-from orchestrator.store.specs import ScoreSpec, ScoreStore, SettingStore, TrajectorySpec
-from orchestrator.store.trial import Scored, Setting
+from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Scored, Trial
 from workers.records import trajectory_table
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
 Answer = Callable[[int, int], str | None]
 
 
-def setting_of(tmp_path: Path, kind: str = "gaussian", samples: int = 4) -> Setting:
+def trial_of(tmp_path: Path, kind: str = "gaussian", samples: int = 4) -> Trial:
     name = "greedy" if kind == "none" else f"{kind} x=1"
-    store = SettingStore(str(tmp_path / "store"), TrajectorySpec("c", "t", {"kind": kind}, 2, 4, 0, "float32"))
+    store = TrajectoryStore(str(tmp_path / "store"), TrajectorySpec("c", "t", {"kind": kind}, 2, 4, 0, "float32"))
     store.prepare()
-    return Setting(name, kind, samples, tuple(n for n in (1, 2, 4) if n <= samples), store)
+    return Trial(name, kind, samples, tuple(n for n in (1, 2, 4) if n <= samples), store)
 
 
-def sample(setting: Setting, answer: Answer, samples: int | None = None) -> Setting:
+def sample(trial: Trial, answer: Answer, samples: int | None = None) -> Trial:
     """Store samples of all questions; the answer "error" stands for a failure."""
-    shard = Shard(0, 3, 0, samples or setting.samples)
+    shard = Shard(0, 3, 0, samples or trial.samples)
     rows = []
     for index, problem in enumerate(TASK.problems):
         for number in range(shard.samples):
@@ -51,8 +51,8 @@ def sample(setting: Setting, answer: Answer, samples: int | None = None) -> Sett
                         problem.question_id, number, f"# {given}", given, correct, 2, 3, (), None, 10.0, 5.0, 0.5
                     )
                 )
-    setting.store.write(shard, trajectory_table(rows, 0, shard.samples))
-    return setting
+    trial.store.write(shard, trajectory_table(rows, 0, shard.samples))
+    return trial
 
 
 def right(question: int, number: int) -> str:
@@ -77,7 +77,7 @@ def values(rows: list[Any]) -> dict[tuple[str, int], float]:
 
 
 def test_failures_and_unreadable_answers_count_as_wrong(tmp_path: Path) -> None:
-    result = evaluate(sample(setting_of(tmp_path), mixed), TASK)
+    result = evaluate(sample(trial_of(tmp_path), mixed), TASK)
     assert list(values(result.rows).values()) == pytest.approx([1 / 3] * 6)
     assert {key: result.summary[key] for key in ("samples", "trajectories", "errors", "unparsable")} == {
         "samples": 4,
@@ -90,12 +90,12 @@ def test_failures_and_unreadable_answers_count_as_wrong(tmp_path: Path) -> None:
     assert result.summary["answer_tokens"] == 8 * 3
     assert result.summary["device_seconds"] == pytest.approx(4.0)
     assert result.summary["sampler"] == {"kind": "gaussian"}
-    assert result.summary["store"] == result.setting.store.spec.key
+    assert result.summary["store"] == result.trial.store.spec.key
     json.dumps(result.summary)
 
 
 def test_the_table_of_questions(tmp_path: Path) -> None:
-    result = evaluate(sample(setting_of(tmp_path), mixed), TASK)
+    result = evaluate(sample(trial_of(tmp_path), mixed), TASK)
     table = result.questions
     assert table["question_id"].tolist() == ["q0", "q1", "q2"]
     assert set(table["trial"]) == {"gaussian x=1"}
@@ -113,24 +113,24 @@ def test_the_table_of_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", [unreadable, failing])
 @pytest.mark.parametrize("kind", ["gaussian", "none"])
 def test_not_a_single_answer_is_a_result_too(tmp_path: Path, kind: str, answer: Answer) -> None:
-    setting = sample(setting_of(tmp_path, kind, samples=1 if kind == "none" else 4), answer)
-    result = evaluate(setting, TASK)
+    trial = sample(trial_of(tmp_path, kind, samples=1 if kind == "none" else 4), answer)
+    result = evaluate(trial, TASK)
     assert set(values(result.rows).values()) == {0.0}
-    count = 3 * setting.samples
+    count = 3 * trial.samples
     assert (result.summary["errors"], result.summary["unparsable"]) == ((count, 0) if answer is failing else (0, count))
     assert result.questions["most_frequent_answer"].isna().all()
 
 
 def test_greedy_has_one_row(tmp_path: Path) -> None:
-    [row] = evaluate(sample(setting_of(tmp_path, "none", samples=1), right), TASK).rows
+    [row] = evaluate(sample(trial_of(tmp_path, "none", samples=1), right), TASK).rows
     assert (row.trial, row.sampler, row.n, row.value) == ("greedy", "none", 1, 1.0)
 
 
 def test_a_trial_without_sampling_stands_beside_the_greedy_line(tmp_path: Path) -> None:
     """In a sweep over latent_steps the sampler `none` is a trial like others: it must not pass for greedy decoding."""
-    greedy = evaluate(sample(setting_of(tmp_path / "greedy", "none", samples=1), unreadable), TASK)
-    setting = setting_of(tmp_path / "trial", "none", samples=1)
-    trial = evaluate(sample(Setting("none latent_steps=2", "none", 1, (1,), setting.store), right), TASK)
+    greedy = evaluate(sample(trial_of(tmp_path / "greedy", "none", samples=1), unreadable), TASK)
+    trial = trial_of(tmp_path / "trial", "none", samples=1)
+    trial = evaluate(sample(Trial("none latent_steps=2", "none", 1, (1,), trial.store), right), TASK)
     assert {row.trial for row in trial.rows} == {"none latent_steps=2"}
     lines = {line.split("  ")[0]: line.split() for line in render([*greedy.rows, *trial.rows]).splitlines()}
     assert lines["greedy"][-1] == "0.0"
@@ -138,7 +138,7 @@ def test_a_trial_without_sampling_stands_beside_the_greedy_line(tmp_path: Path) 
 
 
 def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:
-    result = evaluate(sample(setting_of(tmp_path), right, samples=2), TASK)
+    result = evaluate(sample(trial_of(tmp_path), right, samples=2), TASK)
     found = values(result.rows)
     assert result.summary["samples"] == 2
     assert found["coverage", 2] == 1
@@ -147,7 +147,7 @@ def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:
 
 
 def test_guessing_stands_beside_where_the_task_knows_how(tmp_path: Path) -> None:
-    results = [evaluate(sample(setting_of(tmp_path), right), TASK)]
+    results = [evaluate(sample(trial_of(tmp_path), right), TASK)]
     assert {row.trial for row in all_rows(results, TASK, (1, 2, 4))} == {"gaussian x=1"}
     known = Task(TASK.name, TASK.problems, (0.5, 0.5, 0.0))
     guesses = [row for row in all_rows(results, known, (1, 2)) if row.trial == "random_guess"]
@@ -155,9 +155,9 @@ def test_guessing_stands_beside_where_the_task_knows_how(tmp_path: Path) -> None
     assert guesses[0].value == pytest.approx((0.5 + 0.5 + 0) / 3)
 
 
-def with_scores(setting: Setting, value: Callable[[int, int], float | None]) -> Setting:
+def with_scores(trial: Trial, value: Callable[[int, int], float | None]) -> Trial:
     """Store a score for every sample of all questions."""
-    store = ScoreStore(setting.store, ScoreSpec("rm", "float32", False, "float16"))
+    store = ScoreStore(trial.store, ScoreSpec("rm", "float32", False, "float16"))
     store.prepare()
     rows = [
         {
@@ -169,19 +169,19 @@ def with_scores(setting: Setting, value: Callable[[int, int], float | None]) -> 
             "score_flops": 1.0,
         }
         for index, problem in enumerate(TASK.problems)
-        for number in range(setting.samples)
+        for number in range(trial.samples)
     ]
-    store.write(Shard(0, 3, 0, setting.samples), pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
-    return replace(setting, scored=Scored(store, VoteCalibration(temperature=0.01)))
+    store.write(Shard(0, 3, 0, trial.samples), pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+    return replace(trial, scored=Scored(store, VoteCalibration(temperature=0.01)))
 
 
 def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Path) -> None:
-    greedy = evaluate(sample(setting_of(tmp_path, "none", samples=1), lambda q, i: "0"), TASK)
+    greedy = evaluate(sample(trial_of(tmp_path, "none", samples=1), lambda q, i: "0"), TASK)
     # One sample of four is right, and has the best score.
-    setting = sample(setting_of(tmp_path), lambda q, i: str(q) if i == 2 else "99")
-    plain = evaluate(setting, TASK)
+    trial = sample(trial_of(tmp_path), lambda q, i: str(q) if i == 2 else "99")
+    plain = evaluate(trial, TASK)
     assert all_comparisons([greedy, plain]) == []
-    scored = evaluate(with_scores(setting, lambda q, i: float(i == 2)), TASK)
+    scored = evaluate(with_scores(trial, lambda q, i: float(i == 2)), TASK)
     assert scored.rows[: len(plain.rows)] == plain.rows
     assert list(scored.by_question) == [1, 2, 4]
     assert scored.by_question[4]["best_of_n"].tolist() == [1.0, 1.0, 1.0]
@@ -202,8 +202,8 @@ def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Pa
 
 
 def test_a_setting_stopped_before_its_first_budget_has_nothing_to_compare(tmp_path: Path) -> None:
-    setting = replace(setting_of(tmp_path), budgets=(4,))
-    result = evaluate(sample(setting, right, samples=2), TASK)
+    trial = replace(trial_of(tmp_path), budgets=(4,))
+    result = evaluate(sample(trial, right, samples=2), TASK)
     assert dict(result.by_question) == {}
     assert all_comparisons([result]) == []
 
@@ -212,8 +212,8 @@ def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(
     config = parse_config(
         {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
     )
-    setting = sample(setting_of(tmp_path), right)
-    for scored, has in ((with_scores(setting, lambda q, i: 1.0), True), (setting, False)):
+    trial = sample(trial_of(tmp_path), right)
+    for scored, has in ((with_scores(trial, lambda q, i: 1.0), True), (trial, False)):
         results = [evaluate(scored, TASK)]
         files = write_files(tmp_path, config, all_rows(results, TASK, (1, 2, 4)), results, {"task": "mine"})
         assert (tmp_path / "comparisons.csv").is_file() == has == ((tmp_path / "comparisons.csv") in files)
@@ -224,8 +224,8 @@ def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
         {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
     )
     results = [
-        evaluate(sample(setting_of(tmp_path, "none", samples=1), right), TASK),
-        evaluate(sample(setting_of(tmp_path), mixed, samples=2), TASK),
+        evaluate(sample(trial_of(tmp_path, "none", samples=1), right), TASK),
+        evaluate(sample(trial_of(tmp_path), mixed, samples=2), TASK),
     ]
     rows = all_rows(results, TASK, (1, 2, 4))
     out = tmp_path / "out"

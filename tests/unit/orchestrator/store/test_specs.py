@@ -19,8 +19,8 @@ from orchestrator.store.specs import (
     LabelStore,
     ScoreSpec,
     ScoreStore,
-    SettingStore,
     TrajectorySpec,
+    TrajectoryStore,
 )
 from workers.records import trajectory_table
 
@@ -49,7 +49,7 @@ def table_of(shard: Shard, latents: str = "none") -> Any:
     return trajectory_table(rows, shard.first_question, shard.samples, latents)
 
 
-def fill(store: SettingStore, *shards: Shard) -> SettingStore:
+def fill(store: TrajectoryStore, *shards: Shard) -> TrajectoryStore:
     store.prepare()
     for shard in shards:
         store.write(shard, table_of(shard, store.latents))
@@ -61,7 +61,7 @@ def root(tmp_path: Path) -> str:
     return str(tmp_path / "deep" / "store")
 
 
-def directory_of(store: SettingStore) -> Path:
+def directory_of(store: TrajectoryStore) -> Path:
     return Path(store.directory)
 
 
@@ -71,7 +71,7 @@ def expected(questions: int, samples: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("latents", ["none", "float16", "float32"])
 def test_what_was_written_is_read(root: str, latents: str) -> None:
-    store = fill(SettingStore(root, SPEC, latents), Shard(0, 2, 0, 3), Shard(2, 4, 0, 3))
+    store = fill(TrajectoryStore(root, SPEC, latents), Shard(0, 2, 0, 3), Shard(2, 4, 0, 3))
     rows = store.read(4, 3)
     pd.testing.assert_frame_equal(rows.drop(columns="latents", errors="ignore"), expected(4, 3))
     assert ("latents" in rows) == (latents != "none")
@@ -85,12 +85,14 @@ def test_what_was_written_is_read(root: str, latents: str) -> None:
 
 
 def test_rows_come_in_order_whatever_order_they_were_written_in(root: str) -> None:
-    store = fill(SettingStore(root, SPEC), Shard(2, 3, 2, 4), Shard(0, 2, 2, 4), Shard(2, 3, 0, 2), Shard(0, 2, 0, 2))
+    store = fill(
+        TrajectoryStore(root, SPEC), Shard(2, 3, 2, 4), Shard(0, 2, 2, 4), Shard(2, 3, 0, 2), Shard(0, 2, 0, 2)
+    )
     pd.testing.assert_frame_equal(store.read(3, 4), expected(3, 4))
 
 
 def test_part_of_it_can_be_read(root: str) -> None:
-    store = fill(SettingStore(root, SPEC), Shard(0, 4, 0, 4), Shard(4, 6, 0, 4))
+    store = fill(TrajectoryStore(root, SPEC), Shard(0, 4, 0, 4), Shard(4, 6, 0, 4))
     pd.testing.assert_frame_equal(store.read(3, 2), expected(3, 2))
     columns = ["answer", "error"]
     rows = store.read(6, 4, columns)
@@ -100,7 +102,7 @@ def test_part_of_it_can_be_read(root: str) -> None:
 
 
 def test_nothing_there_reads_as_no_rows(root: str) -> None:
-    store = SettingStore(root, SPEC)
+    store = TrajectoryStore(root, SPEC)
     assert store.shards() == []
     assert not store.covered(3, 4).any()
     assert store.read(3, 4, ["answer"]).empty
@@ -109,13 +111,15 @@ def test_nothing_there_reads_as_no_rows(root: str) -> None:
 
 def test_shards_that_overlap_give_every_trajectory_once(root: str) -> None:
     """Two runs with different shard borders, or at the same time."""
-    store = fill(SettingStore(root, SPEC), Shard(0, 4, 0, 4), Shard(2, 6, 0, 3), Shard(0, 6, 2, 6), Shard(0, 4, 0, 4))
+    store = fill(
+        TrajectoryStore(root, SPEC), Shard(0, 4, 0, 4), Shard(2, 6, 0, 3), Shard(0, 6, 2, 6), Shard(0, 4, 0, 4)
+    )
     pd.testing.assert_frame_equal(store.read(6, 3), expected(6, 3))
     assert len(store.read(6, 6)) == int(store.covered(6, 6).sum())
 
 
 def test_covered_is_what_the_names_say(root: str) -> None:
-    store = fill(SettingStore(root, SPEC), Shard(0, 2, 0, 3), Shard(3, 4, 1, 5))
+    store = fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 3), Shard(3, 4, 1, 5))
     wanted = np.zeros((4, 4), dtype=bool)
     wanted[0:2, 0:3] = wanted[3:4, 1:4] = True
     np.testing.assert_array_equal(store.covered(4, 4), wanted)
@@ -127,7 +131,7 @@ def test_covered_is_what_the_names_say(root: str) -> None:
 
 
 def test_half_written_and_foreign_files_are_ignored(root: str) -> None:
-    store = fill(SettingStore(root, SPEC), Shard(0, 2, 0, 2))
+    store = fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 2))
     for name in (
         f"{Shard(2, 4, 0, 2).file_name()}.0123abc.tmp",
         "notes.txt",
@@ -140,13 +144,13 @@ def test_half_written_and_foreign_files_are_ignored(root: str) -> None:
 
 
 def test_writing_leaves_nothing_temporary_behind(root: str) -> None:
-    store = fill(SettingStore(root, SPEC), Shard(0, 2, 0, 2), Shard(0, 2, 0, 2))
+    store = fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 2), Shard(0, 2, 0, 2))
     assert sorted(file.name for file in directory_of(store).iterdir()) == [Shard(0, 2, 0, 2).file_name(), "spec.json"]
 
 
 def test_more_precision_serves_less_but_not_the_other_way_round(root: str) -> None:
-    half = fill(SettingStore(root, SPEC, "float16"), Shard(0, 2, 0, 2))
-    plain, single = SettingStore(root, SPEC), SettingStore(root, SPEC, "float32")
+    half = fill(TrajectoryStore(root, SPEC, "float16"), Shard(0, 2, 0, 2))
+    plain, single = TrajectoryStore(root, SPEC), TrajectoryStore(root, SPEC, "float32")
     assert half.directory == plain.directory == single.directory
     assert plain.covered(2, 2).all()
     assert not single.covered(2, 2).any()
@@ -158,9 +162,9 @@ def test_more_precision_serves_less_but_not_the_other_way_round(root: str) -> No
 
 def test_upgraded_rows_are_read_at_the_precision_asked_for(root: str) -> None:
     """A run that wants float32 must not be handed the float16 copy of the same trajectory."""
-    fill(SettingStore(root, SPEC), Shard(0, 2, 0, 2))
-    fill(SettingStore(root, SPEC, "float16"), Shard(0, 2, 0, 2))
-    rows = fill(SettingStore(root, SPEC, "float32"), Shard(0, 2, 0, 2)).read(2, 2)
+    fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 2))
+    fill(TrajectoryStore(root, SPEC, "float16"), Shard(0, 2, 0, 2))
+    rows = fill(TrajectoryStore(root, SPEC, "float32"), Shard(0, 2, 0, 2)).read(2, 2)
     assert len(rows) == 4
     for row in rows.itertuples():
         wanted = trajectory(int(row.question_index), int(row.sample_index)).latents
@@ -169,18 +173,18 @@ def test_upgraded_rows_are_read_at_the_precision_asked_for(root: str) -> None:
 
 
 def test_a_shard_that_lacks_latents_does_not_count_where_they_are_wanted(root: str) -> None:
-    fill(SettingStore(root, SPEC), Shard(0, 2, 0, 2))
-    wanting = SettingStore(root, SPEC, "float16")
+    fill(TrajectoryStore(root, SPEC), Shard(0, 2, 0, 2))
+    wanting = TrajectoryStore(root, SPEC, "float16")
     assert not wanting.covered(2, 2).any()
     fill(wanting, Shard(0, 1, 0, 2))
     assert wanting.covered(2, 2).tolist() == [[True, True], [False, False]]
     assert wanting.read(2, 2)["latents"].notna().all()
-    assert len(SettingStore(root, SPEC).read(2, 2)) == 4
+    assert len(TrajectoryStore(root, SPEC).read(2, 2)) == 4
 
 
 def test_a_uri_is_a_place_too(tmp_path: Path) -> None:
-    by_uri = fill(SettingStore(f"file://{tmp_path}/store/", SPEC), Shard(0, 2, 0, 2))
-    by_path = SettingStore(f"{tmp_path}/store", SPEC)
+    by_uri = fill(TrajectoryStore(f"file://{tmp_path}/store/", SPEC), Shard(0, 2, 0, 2))
+    by_path = TrajectoryStore(f"{tmp_path}/store", SPEC)
     assert by_uri.directory == by_path.directory
     assert by_path.shards() == [Shard(0, 2, 0, 2)]
     pd.testing.assert_frame_equal(by_uri.read(2, 2), expected(2, 2))
@@ -188,22 +192,22 @@ def test_a_uri_is_a_place_too(tmp_path: Path) -> None:
 
 def test_a_relative_path_starts_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert directory_of(fill(SettingStore("runs/store", SPEC))) == tmp_path / "runs" / "store" / SPEC.key
+    assert directory_of(fill(TrajectoryStore("runs/store", SPEC))) == tmp_path / "runs" / "store" / SPEC.key
 
 
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(UserError, match=r"store\.path nowhere://x"):
-        SettingStore("nowhere://x", SPEC).prepare()
+        TrajectoryStore("nowhere://x", SPEC).prepare()
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=rf"store\.path {tmp_path}/file: cannot be written"):
-        SettingStore(str(tmp_path / "file"), SPEC).prepare()
+        TrajectoryStore(str(tmp_path / "file"), SPEC).prepare()
 
 
 def test_a_setting_is_described_where_it_is_stored(root: str) -> None:
-    store = fill(SettingStore(root, SPEC))
+    store = fill(TrajectoryStore(root, SPEC))
     described = pd.read_json(directory_of(store) / "spec.json", typ="series").to_dict()
     assert described == {
         "version": 2,
@@ -307,19 +311,19 @@ def test_a_reading_has_a_part_of_the_name_for_itself() -> None:
 def test_relatives_are_the_other_readings_of_the_same_trajectories(root: str) -> None:
     read = replace(SPEC, reading=READING)
     third = replace(SPEC, reading={"extractor": {"name": "boxed"}})
-    assert SettingStore(root, read).relatives() == []
+    assert TrajectoryStore(root, read).relatives() == []
     for spec in (SPEC, read, third, replace(SPEC, seed=1), replace(SPEC, extras=EXTRAS), replace(SPEC, beam=BEAM)):
-        SettingStore(root, spec).prepare()
+        TrajectoryStore(root, spec).prepare()
     LabelStore(root, LABELS).prepare()
     (Path(root) / f"{SPEC.key}-notes.txt").touch()
     for own in (SPEC, read, third):
-        names = [relative.name for relative in SettingStore(root, own).relatives()]
+        names = [relative.name for relative in TrajectoryStore(root, own).relatives()]
         assert names == sorted({SPEC.key, read.key, third.key} - {own.key})
 
 
 def test_a_file_is_copied_whole_or_not_at_all(root: str) -> None:
-    source = fill(SettingStore(root, SPEC, "float32"), Shard(0, 2, 0, 2))
-    target = SettingStore(root, replace(SPEC, reading=READING), "float16")
+    source = fill(TrajectoryStore(root, SPEC, "float32"), Shard(0, 2, 0, 2))
+    target = TrajectoryStore(root, replace(SPEC, reading=READING), "float16")
     target.prepare()
     target.copy(Shard(0, 2, 0, 2), "float32", source)
     assert target.files() == source.files() == [(Shard(0, 2, 0, 2), "float32")]
@@ -330,7 +334,7 @@ def test_a_file_is_copied_whole_or_not_at_all(root: str) -> None:
 
 
 def test_scores_lie_beside_their_trajectories_and_are_not_taken_for_them(root: str) -> None:
-    store = SettingStore(root, SPEC, "float16")
+    store = TrajectoryStore(root, SPEC, "float16")
     scores = ScoreStore(store, SCORES)
     scores.prepare()
     assert Path(scores.directory) == directory_of(store) / f"scores-{SCORES.key}"

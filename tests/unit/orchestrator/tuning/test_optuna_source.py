@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from orchestrator.config.objective import parse_objective
-from orchestrator.store.specs import SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting, WithSearches
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial, WithSearches
 from orchestrator.tuning.optuna_source import OptunaTrials
 from orchestrator.tuning.trial_source import Asked
 
@@ -21,7 +21,7 @@ def plan(number: int, choice: Mapping[str, Any]) -> WithSearches:
     """The setting of a choice: its name says all of it."""
     name = f"{number} " + " ".join(f"{key}={value}" for key, value in choice.items())
     spec = TrajectorySpec("model", "task", dict(choice), 4, 8, 0, "float32")
-    return Setting(name, "any", 4, (1, 4), SettingStore("/store", spec)), ()
+    return Trial(name, "any", 4, (1, 4), TrajectoryStore("/store", spec)), ()
 
 
 def trials(*objectives: str, seed: int = 0, space: Any = SPACE) -> OptunaTrials:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.tuning.searcher import SettingSearcher
+from orchestrator.tuning.searcher import TrialSearcher
 from orchestrator.tuning.trial_source import Asked
 
 
@@ -34,7 +34,7 @@ class Numbers:
 
 def test_no_more_trials_than_the_limit_allows_at_that_time() -> None:
     limit = 1
-    searcher = SettingSearcher(Numbers(), lambda: limit)
+    searcher = TrialSearcher(Numbers(), lambda: limit)
     assert searcher.suggest("x") == {"setting": "trial 0"}
     assert searcher.suggest("y") is None
     limit = 3
@@ -47,7 +47,7 @@ def test_no_more_trials_than_the_limit_allows_at_that_time() -> None:
 
 def test_the_source_hears_of_ends_once() -> None:
     source = Numbers()
-    searcher = SettingSearcher(source, lambda: 2)
+    searcher = TrialSearcher(source, lambda: 2)
     searcher.suggest("x")
     searcher.suggest("y")
     searcher.on_trial_complete("x", {"n": 8})
@@ -57,10 +57,10 @@ def test_the_source_hears_of_ends_once() -> None:
 
 
 def test_another_process_knows_which_trials_were_running(tmp_path: Path) -> None:
-    searcher = SettingSearcher(Numbers(), lambda: 2)
+    searcher = TrialSearcher(Numbers(), lambda: 2)
     searcher.suggest("x")
     searcher.save(str(tmp_path / "state"))
-    again = SettingSearcher(Numbers(), lambda: 2)
+    again = TrialSearcher(Numbers(), lambda: 2)
     again.restore(str(tmp_path / "state"))
     assert again.suggest("y") == {"setting": "trial 1"}
     assert again.suggest("z") is None

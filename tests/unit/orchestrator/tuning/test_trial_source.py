@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.store.specs import SettingStore, TrajectorySpec
-from orchestrator.store.trial import Setting, WithSearches
+from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
+from orchestrator.store.trial import Trial, WithSearches
 from orchestrator.store.trial_record import with_searches_from_plain
 from orchestrator.tuning.trial_source import Asked, ListedTrials
 
@@ -14,7 +14,7 @@ SPEC = TrajectorySpec("model", "task", {"kind": "gaussian", "sigma": 0.4}, 4, 8,
 
 def planned(name: str, sigma: float, budgets: tuple[int, ...] = (1, 4)) -> WithSearches:
     spec = replace(SPEC, sampler={"kind": "gaussian", "sigma": sigma})
-    return Setting(name, "gaussian", budgets[-1], budgets, SettingStore("/store", spec)), ()
+    return Trial(name, "gaussian", budgets[-1], budgets, TrajectoryStore("/store", spec)), ()
 
 
 LIST = [planned("a", 0.1), planned("twin of a", 0.1, (1, 8)), planned("b", 0.2)]
@@ -38,9 +38,9 @@ def test_twins_wait_for_each_other() -> None:
 
 def test_a_trial_gets_all_it_has_to_know() -> None:
     config = asked(ListedTrials(LIST)).config
-    setting, searches = with_searches_from_plain(config["planned"], "/store")
-    assert (config["setting"], setting.name, searches) == ("a", "a", ())
-    assert setting.store.spec == LIST[0][0].store.spec
+    trial, searches = with_searches_from_plain(config["planned"], "/store")
+    assert (config["setting"], trial.name, searches) == ("a", "a", ())
+    assert trial.store.spec == LIST[0][0].store.spec
 
 
 @pytest.mark.parametrize("done", [0, 1, 3])

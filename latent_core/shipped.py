@@ -9,8 +9,8 @@ from typing import Final
 SOURCES: Final[Mapping[str, str]] = {
     "latent_core.answers.choice": "859a8aa39a374721",
     "latent_core.answers.extractors": "7390ce9a65c636ec",
-    "latent_core.answers.grading": "68c43f9533ed1a41",
-    "latent_core.answers.mathematics": "b848de82bc80bdf3",
+    "latent_core.answers.grading": "d519f356864da54a",
+    "latent_core.answers.mathematics": "8f72fd869be88c39",
     "latent_core.answers.parsing": "49b5ab561752225c",
     "latent_core.kernels": "ed805c1a3acbde69",
     "latent_core.kernels.philox": "78f3f8f9e5bd7422",
@@ -40,6 +40,6 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.tasks.loading": "668863c631074e48",
     "latent_core.tasks.local": "82f9d4eff72e6aef",
     "latent_core.tasks.path_finding": "b315196bb6e9185b",
-    "latent_core.tasks.reasoning_gym": "9acadfb11d5aad97",
+    "latent_core.tasks.reasoning_gym": "dc2c013f290bb530",
     "latent_core.tasks.tables": "60739ef118612f3d",
 }

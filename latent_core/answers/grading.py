@@ -22,6 +22,8 @@ class Grader:
         canonical_for: Where reading an answer needs its question too: takes question and text, in place of `canonical`.
         prepare: Called before a task is used, for what may be missing on this machine; raises UserError.
         version: Raised with the behaviour of a shipped grader: stored answers are then read and judged anew.
+        libraries: Distributions whose code judges too. Their versions stand beside the grader's own: what another
+            release of one has judged is read and judged anew, and a node with another release refuses.
     """
 
     canonical: Callable[[str | None], str | None]
@@ -30,6 +32,7 @@ class Grader:
     canonical_for: Callable[[str, str | None], str | None] | None = None
     version: int = 1
     prepare: Callable[[], None] | None = None
+    libraries: tuple[str, ...] = ()
 
     def read(self, question: str, text: str | None) -> str | None:
         """Bring an answer to a question into its one spelling; None where it cannot be read."""

@@ -213,4 +213,9 @@ def _is_equal(question: str, reference: str, answer: str) -> bool:
     return answer == canonical_mathematics(reference)
 
 
-GRADERS.register(MATH, Grader(canonical_mathematics, _is_equal, fits_any_data=True, prepare=prepare))
+# The canonical form is sympy's printing of what the other two have read.
+_LIBRARIES = ("math-verify", "latex2sympy2_extended", "sympy")
+
+GRADERS.register(
+    MATH, Grader(canonical_mathematics, _is_equal, fits_any_data=True, prepare=prepare, libraries=_LIBRARIES)
+)

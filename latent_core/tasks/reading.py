@@ -1,5 +1,6 @@
 """Reading: from stored or written texts to canonical answers and whether they are right. No model is needed."""
 
+import importlib.metadata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -62,7 +63,21 @@ def extractor_code(name: str) -> dict[str, Any]:
 
 
 def grader_code(name: str) -> dict[str, Any]:
-    """Return what `code_of` says of a grader; all graders of a family are one code."""
+    """Return what `code_of` says of a grader, and the releases of the libraries that judge with it.
+
+    All graders of a family are one code.
+
+    Raises:
+        UserError: If the source of one that is not as it was shipped cannot be read.
+    """
     family, colon, _ = name.partition(":")
-    version = find_grader(name).version
-    return GRADER_FAMILIES.code(family, version) if colon else GRADERS.code(name, version)
+    grader = find_grader(name)
+    code = GRADER_FAMILIES.code(family, grader.version) if colon else GRADERS.code(name, grader.version)
+    return code | ({"libraries": {one: _release(one) for one in grader.libraries}} if grader.libraries else {})
+
+
+def _release(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -21,6 +21,7 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.tasks.loading import TASKS
 
 FAMILY = "reasoning_gym"
+_DISTRIBUTION = "reasoning-gym"
 SEEDS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 """Seed of each split. Problem i is drawn from seed + i, so splits share nothing only if their seeds are far apart."""
 
@@ -176,7 +177,7 @@ def _grader(argument: str) -> Grader:
         except Exception:  # noqa: BLE001 - scorers parse what they are given, and not all of them expect nonsense
             return False
 
-    return Grader(_stripped, is_correct)
+    return Grader(_stripped, is_correct, libraries=(_DISTRIBUTION,))
 
 
 def _stripped(text: str | None) -> str | None:

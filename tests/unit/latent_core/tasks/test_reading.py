@@ -81,3 +81,13 @@ def test_a_family_is_one_code(monkeypatch: pytest.MonkeyPatch) -> None:
     found = reading_of("last_number", [f"mine:{number}" for number in range(50)])
     assert list(found["graders"]) == ["mine"]
     assert len(made) == 1
+
+
+def test_releases_of_the_libraries_that_judge_are_a_part_of_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another release of math-verify may read a fraction otherwise; what an older one has judged is judged anew."""
+    releases = {"math-verify": "0.9.0", "latex2sympy2_extended": "1.11.0", "sympy": "1.14.0"}
+    monkeypatch.setattr("importlib.metadata.version", releases.__getitem__)
+    before = reading_of("boxed", ["math", "text"])
+    assert before["graders"] == {"math": {"libraries": dict(releases)}}
+    releases["sympy"] = "1.15.0"
+    assert reading_of("boxed", ["math", "text"]) != before

@@ -1,1 +1,1 @@
-"""Pipelines, sweeps, storage, tracking, reports and the command line."""
+"""The command line and everything behind it: experiments, Ray pipelines, sweeps, the store, tracking and reports."""

@@ -1,1 +1,1 @@
-"""Configurations: typed settings, and how they are read."""
+"""Configuration: strict typed settings (pydantic), YAML files, `key=value` overrides and search spaces."""

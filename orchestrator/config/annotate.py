@@ -1,4 +1,4 @@
-"""The configuration of `latentswarm annotate`."""
+"""Configuration schema of `latentswarm annotate`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Distributions of a search space: `{uniform: [low, high]}`, `{loguniform: [low, high]}`, `{randint: [low, high]}`."""
+"""Search-space distributions: `{uniform: [low, high]}`, `{loguniform: [low, high]}`, `{randint: [low, high]}`."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Configuration files and what the command line changes of them, as plain data that is not yet validated."""
+"""YAML reader and `key=value` overrides: plain data that is not yet validated."""
 
 import copy
 import difflib
@@ -22,7 +22,7 @@ class _TwoValues(yaml.constructor.ConstructorError):
 
 
 class _OneValuePerKey(yaml.SafeLoader):
-    """Refuses what YAML forbids and PyYAML takes: of two values of one key, it silently keeps the last."""
+    """YAML loader that refuses duplicate keys: YAML forbids them, and PyYAML silently keeps the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""What a sweep tries to make large or small: objectives, written as short expressions.
+"""Objectives of a sweep: parser of the short expressions that say what is to be made large or small.
 
 `best_of_n` is the accuracy of an aggregation at the largest budget, `best_of_n@16` at that of 16 samples,
 `area(best_of_n)` the mean accuracy over the logarithm of the budget; `flops`, or `flops@16`, is what sampling costs, in

@@ -1,4 +1,4 @@
-"""The configuration of `latentswarm train-rm`."""
+"""Configuration schema of `latentswarm train-rm`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

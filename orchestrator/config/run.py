@@ -1,4 +1,4 @@
-"""The configuration of a run or a sweep: strict typed models, filled from YAML and then from `key=value`."""
+"""Configuration schema of `run` and `sweep`: strict typed models, filled from YAML and then from `key=value`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The search space of a sweep: grids and distributions over configuration keys, expanded into named settings."""
+"""Search space of a sweep: grids and distributions over configuration keys, expanded into named trials."""
 
 import itertools
 import random

@@ -1,1 +1,1 @@
-"""Progress: counters that every process reports to, and how they are shown."""
+"""Progress of a command: run-wide counters, utilization of the actors, and the live display."""

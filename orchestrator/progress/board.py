@@ -1,4 +1,4 @@
-"""What is going on: a board that every process reports to."""
+"""Run-wide progress counters, as a Ray actor that every process of a command reports to."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _LOG_WIDTH = 120
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """How far a trial of a sweep is.
+    """Progress of one trial of a sweep.
 
     Attributes:
         name: Name of its trial.
@@ -31,7 +31,7 @@ class TrialProgress:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """State of the board.
+    """The counters at one moment.
 
     Attributes:
         done: Trajectories finished since the start.
@@ -53,7 +53,7 @@ class Snapshot:
 
 
 class ProgressBoard:
-    """Counters that pipelines in any process add to; runs as a Ray actor."""
+    """Progress counters that pipelines in any process add to; runs as a Ray actor."""
 
     def __init__(self) -> None:
         """Start at zero."""

@@ -1,4 +1,4 @@
-"""Shows what is going on: a live table on a terminal, plain lines elsewhere, and a word when nothing moves."""
+"""Live progress display: a table on a terminal, log lines elsewhere, and a watchdog that speaks when nothing moves."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ _STALL_AFTER_S = 120.0
 
 
 class ProgressDisplay:
-    """Shows rows done, rows per second, the time left, and how far each trial is; use it as a context manager."""
+    """Progress display, a context manager: rows done, rows per second, the time left, and how far each trial is."""
 
     def __init__(
         self,

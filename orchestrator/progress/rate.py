@@ -1,4 +1,4 @@
-"""Rows per second over the recent past."""
+"""Throughput meter: rows per second over a sliding window."""
 
 from collections import deque
 
@@ -6,7 +6,7 @@ _WINDOW_S = 20.0
 
 
 class RateMeter:
-    """Rate over the recent past: what was done minutes ago says little about what is left."""
+    """Sliding-window rate: what was done minutes ago says little about what is left."""
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
         """Look back that many seconds."""

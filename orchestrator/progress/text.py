@@ -1,4 +1,4 @@
-"""What the progress display says, in words and as a table."""
+"""Texts of the progress display: the status line, the table of trials, and the line about a stall."""
 
 import math
 from collections.abc import Mapping

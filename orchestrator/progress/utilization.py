@@ -1,4 +1,4 @@
-"""How busy the actors of a run are: asked now and then, for the progress display and the number of trials at once."""
+"""Actor utilization, polled in a thread: for the progress display and the number of trials at the same time."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ _WINDOW_S = 5.0
 
 @dataclass(frozen=True)
 class PoolState:
-    """What a pool of actors is doing.
+    """Utilization and queue of a pool of actors.
 
     Attributes:
         actors: Its size.
@@ -39,7 +39,7 @@ class PoolState:
 
 
 class ActorMeter:
-    """Asks the actors of some pools in a thread of its own; use it as a context manager."""
+    """Utilization monitor, a context manager: asks the actors of some pools in a thread of its own."""
 
     def __init__(self, pools: Mapping[str, Sequence[str]]) -> None:
         """Watch pools, given as the names of their actors; empty ones are left out."""

@@ -1,4 +1,4 @@
-"""Batches of questions for training, read ahead by Ray Data while the model computes."""
+"""Training data loader: batches of labelled questions, read ahead by Ray Data while the model computes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The end of `train-rm`: the best weights become a LatentRM directory and are measured once more."""
+"""Export of a trained LatentRM: the best weights become a checkpoint directory and are measured once more."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A planned training as plain data that travels to workers, and what each of them loads by it."""
+"""Serializable training job: a plan as plain data that travels to workers, and what each of them loads by it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from orchestrator.reward_training.plan import RewardPlan, by_file, is_latent_rm
 
 @dataclass(frozen=True)
 class RewardJob:
-    """A planned training as plain data, which travels to workers.
+    """Serializable form of a `RewardPlan`, which travels to workers.
 
     Attributes:
         settings: The recipe.

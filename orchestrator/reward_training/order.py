@@ -1,4 +1,4 @@
-"""The order of training questions, and how a stretch of it is read. Runs in Ray Data's tasks: imports no torch."""
+"""Resumable shuffle of the training questions, and how a window of it is read, in Ray Data's tasks: no torch."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ _COLUMNS = ["question_id", "question", "correct", "answer", "latent_steps", "lat
 
 @dataclass(frozen=True)
 class QuestionOrder:
-    """In which order questions are trained on: a pure function of these settings, so that any place can be resumed.
+    """Deterministic shuffle: the order is a pure function of these settings, so that any place can be resumed.
 
     In every epoch the shards are shuffled, and so are the questions within windows of neighbouring shards. What does
     not fill the last batch of an epoch is dropped.

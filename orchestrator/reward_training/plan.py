@@ -1,4 +1,4 @@
-"""What `train-rm` is going to train on: labelled sets checked, questions split, starting weights found."""
+"""Training plan of `train-rm`: labelled sets checked, train/validation split, starting weights found."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _INDEX_COLUMNS = ["question_id", "question", "correct", "labels"]
 
 @dataclass(frozen=True)
 class QuestionRef:
-    """Where a labelled question is.
+    """Address of a labelled question.
 
     Attributes:
         question_id: Its name.
@@ -44,7 +44,7 @@ class QuestionRef:
 
 @dataclass(frozen=True)
 class RewardPlan:
-    """A training that can begin.
+    """Checked training plan.
 
     Attributes:
         config: The configuration.

@@ -1,4 +1,4 @@
-"""What a finished training says about itself: `training.json`, and the table in the terminal."""
+"""Training report: `training.json`, and the table of selection accuracies in the terminal."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a training is followed: workers report through a file, and the driver writes MLflow and the terminal."""
+"""Training metrics in MLflow and on the terminal: workers report through a file, and the driver alone writes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a training worker of `train-rm` does: resume, train, evaluate, and report checkpoints to Ray Train."""
+"""Training loop of a Ray Train worker: resume, train, evaluate, and report checkpoints."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""The journal: what is to be tracked, written down in the run directory before anybody tries to send it.
+"""Write-ahead journal of tracking, the outbox in the run directory: on disk before anybody tries to send it.
 
 A line per operation. It outlives the driver and the tracking server, so that nothing is lost while either is away, and
 it knows what has been written down before, so that nothing is tracked twice.
@@ -20,7 +20,7 @@ Kind = Literal["start", "resume", "metrics", "tags", "file", "table", "end"]
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing to be tracked.
+    """One entry of the journal.
 
     Attributes:
         kind: What is done.
@@ -37,7 +37,7 @@ class Operation:
 
 
 class Journal:
-    """The operations of one experiment, appended by one process.
+    """Append-only log of one experiment's tracking operations, written by one process.
 
     Attributes:
         id: Distinguishes this journal's runs from those of all others.

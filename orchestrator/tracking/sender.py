@@ -1,4 +1,4 @@
-"""Sends a journal to MLflow in a thread of its own: whatever MLflow does, the experiment goes on."""
+"""Outbox sender: a thread that sends the journal to MLflow. Whatever MLflow does, the experiment goes on."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ _REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STAT
 
 
 class Sender:
-    """The thread. It ends with `close`, or with the process."""
+    """Background thread with retries; it ends with `close`, or with the process."""
 
     def __init__(self, uri: str, experiment: str, journal: "Journal", say: Callable[[str], None]) -> None:
         """Start sending.

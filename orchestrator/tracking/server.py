@@ -1,4 +1,4 @@
-"""Where MLflow is: its URI, whether a server answers there, and the links that open it in a browser."""
+"""MLflow tracking URI, health check of its server, and the links that open it in a browser."""
 
 import os
 import shutil

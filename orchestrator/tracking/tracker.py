@@ -1,4 +1,4 @@
-"""What is tracked of a sweep or of a single run, in this project's terms."""
+"""MLflow tracker of a sweep or a single run: parent and child runs, curves, counts, files, in this project's terms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Operations of a journal as calls of MLflow's client: each may be repeated without being seen twice."""
+"""Idempotent MLflow writer: operations of the journal as client calls that may be repeated without being seen twice."""
 
 import json
 import logging

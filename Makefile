@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO ?= 0
 
-.PHONY: help setup demo test test-units test-clusters test-commands check bench drill format record lock tree clean
+.PHONY: help setup demo test test-units test-clusters test-commands check bench drill format record lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -64,9 +64,6 @@ record: setup ## Write down what shipped kinds do and which source they are: aft
 
 lock: setup ## Write the versions in .venv down as the reproducible set
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
-
-tree: setup ## Write the README's file tree anew
-	$(BIN)/python docs/file_tree.py
 
 clean: ## Remove what the commands above have made, results in runs/ excepted
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from latent_core.errors import UserError
 from orchestrator.commands.convert import add_arguments as add_convert_arguments
-from orchestrator.progress.board import make_console
+from orchestrator.console import make_console, say
 
 if TYPE_CHECKING:
     from orchestrator.config.run import RunConfig
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(options)
     except UserError as error:
-        console.print(f"latentswarm: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        say(console, f"latentswarm: {error}", style="red")
         return _USER_ERROR
     except KeyboardInterrupt:
-        console.print(f"latentswarm: interrupted{options.after_interrupt}", soft_wrap=True)
+        say(console, f"latentswarm: interrupted{options.after_interrupt}")
         return _INTERRUPTED
     return 0
 

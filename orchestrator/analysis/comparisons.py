@@ -1,8 +1,7 @@
 """Does choosing by score beat choosing without? Differences between aggregations on the same questions."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +13,7 @@ from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray
 from latent_core.selection.intervals import paired_difference
 from orchestrator.analysis.curves import GREEDY
+from orchestrator.files import write_csv
 from orchestrator.reporting.layout import heading
 
 _MAJORITY_VOTE = "majority_vote"
@@ -83,10 +83,7 @@ def compare(values: Mapping[str, FloatArray], *, trial: str, n: int) -> list[Com
 
 def write_comparisons_csv(comparisons: Iterable[Comparison], path: Path) -> None:
     """Write comparisons; numbers are spelled so that reading restores them exactly."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(comparison) for comparison in comparisons)
+    write_csv(path, COLUMNS, map(astuple, comparisons))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:

@@ -5,9 +5,8 @@ The rows are what `curves.csv` holds, and tables and plots are made from nothing
 
 import csv
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, Scorer, a
 from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
 from latent_core.selection.intervals import UNIT_BOUNDS, mean_interval
+from orchestrator.files import write_csv
 
 GREEDY = "greedy"
 RANDOM_GUESS = "random_guess"
@@ -218,13 +218,7 @@ def guess_rows(chances: Sequence[float], budgets: Sequence[int]) -> list[CurveRo
 
 def write_curves_csv(rows: Iterable[CurveRow], path: Path) -> None:
     """Write rows, replacing the file in one step; numbers are spelled so that reading restores them exactly."""
-    # The process id keeps two writers apart; the rename makes the last one win with a whole file.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    unfinished.replace(path)
+    write_csv(path, COLUMNS, map(astuple, rows))
 
 
 def read_curves_csv(path: Path) -> list[CurveRow]:

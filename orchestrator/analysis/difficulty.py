@@ -8,9 +8,8 @@ is 1 in every bin but "never". Where a value follows from the bin like this, its
 Greedy decoding and beam searches draw nothing from those samples; their values in a bin are fair.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray, IntArray
 from latent_core.selection.intervals import Interval, mean_interval
+from orchestrator.files import write_csv
 
 NEVER, ALWAYS = "never", "always"
 BINS = (NEVER, "(0, 0.25]", "(0.25, 0.5]", "(0.5, 0.75]", "(0.75, 1)", ALWAYS)
@@ -124,10 +124,7 @@ def best_trial(rows: Sequence[DifficultyRow], aggregation: str) -> str | None:
 
 def write_difficulty_csv(rows: Iterable[DifficultyRow], path: Path) -> None:
     """Write rows; numbers are spelled so that reading restores them exactly."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_csv(path, COLUMNS, map(astuple, rows))
 
 
 def _follows(aggregation: str, label: str, *, all_samples: bool) -> bool:

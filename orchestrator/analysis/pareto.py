@@ -1,6 +1,5 @@
 """What the trials of a sweep came to by its objectives: the best one, or the Pareto front of several objectives."""
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
 from orchestrator.config.objective import Objective
+from orchestrator.files import write_csv
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,8 @@ def _undominated(own: tuple[float, ...], others: Iterable[tuple[float, ...]]) ->
 
 def write_objectives_csv(judged: Sequence[Judged], objectives: Sequence[Objective], path: Path) -> None:
     """Write one line per trial: its objectives, and whether it is on the Pareto front."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["trial", *(one.text for one in objectives), "pareto"])
-        writer.writerows([one.trial, *one.values, one.best] for one in judged)
+    columns = ["trial", *(one.text for one in objectives), "pareto"]
+    write_csv(path, columns, ([one.trial, *one.values, one.best] for one in judged))
 
 
 def print_objectives(judged: Sequence[Judged], objectives: Sequence[Objective], output: Console) -> None:

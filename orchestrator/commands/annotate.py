@@ -1,6 +1,5 @@
 """`latentswarm annotate`: sample candidates on the cluster and label their steps by stochastic rollouts."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 import ray
 import ray.data
-import yaml
 from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
+from orchestrator.console import say
 from orchestrator.experiment.dry_run import reference_lines
 from orchestrator.experiment.plan import Plan, make_plan
+from orchestrator.files import write_json, write_yaml
 from orchestrator.pipeline.annotate_stage import CUT_FIELDS, Annotate
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.dispatch import call_actors, users_errors
@@ -46,7 +46,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_yaml(out / "config.yaml", config.model_dump(mode="json"))
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     if shards:
@@ -55,7 +55,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
     manifest, counts = summarise(config, plan, store)
     manifest.save(out)
     counts["seconds_of_this_command"] = round(time.monotonic() - began, 3)
-    (out / "summary.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "summary.json", counts)
     _report(manifest, counts, out)
 
 
@@ -157,7 +157,7 @@ def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Sh
         f"store       {store.root}/{store.name}",
         f"to label    {missing:,} of {wanted:,} candidates",
     ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)
 
 
 def _report(manifest: LabelManifest, counts: dict[str, Any], out: Path) -> None:
@@ -172,7 +172,7 @@ def _report(manifest: LabelManifest, counts: dict[str, Any], out: Path) -> None:
         f"labelled set  {out}  (shards in {manifest.directory})",
         f"next          latentswarm train-rm CONFIG data={out}",
     ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)
 
 
 def _known(count: int | None) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.console import say
+
 _NONE = "none"
 _SETTINGS = (
     "prompt",
@@ -60,7 +62,7 @@ def convert_from_arguments(arguments: argparse.Namespace, console: Console) -> N
     )
     out: Path = arguments.out.expanduser()
     for note in convert(arguments.source, out, options):
-        console.print(note, soft_wrap=True, markup=False, highlight=False)
+        say(console, note)
     output = Console()
     for line in (f"checkpoint {out}: written and checked", f"look at it: latentswarm inspect {shlex.quote(str(out))}"):
-        output.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(output, line)

@@ -13,8 +13,8 @@ from latent_core.inspection.facts import CheckpointFacts, Token, checkpoint_fact
 from latent_core.inspection.thoughts import LatentStep, Thoughts, think
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.reasoner import DTYPES, LatentReasoner
+from orchestrator.console import say, widened
 
-_WIDTH_WITHOUT_TERMINAL = 120
 _LABEL_WIDTH = 26
 
 
@@ -24,9 +24,7 @@ def inspect_from_arguments(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: If the checkpoint could not be run, or the question does not fit.
     """
-    output = Console()
-    if not output.is_terminal:
-        output.width = max(output.width, _WIDTH_WITHOUT_TERMINAL)
+    output = widened(Console())
     if arguments.question is None and arguments.steps is not None:
         raise UserError("--steps: nothing thinks without --question")
     facts = checkpoint_facts(Checkpoint.open(arguments.checkpoint))
@@ -109,4 +107,4 @@ def steps_table(steps: tuple[LatentStep, ...]) -> Table:
 
 def _print_lines(output: Console, lines: Iterator[tuple[str, str]]) -> None:
     for label, value in lines:
-        output.print(f"{label:<{_LABEL_WIDTH}} {value}", soft_wrap=True, markup=False, highlight=False)
+        say(output, f"{label:<{_LABEL_WIDTH}} {value}")

@@ -9,6 +9,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.console import say
 from orchestrator.experiment.stored_run import StoredRun, open_run
 from orchestrator.experiment.study_directory import study_directories
 from orchestrator.reporting.compare_runs import ReportedRun, headline_table, title_of, write_comparison
@@ -50,8 +51,8 @@ def report_runs(
     except OSError as error:
         raise UserError(f"--out {target}: cannot be written: {error}") from error
     write_comparison(reported, target)
-    output.print(f"{title_of(reported)}\n", soft_wrap=True, highlight=False, markup=False)
-    output.print(headline_table(reported), soft_wrap=True, highlight=False, markup=False)
+    say(output, f"{title_of(reported)}\n")
+    say(output, headline_table(reported))
     output.print()
     print_places(
         [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output
@@ -100,7 +101,7 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
         files = write_drawings(run.out, title, rows, results, objectives)
     except OSError as error:
         raise UserError(f"{run.out}: cannot be written: {error}") from error
-    output.print(f"{name}: {title}, {len(task.problems):,} questions\n", soft_wrap=True, highlight=False, markup=False)
+    say(output, f"{name}: {title}, {len(task.problems):,} questions\n")
     print_results(rows, results, output, remarks)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()

@@ -12,19 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus
+from orchestrator.console import say, widened
 
-_WIDTH_WITHOUT_TERMINAL = 120
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60))
 _STATES = {FINISHED: "finished", ENDED_EARLY: "ended; what is missing was left out, as a scheduler does"}
 
 
 def print_status(status: RunStatus, output: Console) -> None:
     """Print a run's state, and a line per setting and beam search."""
-    if not output.is_terminal:
-        output.width = max(output.width, _WIDTH_WITHOUT_TERMINAL)
+    widened(output)
     now = datetime.now(UTC)
     for line in _lines(status, now):
-        output.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(output, line)
     output.print()
     output.print(_table(status, now))
 

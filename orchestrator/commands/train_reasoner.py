@@ -1,6 +1,5 @@
 """`latentswarm train-reasoner`: make a latent reasoner from a recipe."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from latent_core.settings import explain_validation_error
 from latent_core.training.settings import ReasonerTrainingSettings
 from latent_core.training.trainer import train_reasoner
 from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from orchestrator.files import write_json
 
 
 def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console: Console) -> None:
@@ -31,7 +31,7 @@ def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console:
         console.print("  ".join(words), highlight=False)
 
     metrics = train_reasoner(settings, out, report)
-    (out / "training.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "training.json", metrics)
     Console().print(f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")
 
 

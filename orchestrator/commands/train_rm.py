@@ -18,12 +18,14 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config, save_train_config
+from orchestrator.console import say
+from orchestrator.files import write_json
 from orchestrator.pipeline.cluster import connect
 from orchestrator.reward_training.export import finish_training
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize
-from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory, write_json
+from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory
 from orchestrator.reward_training.worker import KEEP_BY, train_worker
 from orchestrator.tracking import check_tracking, tracking_uri
 
@@ -44,10 +46,10 @@ def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, co
     plan = plan_training(config)
     resumes = _claim(out, plan)
     if (out / RESULT_FILE).is_file():
-        console.print(f"{out} holds the finished training of this configuration; nothing to do", soft_wrap=True)
+        say(console, f"{out} holds the finished training of this configuration; nothing to do")
         print_report(json.loads((out / RESULT_FILE).read_text(encoding="utf-8")), Console())
         return
-    console.print(plan.describe(), highlight=False, soft_wrap=True)
+    say(console, plan.describe())
     check_tracking(tracking_uri(config.tracking, out))
     _connect(config, console)
     tracking = RewardTracking(config, out, _params(plan), console)
@@ -178,8 +180,7 @@ def _finish(
         "versions": versions,
     }
     final = {name: float(value) for name, value in summary["final"].items()}
-    write_json(out / "measured.json", summary)
-    (out / "measured.json").replace(out / RESULT_FILE)
+    write_json(out / RESULT_FILE, summary)
     tracking.conclude(final, summary["best_update"], [out / RESULT_FILE, out / "config.yaml"])
     return summary
 

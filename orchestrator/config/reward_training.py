@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from latent_core.errors import UserError
@@ -12,6 +11,7 @@ from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.settings import Settings, explain_validation_error
 from orchestrator.config.loading import parse_override, read_yaml, with_overrides
 from orchestrator.config.run import ClusterConfig, TrackingConfig
+from orchestrator.files import write_yaml
 
 _NO_INFLUENCE = {"tracking", "cluster", "max_failures"}
 
@@ -89,4 +89,4 @@ def parse_train_config(raw: Mapping[str, Any]) -> TrainRewardConfig:
 
 def save_train_config(config: TrainRewardConfig, path: Path) -> None:
     """Write the resolved configuration; loading it again trains the same model."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_yaml(path, config.model_dump(mode="json"))

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
 from latent_core.errors import UserError
@@ -17,6 +16,7 @@ from latent_core.tasks.loading import load_task
 from latent_core.trajectory import CutAnswers
 from orchestrator.config.loading import TASK_SOURCES, parse_override, read_yaml, with_overrides
 from orchestrator.config.objective import Objective, parse_objective
+from orchestrator.files import write_yaml
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
@@ -321,7 +321,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration; loading it again gives the same run."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_yaml(path, config.model_dump(mode="json"))
 
 
 def parse_config(raw: Mapping[str, Any]) -> RunConfig:

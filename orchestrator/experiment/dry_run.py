@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.console import say
 from orchestrator.experiment.plan import Plan
 from orchestrator.pipeline.rereading import rereadable
 
@@ -35,7 +36,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
         f"store       {config.store.path}",
         *_scorer_lines(plan),
     ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)
     table = Table(box=None, pad_edge=False)
     columns = ["trial", "trajectories", "in store", *(["to re-read"] if rereading else []), "to sample"]
     columns += ["to score"] if plan.scorer else []
@@ -55,11 +56,10 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     console.print(table)
     if rereading:
         rows = sum(found.rows for _, found in known)
-        console.print(
+        say(
+            console,
             f"{rows:,} trajectories are in the store under another reading: their answers are read anew from the "
             "stored texts, and nothing of them is sampled again",
-            soft_wrap=True,
-            highlight=False,
         )
     if experiment.unplanned:
         console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")

@@ -3,12 +3,14 @@
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from orchestrator.analysis.pareto import judge, print_objectives
+from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import identity, run_tags
 from orchestrator.experiment.plan import Plan
@@ -25,12 +27,8 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     A command that goes on with an experiment goes on with its runs.
     """
     config, plan = experiment.plan.config, experiment.plan
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-
     uri = tracking_uri(config.tracking, experiment.out)
-    tracker = Tracker(uri, config.tracking.experiment, experiment.out, identity(experiment), say)
+    tracker = Tracker(uri, config.tracking.experiment, experiment.out, identity(experiment), partial(say, console))
     params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
     tags = run_tags(plan)
@@ -111,20 +109,16 @@ def conclude(
     tracker.end()
     left = tracker.close()
     if any(not one["holds"] for found in (row_invariance or {}).values() for one in found):
-        console.print(
+        say(
+            console,
             "on this processor the last bits of a trajectory may depend on the batch it was computed in; "
             "row_invariance in summary.json names the matrix products",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
         )
     if left:
-        console.print(
+        say(
+            console,
             f"tracking: {left} records have not reached {tracker.uri}; they wait in "
             f"{tracker.journal.file}, and the same command sends them",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
         )
     output = Console()
     print_results(rows, results, output, console)

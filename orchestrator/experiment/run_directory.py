@@ -4,7 +4,6 @@ With it, and with the store, `status` and `report` need neither the checkpoint n
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 import latent_core
 from latent_core.errors import UserError
+from orchestrator.files import write_json
 from orchestrator.store.trial import WithSearches
 from orchestrator.store.trial_record import plain_with_searches, with_searches_from_plain
 
@@ -64,10 +64,8 @@ def write_run_file(out: Path, command: str, identity: str, questions: int, trial
         "settings": [plain_with_searches(trial, searches) for trial, searches in trials],
     }
     file = out / RUN_FILE
-    # Somebody may ask for the status at this very moment: the file is whole as soon as it has its name.
-    unfinished = out / f".{RUN_FILE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(file)
+    # Somebody may ask for the status at this very moment.
+    write_json(file, content)
     return file
 
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from latent_core.errors import UserError
+from orchestrator.files import write_json
 
 STUDY_FILE = "study.json"
 
 
 def write_study_file(out: Path, folders: Mapping[str, str]) -> None:
     """Write down the run directories of a study, by the names of its sweeps."""
-    (out / STUDY_FILE).write_text(json.dumps({"sweeps": dict(folders)}, indent=2) + "\n", encoding="utf-8")
+    write_json(out / STUDY_FILE, {"sweeps": dict(folders)})
 
 
 def study_directories(out: Path) -> list[Path]:

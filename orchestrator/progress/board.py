@@ -1,15 +1,11 @@
 """Run-wide progress counters, as a Ray actor that every process of a command reports to."""
 
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from rich.console import Console
-
-_LOG_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -110,9 +106,3 @@ def create_board() -> ActorHandle[Any]:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     handle: ActorHandle[Any] = actor.options(num_cpus=0, scheduling_strategy=here).remote()
     return handle
-
-
-def make_console() -> Console:
-    """Return the console for people, on standard error, so that standard output holds results only."""
-    # Without a terminal to ask for its width, tables would be cut as for one of 80 columns.
-    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else _LOG_WIDTH)

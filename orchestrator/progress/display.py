@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orchestrator.config.objective import Objective
+from orchestrator.console import say
 from orchestrator.progress.board import Snapshot
 from orchestrator.progress.rate import RateMeter
 from orchestrator.progress.text import describe_progress, describe_stall, trials_table
@@ -113,7 +114,7 @@ class ProgressDisplay:
         self._say(describe_stall(now, _STALL_AFTER_S, pools, free, whole))
 
     def _say(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(self._console, line)
 
     def _snapshot(self) -> Snapshot:
         reply: Any = self._board.snapshot.remote()

@@ -1,12 +1,12 @@
 """Several runs beside each other: one table of curves, one picture, and a headline table."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from orchestrator.analysis.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.files import write_atomically, write_csv
 from orchestrator.reporting.layout import COVERAGE, aggregations, heading
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
@@ -115,11 +115,8 @@ def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
     title, rows = title_of(runs), figure_rows(runs)
     plot_curves_png(rows, out / "curves.png", title)
     plot_curves_html(rows, out / "curves.html", title)
-    with (out / "curves.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ("run", *COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"run": run, **asdict(row)} for run, row in named_rows(runs))
-    (out / "comparison.md").write_text(f"# {title}\n\n{headline_table(runs)}\n\n{_caveat(runs)}\n", encoding="utf-8")
+    write_csv(out / "curves.csv", ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(runs)))
+    write_atomically(out / "comparison.md", f"# {title}\n\n{headline_table(runs)}\n\n{_caveat(runs)}\n")
     return [out / name for name in ("curves.png", "curves.html", "curves.csv", "comparison.md")]
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from orchestrator.analysis.comparisons import print_comparisons
 from orchestrator.analysis.curves import CurveRow
+from orchestrator.console import say
 from orchestrator.reporting.run_files import TrialResult, all_comparisons
 from orchestrator.reporting.tables import print_tables
 
@@ -28,13 +29,13 @@ def print_results(rows: Sequence[CurveRow], results: Sequence[TrialResult], outp
     for result in results:
         for summary in (result.summary, *result.summary["searches"]):
             for line in _failures(summary):
-                remarks.print(line, soft_wrap=True, markup=False, highlight=False)
+                say(remarks, line)
 
 
 def print_places(places: Sequence[tuple[str, object]], output: Console) -> None:
     """Print where things are, one line each: a label and a path, a link or a command."""
     for label, value in places:
-        output.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
+        say(output, f"{label:<13} {value}")
 
 
 def _failures(summary: dict[str, Any]) -> Iterator[str]:

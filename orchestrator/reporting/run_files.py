@@ -1,6 +1,5 @@
 """From the store to what a person reads: curves, tables, pictures and a summary in the run directory."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from orchestrator.analysis.outcomes import join_outcomes
 from orchestrator.analysis.pareto import judge, write_objectives_csv
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig, save_config
+from orchestrator.files import write_atomically, write_json
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
@@ -202,7 +202,8 @@ def write_drawings(
     write_curves_csv(rows, out / "curves.csv")
     plot_curves_png(rows, out / "curves.png", title)
     plot_curves_html(rows, out / "curves.html", title)
-    pd.concat([result.questions for result in results]).to_csv(out / "questions.csv", index=False)
+    questions = pd.concat([result.questions for result in results])
+    write_atomically(out / "questions.csv", questions.to_csv(index=False))
     names = ["curves.csv", "curves.png", "curves.html", "questions.csv"]
     # What an earlier state of the run had must not outlive it.
     for name in ("comparisons.csv", "difficulty.csv", "difficulty.png", "objectives.csv", "pareto.png"):
@@ -225,4 +226,4 @@ def write_drawings(
 
 def write_summary(out: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json`."""
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "summary.json", summary)

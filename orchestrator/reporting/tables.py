@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.console import widened
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, heading, trials
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
 _NARROWEST_LABEL, _WIDEST_LABEL = 16, 28
-# Where there is no terminal rich assumes 80 columns, which would split every table.
-_WIDTH_WITHOUT_TERMINAL = 120
 
 
 def table(rows: Sequence[CurveRow], aggregation: str, columns: Sequence[int] | None = None) -> Table:
@@ -70,10 +69,7 @@ def print_tables(rows: Sequence[CurveRow], console: Console | None = None) -> No
         rows: Rows of `curves.csv`.
         console: Where to; standard output by default. One that is no terminal is widened to 120 columns.
     """
-    console = console or Console()
-    if not console.is_terminal:
-        # Passing a width to print() would not do: it can only narrow the console.
-        console.width = max(console.width, _WIDTH_WITHOUT_TERMINAL)
+    console = widened(console or Console())
     for aggregation in aggregations(rows):
         for part in _parts(console, rows, aggregation, _columns(rows, aggregation)):
             console.print(part)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.console import say
 from orchestrator.reward_training.plan import RewardPlan
 
 
@@ -95,4 +96,4 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
         ("cost", f"{spent} for {summary['updates']} updates"),
         ("LatentRM", summary["model"]),
     ):
-        console.print(f"{label:<13} {value}", soft_wrap=True, highlight=False, markup=False)
+        say(console, f"{label:<13} {value}")

@@ -1,6 +1,7 @@
 """Training metrics in MLflow and on the terminal: workers report through a file, and the driver alone writes."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from ray.train import UserCallback
 from rich.console import Console
 
 from orchestrator.config.reward_training import TrainRewardConfig
+from orchestrator.console import say
+from orchestrator.files import write_json
 from orchestrator.tracking import Tracker, tracking_uri
 
 HISTORY_FILE = "history.json"
@@ -38,11 +41,8 @@ class RewardTracking:
 
     def __init__(self, config: TrainRewardConfig, out: Path, params: dict[str, Any], console: Console) -> None:
         """Open the run, or find it again."""
-
-        def say(line: str) -> None:
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-        self.tracker = Tracker(tracking_uri(config.tracking, out), config.tracking.experiment, out, out.name, say)
+        uri = tracking_uri(config.tracking, out)
+        self.tracker = Tracker(uri, config.tracking.experiment, out, out.name, partial(say, console))
         self._name, self._console, self._shown = out.name, console, 0
         self.tracker.start_child(self._name, params)
         self._logged = self.tracker.last_step(self._name, "loss")
@@ -57,7 +57,7 @@ class RewardTracking:
                 self._log(entry)
                 self._logged = entry["update"]
             if entry["update"] > self._shown:
-                self._console.print(_line(entry), highlight=False, soft_wrap=True)
+                say(self._console, _line(entry))
                 self._shown = entry["update"]
 
     def run_id(self) -> str | None:
@@ -83,13 +83,6 @@ class RewardTracking:
         points += [(name, value, update) for name, value in entry.get("numbers", {}).items()]
         points.append(("seconds", entry["seconds"], update))
         self.tracker.log(self._name, points)
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a file, whole or not at all."""
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(file)
 
 
 def _line(entry: dict[str, Any]) -> str:

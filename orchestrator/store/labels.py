@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
 from latent_core.trajectory import CutAnswers
+from orchestrator.files import write_json
 from orchestrator.store.shards import Shard
 
 MANIFEST_FILE = "labels.json"
@@ -116,9 +117,7 @@ class LabelManifest(Settings):
         """Write the manifest into a run directory, or to a file whose name ends in `.json`; whole or not at all."""
         file = Path(path)
         file = file if file.suffix == ".json" else file / MANIFEST_FILE
-        temporary = file.with_name(file.name + ".tmp")
-        temporary.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, self.model_dump(mode="json"))
 
 
 def label_files(manifest: LabelManifest, key: str = "data") -> list[str]:

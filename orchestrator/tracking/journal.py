@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.files import write_atomically
+
 JOURNAL_FILE = "tracking.jsonl"
 _FORMAT = 1
 
@@ -66,7 +68,7 @@ class Journal:
             if header:
                 self.file.replace(_free_name(self.file))
             header = {"format": _FORMAT, "id": uuid.uuid4().hex, "configuration": configuration}
-            self.file.write_text(json.dumps(header) + "\n", encoding="utf-8")
+            write_atomically(self.file, json.dumps(header) + "\n")
         self.id = str(header["id"])
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class Journal:
         # What stands behind the last line feed was being written when its writer was killed.
         whole = [json.loads(line) for line in lines[:-1] if line]
         if lines[-1]:
-            self.file.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+            write_atomically(self.file, b"".join(line + b"\n" for line in lines[:-1]))
         return (whole[0], whole[1:]) if whole else ({}, [])
 
 

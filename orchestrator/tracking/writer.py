@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
+from orchestrator.files import write_json
 from orchestrator.tracking.journal import Journal, Operation
 from orchestrator.tracking.server import is_server
 
@@ -140,6 +141,4 @@ class MlflowWriter:
             "applied": self.applied,
             "runs": self.run_ids,
         }
-        temporary = self._state_file.with_name(STATE_FILE + ".tmp")
-        temporary.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self._state_file)
+        write_json(self._state_file, state)

@@ -1,8 +1,6 @@
 """What is counted; the board is the same object within Ray and without."""
 
-import pytest
-
-from orchestrator.progress.board import ProgressBoard, Snapshot, TrialProgress, make_console
+from orchestrator.progress.board import ProgressBoard, Snapshot, TrialProgress
 
 
 def test_the_board_adds_up_what_it_hears() -> None:
@@ -40,9 +38,3 @@ def test_trials_of_a_sweep() -> None:
     assert board.snapshot().trials[0] == TrialProgress("a", 4, 0.5, ended=True)
     board.begin_trial("a")
     assert board.snapshot().trials[0] == TrialProgress("a", 4, 0.5)
-
-
-def test_people_are_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    make_console().print("words")
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "words\n")

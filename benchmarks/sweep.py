@@ -23,7 +23,8 @@ from rich.console import Console
 from orchestrator.commands.run import sample_one_by_one
 from orchestrator.commands.sweep import plan_sweep, sample_with_tune
 from orchestrator.config.run import RunConfig, parse_config
-from orchestrator.experiment.experiment import Session
+from orchestrator.experiment.execution import ExperimentRun
+from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.finalize import start_tracking
 from orchestrator.pipeline.cluster import connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.rollouts import Sampling
@@ -31,7 +32,7 @@ from orchestrator.progress.board import create_board
 from orchestrator.progress.utilization import ActorMeter
 from orchestrator.store.trial import Trial
 
-Sample = Callable[[Session, Sequence[Trial]], None]
+Sample = Callable[[ExperimentRun, Sequence[Trial]], None]
 _SIDES: dict[str, Sample] = {"run": sample_one_by_one, "sweep": sample_with_tune}
 
 
@@ -65,7 +66,8 @@ def measure(repeats: int, questions: int, samples: int) -> dict[str, list[float]
         first = configuration(questions, samples, Path(folder))
         connect(first.cluster, cpus_needed(first), quiet)
         try:
-            with reasoner_pool(plan_sweep("warm", first, Path(folder)).plan) as reasoners:
+            fingerprint = plan_sweep("warm", first, Path(folder)).plan.checkpoint.fingerprint
+            with reasoner_pool(first, fingerprint) as reasoners:
                 # Round 0 warms both sides: processes of stages and trials stay and are used again.
                 for number in range(repeats + 1):
                     for name, sample in _SIDES.items():
@@ -85,12 +87,12 @@ def _once(sample: Sample, reasoners: tuple[str, ...], out: Path, questions: int,
     tracker = start_tracking(experiment, Console(quiet=True))
     tracker.flush()
     with ActorMeter({"reasoners": reasoners}) as meter:
-        session = Session(experiment, sampling, create_board(), tracker, meter, resumed=False, missing=0)
+        run = ExperimentRun(experiment, sampling, create_board(), tracker, meter, resumed=False, missing=0)
         started = time.monotonic()
-        sample(session, experiment.trials)
+        sample(run, experiment.trials)
         took = time.monotonic() - started
     tracker.close()
-    left = experiment.missing() - len(experiment.plan.problems)
+    left = missing(experiment.coverage()) - len(experiment.plan.problems)
     if left:
         raise RuntimeError(f"{out.name}: {left} trajectories are missing")
     return took

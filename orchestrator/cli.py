@@ -108,7 +108,7 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path:
     """Return the run directory of a run or a sweep."""
-    from orchestrator.experiment.resume import check_resume
+    from orchestrator.experiment.fingerprint import check_resume
 
     if options.resume is None:
         return _out(options)
@@ -131,11 +131,11 @@ def _run(options: argparse.Namespace) -> None:
 
     from orchestrator.commands.run import plan_run, sample_one_by_one
     from orchestrator.experiment.dry_run import show_plan
-    from orchestrator.experiment.experiment import carry_out
+    from orchestrator.experiment.execution import carry_out
 
     experiment = plan_run(out.name, config, out)
     if options.dry_run:
-        show_plan(experiment, make_console())
+        show_plan(experiment, experiment.coverage(), make_console())
     else:
         carry_out(experiment, sample_one_by_one, make_console())
 
@@ -146,18 +146,18 @@ def _sweep(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = _out_of_experiment(options, config)
 
-    from orchestrator.commands.study import members_of, run_study
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
+    from orchestrator.commands.sweep_group import divide, run_sweep_group
     from orchestrator.experiment.dry_run import show_plan
-    from orchestrator.experiment.experiment import carry_out
+    from orchestrator.experiment.execution import carry_out
 
-    members = members_of(config)
-    if members[0].name:
-        run_study(config, members, out, dry_run=options.dry_run, console=make_console())
+    sweeps = divide(config)
+    if sweeps[0].name:
+        run_sweep_group(config, sweeps, out, dry_run=options.dry_run, console=make_console())
         return
     experiment = plan_sweep(out.name, config, out)
     if options.dry_run:
-        show_plan(experiment, make_console())
+        show_plan(experiment, experiment.coverage(), make_console())
     else:
         carry_out(experiment, sample_with_tune, make_console())
 
@@ -185,9 +185,9 @@ def _status(options: argparse.Namespace) -> None:
 
     from orchestrator.commands.status import run_status
     from orchestrator.commands.status_text import print_status, status_json
-    from orchestrator.experiment.study_directory import study_directories
+    from orchestrator.experiment.run_directory import group_directories
 
-    found = [run_status(directory) for directory in study_directories(options.directory)]
+    found = [run_status(directory) for directory in group_directories(options.directory)]
     if options.json:
         texts = [status_json(status) for status in found]
         sys.stdout.write((texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]") + "\n")

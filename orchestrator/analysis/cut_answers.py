@@ -8,19 +8,15 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from latent_core.errors import UserError
-from latent_core.trajectory import CutAnswers
+from orchestrator.store.trial import CUT_ANSWERS_BEFORE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.store.trial import Trial, WithSearches
-
-CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
-"""What became of cut answers before there was a setting for it: what run directories and labels without it were made
-with."""
+    from orchestrator.store.trial import Trial
 
 
 def judged(records: "pd.DataFrame", trial: "Trial") -> "pd.DataFrame":
@@ -64,11 +60,11 @@ def as_begun(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "task": {"cut_answers": CUT_ANSWERS_BEFORE, **task}}
 
 
-def with_end_ids(trials: Iterable["WithSearches"], checkpoint: str) -> list["WithSearches"]:
+def with_end_ids(trials: Iterable["Trial"], checkpoint: str) -> list["Trial"]:
     """Return trials whose stores ask the checkpoint which tokens end an answer, if nothing else tells them.
 
     Args:
-        trials: Trials with their beam searches, as a run directory knows them.
+        trials: Trials as a run directory knows them.
         checkpoint: What they were sampled from. It is opened when records are read, and only if a store of an older
             version makes it necessary; a UserError says if it cannot be.
     """
@@ -83,6 +79,6 @@ def with_end_ids(trials: Iterable["WithSearches"], checkpoint: str) -> list["Wit
     def knowing(trial: "Trial") -> "Trial":
         store = copy(trial.store)
         store.ask_end_ids = end_ids
-        return replace(trial, store=store)
+        return replace(trial, store=store, searches=tuple(map(knowing, trial.searches)))
 
-    return [(knowing(trial), tuple(map(knowing, searches))) for trial, searches in trials]
+    return list(map(knowing, trials))

@@ -22,15 +22,8 @@ _ADDRESS = ["question_index", "sample_index"]
 
 
 def sampled_so_far(trial: Trial, questions: int) -> int:
-    """Return how many samples of every question are ready; an interrupted or stopped trial has fewer.
-
-    Ready is what has been sampled and, where a LatentRM scores the trial, scored.
-    """
-    ready = trial.store.covered(questions, trial.samples)
-    if trial.scored is not None:
-        ready &= trial.scored.store.covered(questions, trial.samples)
-    complete = ready.all(axis=0)
-    return int(np.argmin(complete)) if not complete.all() else trial.samples
+    """Return how many samples of every question are ready; an interrupted or stopped trial has fewer."""
+    return trial.coverage(questions).ready_samples
 
 
 def blocks(

@@ -78,7 +78,7 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
     try:
         connect(plan.config.cluster, cpus_needed(plan.config), console)
         check_resources(plan.config)
-        with reasoner_pool(plan) as reasoners:
+        with reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners:
             board = create_board()
             items = [work_item(number, shard, plan.problems) for number, shard in enumerate(shards)]
             to_label = ray.data.from_items(items, override_num_blocks=len(items))

@@ -6,35 +6,35 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig
-from orchestrator.store.trial import Trial, WithSearches
+from orchestrator.store.trial import Trial
 
 
-def check_objectives(config: RunConfig, planned: Sequence[WithSearches]) -> None:
+def check_objectives(config: RunConfig, trials: Sequence[Trial]) -> None:
     """Refuse an objective that some trial will not report, which would end the sweep in the middle.
 
     Args:
         config: The sweep's configuration.
-        planned: Its trials, each with its beam searches.
+        trials: Its trials.
 
     Raises:
         UserError: The message names the objective, the trial, and what to change.
     """
     for objective in config.sweep.objectives:
-        for trial, searches in planned:
+        for trial in trials:
             if objective.searched:
-                _check_search(objective, trial, searches)
+                _check_search(objective, trial)
             else:
                 _check_budget(objective, trial, trial.budgets)
                 _check_scores(objective, trial, config)
 
 
-def _check_search(objective: Objective, trial: Trial, searches: Sequence[Trial]) -> None:
-    if not searches:
+def _check_search(objective: Objective, trial: Trial) -> None:
+    if not trial.searches:
         raise UserError(
             f"sweep.objective: {objective.text} needs a beam search, which the trial {trial.name!r} will not have; "
             "set search.kind=beam and scorer.checkpoint, and leave deterministic samplers out"
         )
-    _check_budget(objective, trial, [search.budgets[0] for search in searches])
+    _check_budget(objective, trial, [search.budgets[0] for search in trial.searches])
 
 
 def _check_budget(objective: Objective, trial: Trial, budgets: Sequence[int]) -> None:

@@ -10,8 +10,7 @@ from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.console import say
-from orchestrator.experiment.stored_run import StoredRun, open_run
-from orchestrator.experiment.study_directory import study_directories
+from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
 from orchestrator.reporting.compare_runs import ReportedRun, headline_table, title_of, write_comparison
 from orchestrator.reporting.printing import print_places, print_results
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_drawings
@@ -33,11 +32,11 @@ def report_runs(
         UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
     """
     target: Path | None
-    if len(directories) == 1 and len(of_study := study_directories(directories[0])) > 1:
-        # The comparison of a study's sweeps is its own result.
-        target, directories = out or directories[0], of_study
+    if len(directories) == 1 and len(of_group := group_directories(directories[0])) > 1:
+        # The comparison of a group of sweeps is its own result.
+        target, directories = out or directories[0], of_group
     else:
-        directories = [one for directory in directories for one in study_directories(directory)]
+        directories = [one for directory in directories for one in group_directories(directory)]
         target = _comparison_directory(directories, out, default_out)
     names = run_names(directories)
     runs = [open_run(directory) for directory in directories]
@@ -84,7 +83,7 @@ def _comparison_directory(directories: Sequence[Path], out: Path | None, default
     return target
 
 
-def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) -> ReportedRun:
+def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console) -> ReportedRun:
     config = _config(run)
     task = _task(run, config)
     try:
@@ -105,21 +104,21 @@ def _report_one(run: StoredRun, name: str, output: Console, remarks: Console) ->
     print_results(rows, results, output, remarks)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()
-    spec = run.trials[0][0].store.spec
+    spec = run.trials[0].store.spec
     return ReportedRun(name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), rows)
 
 
-def _config(run: StoredRun) -> RunConfig:
+def _config(run: RunDirectory) -> RunConfig:
     try:
         return parse_config(as_begun(run.config))
     except UserError as error:
         raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
 
 
-def _task(run: StoredRun, config: RunConfig) -> Task:
+def _task(run: RunDirectory, config: RunConfig) -> Task:
     """Load the questions; the store knows answers by their number, so they must be those of the run."""
     whole = config.task.load()
-    sampled = run.trials[0][0].store.spec.task
+    sampled = run.trials[0].store.spec.task
     if whole.fingerprint != sampled:
         raise UserError(
             f"{run.out}: the questions of task {whole.name} are no longer those of the run (fingerprint "

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from latent_core.errors import UserError
-from orchestrator.analysis.evaluation import sampled_so_far
-from orchestrator.experiment.stored_run import StoredRun, open_run, read_summary
+from orchestrator.experiment.run_directory import RunDirectory, open_run
 from orchestrator.store.trial import Trial
 from orchestrator.tuning.state import trial_states
 
@@ -115,25 +114,19 @@ def run_status(out: Path) -> RunStatus:
 
 
 def _trial_status(trial: Trial, questions: int, tune: Mapping[str, str]) -> TrialStatus:
-    stored = trial.store.covered(questions, trial.samples)
-    done, scored = stored, None
-    written = [trial.store.last_written()]
-    if trial.scored is not None:
-        scores = trial.scored.store
-        with_score = scores.covered(questions, trial.samples)
-        done, scored = stored & with_score, int(with_score.sum())
-        written.append(scores.last_written())
+    found = trial.coverage(questions)
+    written = [trial.store.last_written(), *([] if trial.scored is None else [trial.scored.store.last_written()])]
     records = trial.store.read(questions, trial.samples, ["answer", "error", "cut"])
     failed, unknown = records["error"].notna(), bool(records["cut"].isna().any())
     cut = records["cut"].fillna(False).astype(bool)
     return TrialStatus(
         trial=trial.name,
-        ready=sampled_so_far(trial, questions),
+        ready=found.ready_samples,
         samples=trial.samples,
-        stored=int(stored.sum()),
-        wanted=stored.size,
-        scored=scored,
-        done=int(done.sum()),
+        stored=int(found.sampled.sum()),
+        wanted=found.sampled.size,
+        scored=None if found.scored is None else int(found.scored.sum()),
+        done=int(found.ready.sum()),
         failed=int(failed.sum()),
         unparsable=int((records["answer"].isna() & ~failed & ~cut).sum()),
         last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
@@ -142,8 +135,8 @@ def _trial_status(trial: Trial, questions: int, tune: Mapping[str, str]) -> Tria
     )
 
 
-def _state(run: StoredRun, missing: int) -> str:
-    if read_summary(run.out) is None:
+def _state(run: RunDirectory, missing: int) -> str:
+    if run.summary() is None:
         return UNFINISHED
     if not missing:
         return FINISHED

@@ -11,16 +11,16 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from latent_core.errors import UserError
-from orchestrator.analysis.evaluation import sampled_so_far
 from orchestrator.commands.objective_check import check_objectives
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import corners, expand_space, trial_of
-from orchestrator.experiment.experiment import Experiment, Session, recorded_trials
-from orchestrator.experiment.plan import Plan, make_plan
+from orchestrator.experiment.execution import ExperimentRun
+from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.dispatch import user_error
-from orchestrator.store.trial import Trial, WithSearches
+from orchestrator.store.trial import Trial
 from orchestrator.tuning.callback import ReportCallback
-from orchestrator.tuning.concurrency import Capacity
+from orchestrator.tuning.concurrency import ConcurrencyLimiter
 from orchestrator.tuning.optuna_source import OptunaTrials, check_optuna
 from orchestrator.tuning.scheduler import History, make_scheduler
 from orchestrator.tuning.searcher import TrialSearcher
@@ -45,41 +45,32 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
         check_optuna()
     configs = corners(config) if searched else expand_space(config)
     plan = make_plan(config, list(configs.values()))
-    planned = [_planned(plan, trial_name, own) for trial_name, own in configs.items()]
-    most = max(trial.samples for trial, _ in planned)
+    trials = [plan.trial(trial_name, own.sampler, own) for trial_name, own in configs.items()]
+    most = max(trial.samples for trial in trials)
     if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:
         raise UserError(f"sweep.grace_samples: {config.sweep.grace_samples} is more than the largest budget, {most}")
-    check_objectives(config, planned)
+    check_objectives(config, trials)
     experiment = Experiment(name, plan, (), out, command="sweep", objectives=config.sweep.objectives)
     if searched:
         experiment = replace(experiment, trial_limit=config.sweep.trials)
         # What an earlier command was told to try belongs to the sweep, whatever is tried next.
-        planned = recorded_trials(experiment)
-    return replace(
-        experiment,
-        trials=tuple(trial for trial, _ in planned),
-        searches={trial.name: searches for trial, searches in planned},
-    )
+        trials = experiment.recorded_trials() or []
+    return replace(experiment, trials=tuple(trials))
 
 
-def _planned(plan: Plan, name: str, config: RunConfig) -> WithSearches:
-    trial = plan.trial(name, config.sampler, config)
-    return trial, plan.searches(trial, config.sampler, config)
-
-
-def sample_with_tune(session: Session, trials: Sequence[Trial]) -> None:
+def sample_with_tune(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     """Sample trials as Tune trials, and those that a searcher chooses meanwhile.
 
     Raises:
         RuntimeError: If a trial has failed again and again.
     """
     # A space of nothing but greedy decoding leaves no trial: that one is sampled for every sweep.
-    if trials or session.experiment.unplanned:
-        _fit(session, trials)
+    if trials or run.experiment.unplanned:
+        _fit(run, trials)
 
 
-def _fit(session: Session, trials: Sequence[Trial]) -> None:
-    experiment = session.experiment
+def _fit(run: ExperimentRun, trials: Sequence[Trial]) -> None:
+    experiment = run.experiment
     config = experiment.plan.config
     # Tune would answer an interrupt by returning as if it had finished; the caller has to know.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -92,14 +83,14 @@ def _fit(session: Session, trials: Sequence[Trial]) -> None:
         run_trial,
         # Absolute: a trial has a working directory of its own.
         store=experiment.plan.greedy().store.root,
-        sampling=session.sampling,
-        board=session.board,
+        sampling=run.sampling,
+        board=run.board,
         objectives=experiment.objectives,
         report_early=config.sweep.scheduler != "none",
     )
     configs = corners(config) if experiment.open_ended else expand_space(config)
     most = max(own.samples for own in configs.values())
-    capacity = Capacity(session.meter.state, config.actors)
+    limiter = ConcurrencyLimiter(run.meter.state, config.actors)
     fixed = config.sweep.max_concurrent_trials
     # `tune.run` and not `Tuner`: a restored `Tuner` would bring back the callbacks, searchers and schedulers of the
     # process that was killed, where these belong to this one.
@@ -108,10 +99,10 @@ def _fit(session: Session, trials: Sequence[Trial]) -> None:
         name=_TUNE_FOLDER,
         storage_path=str(experiment.out.absolute()),
         num_samples=experiment.trial_limit or len(trials),
-        search_alg=TrialSearcher(_source(session, trials), capacity.limit if fixed is None else lambda: fixed),
-        scheduler=make_scheduler(config.sweep, most, _history(session, f"live/objective.{objective.key}")),
-        callbacks=[ReportCallback(session.tracker, session.board, objective.key)],
-        resume_config=_resume_config(session),
+        search_alg=TrialSearcher(_source(run, trials), limiter.limit if fixed is None else lambda: fixed),
+        scheduler=make_scheduler(config.sweep, most, _history(run, f"live/objective.{objective.key}")),
+        callbacks=[ReportCallback(run.tracker, run.board, objective.key)],
+        resume_config=_resume_config(run),
         verbose=0,
         # A trial whose process or node dies begins again, and finds what it has sampled.
         max_failures=_MAX_TRIAL_FAILURES,
@@ -127,45 +118,46 @@ def _fit(session: Session, trials: Sequence[Trial]) -> None:
         ) from first
     # A command that was killed while Tune wrote its state down may have left a searcher that knows of a trial, and a
     # list of trials that does not: nobody would run it.
-    run = {trial.config["setting"] for trial in finished.trials}
-    for trial in session.experiment.trials:
-        if trial.name not in run:
-            session.sample(trial)
+    known = {trial.config["setting"] for trial in finished.trials}
+    for trial in run.experiment.trials:
+        if trial.name not in known:
+            run.sample(trial)
 
 
-def _source(session: Session, trials: Sequence[Trial]) -> TrialSource:
-    experiment = session.experiment
+def _source(run: ExperimentRun, trials: Sequence[Trial]) -> TrialSource:
+    experiment = run.experiment
     config = experiment.plan.config
     if not experiment.open_ended:
-        return ListedTrials([(trial, experiment.searches_of(trial)) for trial in trials])
+        return ListedTrials(trials)
 
-    def plan(number: int, choice: Mapping[str, Any]) -> WithSearches:
-        planned = _planned(experiment.plan, *trial_of(config, number, choice))
-        session.add(*planned)
-        return planned
+    def plan(number: int, choice: Mapping[str, Any]) -> Trial:
+        name, own = trial_of(config, number, choice)
+        trial = experiment.plan.trial(name, own.sampler, own)
+        run.add(trial)
+        return trial
 
     return OptunaTrials(config.sweep.space, experiment.objectives, config.seed, plan)
 
 
-def _history(session: Session, metric: str) -> History:
+def _history(run: ExperimentRun, metric: str) -> History:
     def history(trial: str) -> Iterable[tuple[int, float]]:
-        return session.tracker.history(trial, metric)
+        return run.tracker.history(trial, metric)
 
     return history
 
 
-def _resume_config(session: Session) -> tune.ResumeConfig | None:
+def _resume_config(run: ExperimentRun) -> tune.ResumeConfig | None:
     """Return how Tune goes on with what it has written down, or None where it has to begin anew.
 
     A trial that has ended is not repeated, so that what it is said to have sampled must still be there.
     """
-    experiment = session.experiment
+    experiment = run.experiment
     folder = experiment.out / _TUNE_FOLDER
-    if not session.resumed or not can_resume(folder):
+    if not run.resumed or not can_resume(folder):
         return None
     known = {trial.name: trial for trial in experiment.trials}
     for name, state in trial_states(folder).items():
-        if name not in known or (state == "terminated" and not _is_still_there(session, known[name])):
+        if name not in known or (state == "terminated" and not _is_still_there(run, known[name])):
             return None
     # Declared as text, compared with members of an enumeration.
     again: Any = tune.ResumeConfig.ResumeType.RESUME
@@ -173,10 +165,11 @@ def _resume_config(session: Session) -> tune.ResumeConfig | None:
     return tune.ResumeConfig(finished=leave, unfinished=again, errored=again)
 
 
-def _is_still_there(session: Session, trial: Trial) -> bool:
+def _is_still_there(run: ExperimentRun, trial: Trial) -> bool:
     """Whether the store has what a trial has reported on, and at its largest budget its searches."""
-    experiment = session.experiment
-    reached = max(1, session.tracker.last_step(trial.name, "live/coverage"))
-    if sampled_so_far(trial, len(experiment.plan.problems)) < reached:
+    experiment = run.experiment
+    reached = max(1, run.tracker.last_step(trial.name, "live/coverage"))
+    questions = len(experiment.plan.problems)
+    if trial.coverage(questions).ready_samples < reached:
         return False
-    return reached < trial.samples or not any(map(experiment.missing_of, experiment.searches_of(trial)))
+    return reached < trial.samples or not any(search.coverage(questions).missing for search in trial.searches)

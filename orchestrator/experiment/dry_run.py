@@ -1,29 +1,31 @@
 """What an experiment is going to do, as it is printed before it starts and by `--dry-run`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.console import say
+from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import Plan
 from orchestrator.pipeline.rereading import rereadable
-
-if TYPE_CHECKING:
-    from orchestrator.experiment.experiment import Experiment
+from orchestrator.store.trial import Coverage
 
 
-def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True) -> int:
+def show_plan(
+    experiment: Experiment, coverage: Mapping[str, Coverage], console: Console, with_cost: bool = True
+) -> int:
     """Print what is to be done; returns the number of trajectories that are to be sampled, or only scored.
 
     Args:
         experiment: The experiment.
+        coverage: What the store holds, by the name of the trial.
         console: Where to print.
         with_cost: Whether to estimate FLOPs, which takes seconds of importing model code.
     """
     plan, total = experiment.plan, 0
     config = plan.config
-    known = [(trial, rereadable(trial, len(plan.task.problems))) for trial in experiment.all_trials()]
+    known = [(trial, rereadable(trial, coverage[trial.name])) for trial in experiment.all_trials()]
     rereading = any(found.rows for _, found in known)
     for line in (
         f"checkpoint  {config.checkpoint}  ({plan.checkpoint.format.name}, {plan.checkpoint.fingerprint})",
@@ -43,7 +45,7 @@ def show_plan(experiment: "Experiment", console: Console, with_cost: bool = True
     for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
         table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
     for trial, found in known:
-        shards = plan.missing(trial, besides=found.trajectories)
+        shards = plan.missing(trial, coverage[trial.name].sampled | found.trajectories)
         wanted = len(plan.task.problems) * trial.samples
         missing = sum(shard.rows for shard in shards)
         unscored = int(found.unscored.sum())

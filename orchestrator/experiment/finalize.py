@@ -1,7 +1,7 @@
-"""The end of an experiment: results into files, MLflow and the terminal."""
+"""Finalization of an experiment: results into files, MLflow and the terminal."""
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,12 @@ from rich.console import Console
 from orchestrator.analysis.pareto import judge, print_objectives
 from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
-from orchestrator.experiment.fingerprint import identity, run_tags
+from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
 from orchestrator.reporting.headline import headline
 from orchestrator.reporting.printing import print_places, print_results
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
-from orchestrator.store.trial import Trial
+from orchestrator.store.trial import Coverage, Trial
 from orchestrator.tracking import Tracker, tracking_uri
 
 
@@ -28,7 +28,7 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     """
     config, plan = experiment.plan.config, experiment.plan
     uri = tracking_uri(config.tracking, experiment.out)
-    tracker = Tracker(uri, config.tracking.experiment, experiment.out, identity(experiment), partial(say, console))
+    tracker = Tracker(uri, config.tracking.experiment, experiment.out, experiment.fingerprint, partial(say, console))
     params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
     tags = run_tags(plan)
@@ -49,10 +49,11 @@ def track_trial(tracker: Tracker, plan: Plan, trial: Trial) -> None:
     tracker.start_child(trial.name, params, {**run_tags(plan), "sampler": trial.sampler})
 
 
-def conclude(
+def finalize(
     experiment: Experiment,
+    coverage: Mapping[str, Coverage],
     tracker: Tracker,
-    missing: int,
+    sampled: int,
     seconds: float,
     console: Console,
     row_invariance: dict[str, list[dict[str, Any]]] | None = None,
@@ -61,14 +62,15 @@ def conclude(
 
     Args:
         experiment: The experiment.
+        coverage: What the store holds, by the name of the trial.
         tracker: Its open runs.
-        missing: Trajectories that the store lacked at the start.
+        sampled: Trajectories that this command has sampled.
         seconds: How long that took.
         console: Where remarks go; the results go to standard output.
         row_invariance: By pool, how its actors kept rows apart to the bit; None where this command computed nothing.
     """
     plan = experiment.plan
-    results = evaluate_all(experiment.with_searches(), plan.task)
+    results = evaluate_all(experiment.sampled_trials(), plan.task)
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
     for result in results:
@@ -95,7 +97,7 @@ def conclude(
         "trials": [result.summary for result in results],
         "objectives": [objective.text for objective in experiment.objectives],
         "best": [one.trial for one in judged if one.best],
-        "trajectories_sampled_by_this_command": missing - experiment.missing(),
+        "trajectories_sampled_by_this_command": sampled,
         "seconds": round(seconds, 3),
         "row_invariance": row_invariance,
         "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},

@@ -1,18 +1,20 @@
-"""Who an experiment is: what makes two commands the same one, and the tags by which it is found again."""
+"""Fingerprint of an experiment: what makes two commands the same one, what `--resume` refuses, and MLflow's tags."""
 
 import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from orchestrator.analysis.cut_answers import CUT_ANSWERS_BEFORE
+from latent_core.errors import UserError
+from orchestrator.analysis.cut_answers import as_begun
+from orchestrator.config.loading import read_yaml
+from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.experiment.plan import Plan
-
-if TYPE_CHECKING:
-    from orchestrator.experiment.experiment import Experiment
-    from orchestrator.store.trial import Trial
+from orchestrator.experiment.run_directory import check_run_file
+from orchestrator.store.trial import CUT_ANSWERS_BEFORE, Trial
 
 NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
@@ -22,21 +24,23 @@ NO_INFLUENCE: Mapping[str, Any] = {
 """What pydantic leaves out of a configuration so that only what curves depend on is left."""
 
 
-def identity(experiment: "Experiment") -> str:
-    """Return a hash of everything that its curves depend on (16 hexadecimal digits).
+def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
+    """Return a hash of everything that the curves of an experiment depend on (16 hexadecimal digits).
 
     Where and on how many actors it runs is left out: a command that goes on elsewhere continues the same experiment.
+
+    Args:
+        plan: Its plan.
+        trials: Its trials, greedy and the beam searches among them; none where a searcher chooses them.
     """
-    plan = experiment.plan
     content = plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
     content["checkpoint"] = plan.checkpoint.fingerprint
     content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
     if plan.config.task.cut_answers != CUT_ANSWERS_BEFORE:
         # Left out where it says what was always so: runs that were begun before it go on with it.
         content["cut_answers"] = plan.config.task.cut_answers
-    content |= _code(experiment)
-    # What a searcher has chosen so far does not make it another experiment.
-    content["settings"] = [] if experiment.open_ended else [trial.name for trial in experiment.all_trials()]
+    content |= _code(plan, trials)
+    content["settings"] = [trial.name for trial in trials]
     if plan.scorer is not None:
         calibrations = [plan.scorer.calibration, plan.scorer.answer_calibration]
         content["scorer"] = [
@@ -47,19 +51,50 @@ def identity(experiment: "Experiment") -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _code(experiment: "Experiment") -> dict[str, Any]:
-    """Return what its trials say of the code that decides their rows; nothing where it is as it always was."""
-    plan = experiment.plan
-    own = plan.trial(plan.config.sampler.describe(), plan.config.sampler)
-    trials = [own, *(() if experiment.open_ended else experiment.all_trials())]
-    said = [[part for part in _unusual(trial) if part] for trial in trials]
+def _code(plan: Plan, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return what trials say of the code that decides their rows; nothing where it is as it always was."""
+    own = plan.trial_without_searches(plan.config.sampler.describe(), plan.config.sampler)
+    said = [[part for part in _unusual(trial) if part] for trial in (own, *trials)]
     return {"code": said} if any(said) else {}
 
 
-def _unusual(trial: "Trial") -> list[Any]:
+def _unusual(trial: Trial) -> list[Any]:
     spec = trial.store.spec
     parts = [spec.extras, spec.reading, spec.beam.extras if spec.beam else {}]
     return [*parts, trial.scored.store.spec.extras if trial.scored else {}]
+
+
+def check_resume(out: Path, config: RunConfig) -> None:
+    """Refuse to go on with a run directory that belongs to another configuration.
+
+    Where and on how many actors it runs may change.
+
+    Raises:
+        UserError: If there is no such run directory, a newer version has written it, or its configuration would give
+            other curves.
+    """
+    file = out / "config.yaml"
+    if not file.is_file():
+        raise UserError(f"--resume {out}: no config.yaml there; name the directory that an earlier --out made")
+    check_run_file(out)
+    before = parse_config(as_begun(read_yaml(file))).model_dump(mode="json", exclude=NO_INFLUENCE)
+    key = _first_difference(before, config.model_dump(mode="json", exclude=NO_INFLUENCE))
+    if key is not None:
+        raise UserError(
+            f"--resume {out}: it was begun with another {key}, and its curves would be mixed with others; leave "
+            "--resume out and choose another --out, where everything that both have in common is taken from the store"
+        )
+
+
+def _first_difference(before: Any, now: Any, path: str = "") -> str | None:
+    """Return the dotted key of the first value that differs, or None."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            found = _first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+            if found is not None:
+                return found
+        return None
+    return None if before == now else path
 
 
 def run_tags(plan: Plan) -> dict[str, str]:

@@ -63,7 +63,17 @@ class Plan:
         return tuple(self.task.problems)
 
     def trial(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Trial:
-        """Return the trial of a sampler under this plan, or under a variation of its configuration."""
+        """Return the trial of a sampler under this plan, or under a variation of its configuration.
+
+        Raises:
+            UserError: If beam searches are wanted and the sampler cannot be searched with.
+        """
+        config = config or self.config
+        trial = self.trial_without_searches(name, sampler, config)
+        return replace(trial, searches=self._searches(trial, sampler, config))
+
+    def trial_without_searches(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Trial:
+        """Return the same without beam searches, which not every sampler can have."""
         config = config or self.config
         samples = 1 if sampler.deterministic else config.budgets[-1]
         budgets = (1,) if sampler.deterministic else config.budgets
@@ -77,13 +87,7 @@ class Plan:
     def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> TrajectoryStore:
         return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends)
 
-    def searches(self, trial: Trial, sampler: Sampler, config: RunConfig | None = None) -> tuple[Trial, ...]:
-        """Return the beam searches that go with a sampled trial.
-
-        Raises:
-            UserError: If the sampler cannot be searched with.
-        """
-        config = config or self.config
+    def _searches(self, trial: Trial, sampler: Sampler, config: RunConfig) -> tuple[Trial, ...]:
         if config.search.kind == "none" or sampler.deterministic or self.scorer is None:
             return ()
         if self.checkpoint.format.adaptive:
@@ -130,16 +134,13 @@ class Plan:
         """Return the deterministic trial that every curve is compared with."""
         return self.trial(GREEDY, parse_sampler({"kind": "none"}))
 
-    def missing(self, trial: Trial, samples: int | None = None, besides: BoolArray | None = None) -> list[Shard]:
+    def missing(self, trial: Trial, covered: BoolArray) -> list[Shard]:
         """Return the shards that are still to be sampled.
 
         Args:
             trial: The trial.
-            samples: For so many samples per question; all of them where it is not given.
-            besides: What need not be sampled either, bool [questions, samples].
+            covered: What need not be sampled, bool [questions, samples].
         """
-        covered = trial.store.covered(len(self.task.problems), samples or trial.samples)
-        covered = covered if besides is None else covered | besides
         at_once = self.config.store.samples_per_shard if trial.store.spec.beam is None else trial.samples
         return missing_shards(covered, self.config.micro_batch, at_once)
 

@@ -1,55 +1,117 @@
-"""The file that says what a run directory belongs to: which command wrote it, and which trials it samples.
+"""Run directory: which command wrote it, which trials it samples, and what can be read from it without any model.
 
-With it, and with the store, `status` and `report` need neither the checkpoint nor the LatentRM.
+`run.json` says it. With it, and with the store, `status` and `report` need neither the checkpoint nor the LatentRM.
+The directory of a sweep that was divided into a group of sweeps names theirs. Imports no torch.
 """
 
+import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import latent_core
 from latent_core.errors import UserError
+from orchestrator.config.loading import read_yaml
 from orchestrator.files import write_json
-from orchestrator.store.trial import WithSearches
-from orchestrator.store.trial_record import plain_with_searches, with_searches_from_plain
+from orchestrator.store.trial import Trial
 
 RUN_FILE = "run.json"
+GROUP_FILE = "study.json"
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """What `run.json` holds.
+class RunDirectory:
+    """What a run directory holds.
 
     Attributes:
+        out: The directory.
         command: "run" or "sweep".
         latentswarm: Version that wrote it.
         started: When the command began that last worked here.
-        identity: What its curves depend on, as a hash; None in a file of an earlier version.
+        fingerprint: What its curves depend on, as a hash.
         questions: Number of questions.
         trials: The sampled trials in the order of the report, greedy decoding among them.
     """
 
+    out: Path
     command: str
     latentswarm: str
     started: datetime
-    identity: str | None
+    fingerprint: str
     questions: int
-    trials: tuple[WithSearches, ...]
+    trials: tuple[Trial, ...]
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Its `config.yaml`, as it stands there."""
+        return read_yaml(self.out / "config.yaml")
+
+    def all_trials(self) -> tuple[Trial, ...]:
+        """The sampled trials, each followed by its beam searches."""
+        return tuple(one for trial in self.trials for one in trial.with_searches)
+
+    def summary(self) -> dict[str, Any] | None:
+        """Read `summary.json`; None where the run has not written it, or not all of it."""
+        try:
+            content = json.loads((self.out / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def lost_store(self) -> str | None:
+        """Say that the store is not where the configuration puts it, if it is not."""
+        path = str(self.config["store"]["path"])
+        if "://" in path or Path(path).expanduser().is_dir():
+            return None
+        return (
+            f"its store, {path}, is not there as seen from {Path.cwd()}; ask from the directory in which the run was "
+            "started"
+        )
 
 
-def write_run_file(out: Path, command: str, identity: str, questions: int, trials: Sequence[WithSearches]) -> Path:
+def open_run(out: Path) -> RunDirectory:
+    """Open a run directory; reads no weights and starts nothing.
+
+    Raises:
+        UserError: If it is no run directory, or a newer version has written it.
+    """
+    if not out.is_dir():
+        raise UserError(f"{out}: " + ("a file; name its run directory" if out.is_file() else _not_there(out)))
+    file = out / "config.yaml"
+    if not file.is_file():
+        raise UserError(f"{out}: has no config.yaml; is it a run directory, as `run` and `sweep` leave them?")
+    check_run_file(out)
+    config = read_yaml(file)
+    try:
+        store = str(config["store"]["path"])
+    except (KeyError, TypeError):
+        raise UserError(f"{file}: has no store.path, which every resolved configuration of a run has") from None
+    found = read_run_file(out, store)
+    if found is None:
+        raise UserError(f"{out}: has no {RUN_FILE}, which says what was sampled; the same run or sweep writes it anew")
+    return found
+
+
+def _not_there(out: Path) -> str:
+    siblings = [one.name for one in out.parent.iterdir() if one.is_dir()] if out.parent.is_dir() else []
+    near = difflib.get_close_matches(out.name, siblings, n=1)
+    return "no such directory" + (f"; did you mean {out.parent / near[0]}?" if near else "")
+
+
+def write_run_file(out: Path, command: str, fingerprint: str, questions: int, trials: Sequence[Trial]) -> Path:
     """Write `run.json` at the start of an experiment, in place of that of an earlier command.
 
     Args:
         out: The run directory; it exists.
         command: "run" or "sweep".
-        identity: What its curves depend on, as a hash.
+        fingerprint: What its curves depend on, as a hash.
         questions: Number of questions.
-        trials: The sampled trials, greedy decoding among them, each with its beam searches.
+        trials: The sampled trials, greedy decoding among them.
 
     Returns:
         The file.
@@ -59,9 +121,9 @@ def write_run_file(out: Path, command: str, identity: str, questions: int, trial
         "command": command,
         "latentswarm": latent_core.__version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "identity": identity,
+        "identity": fingerprint,
         "questions": questions,
-        "settings": [plain_with_searches(trial, searches) for trial, searches in trials],
+        "settings": [trial.to_plain() for trial in trials],
     }
     file = out / RUN_FILE
     # Somebody may ask for the status at this very moment.
@@ -70,7 +132,7 @@ def write_run_file(out: Path, command: str, identity: str, questions: int, trial
 
 
 def check_run_file(out: Path) -> None:
-    """Refuse a run directory that a newer version has written. One without the file is an older one, and fine.
+    """Refuse a run directory that a newer version has written; one without the file has not been begun, and is fine.
 
     Raises:
         UserError: If it is newer, or the file cannot be used.
@@ -78,8 +140,8 @@ def check_run_file(out: Path) -> None:
     _content(out)
 
 
-def read_run_file(out: Path, store: str) -> RunRecord | None:
-    """Read `run.json`; None for a run directory that is older than this file.
+def read_run_file(out: Path, store: str) -> RunDirectory | None:
+    """Read `run.json`; None where no command has begun.
 
     Args:
         out: The run directory.
@@ -92,13 +154,14 @@ def read_run_file(out: Path, store: str) -> RunRecord | None:
     if content is None:
         return None
     try:
-        return RunRecord(
+        return RunDirectory(
+            out=out,
             command=str(content["command"]),
             latentswarm=str(content["latentswarm"]),
             started=datetime.fromisoformat(content["started"]),
-            identity=content.get("identity"),
+            fingerprint=str(content["identity"]),
             questions=int(content["questions"]),
-            trials=tuple(with_searches_from_plain(raw, store) for raw in content["settings"]),
+            trials=tuple(Trial.from_plain(raw, store) for raw in content["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(out, f"{type(error).__name__}: {error}") from error
@@ -126,3 +189,23 @@ def _content(out: Path) -> dict[str, Any] | None:
 def _unusable(out: Path, why: str) -> UserError:
     reason = " ".join(why.split())
     return UserError(f"{out / RUN_FILE}: cannot be used ({reason}); the same run or sweep writes it anew")
+
+
+def write_group_file(out: Path, folders: Mapping[str, str]) -> None:
+    """Write down the run directories of a group of sweeps, by the names of its sweeps."""
+    write_json(out / GROUP_FILE, {"sweeps": dict(folders)})
+
+
+def group_directories(out: Path) -> list[Path]:
+    """Return the run directories of a group of sweeps, or the directory itself if it is that of a run or a sweep.
+
+    Raises:
+        UserError: If the file that names them cannot be used.
+    """
+    file = out / GROUP_FILE
+    if not file.is_file():
+        return [out]
+    try:
+        return [out / str(folder) for folder in json.loads(file.read_text(encoding="utf-8"))["sweeps"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: cannot be used ({error}); the same sweep writes it anew") from error

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
-from orchestrator.experiment.plan import Plan
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, room_for
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
@@ -96,16 +95,16 @@ def check_resources(config: RunConfig) -> None:
                 f"{resource}s, but the cluster has {has:g}; ask for fewer or smaller actors, or add nodes"
             )
     for name, pool in pools.items():
-        room = room_for(nodes, pool)
-        if room == 0:
+        capacity = room_for(nodes, pool)
+        if capacity == 0:
             raise UserError(
                 f"{_KEYS[name]}: {_describe(name, pool)}: no node has {pool.cpus:g} CPUs and {pool.gpus:g} GPUs for "
                 f"one of them; the nodes are {describe_nodes(nodes)}; ask for smaller actors, or add larger nodes"
             )
-        if room < pool.actors:
+        if capacity < pool.actors:
             raise UserError(
-                f"{_KEYS[name]}: {_describe(name, pool)}: the nodes have room for {room} of {pool.actors}, although "
-                f"the total would do; they are {describe_nodes(nodes)}; ask for fewer or smaller actors, or add nodes"
+                f"{_KEYS[name]}: {_describe(name, pool)}: the nodes have room for {capacity} of {pool.actors}, "
+                f"although the total would do; they are {describe_nodes(nodes)}; ask for fewer or smaller actors, or add nodes"
             )
     if place(nodes, list(pools.values())) is None:
         raise UserError(
@@ -142,28 +141,36 @@ def _nodes_for(name: str, config: RunConfig) -> Sequence[str]:
 
 
 @contextmanager
-def reasoner_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
+def reasoner_pool(config: RunConfig, fingerprint: str) -> Iterator[tuple[str, ...]]:
     """Start the reasoner actors of a run and end them afterwards.
 
     Yields their names at once: while the actors load, the stages that will call them can start.
+
+    Args:
+        config: The configuration.
+        fingerprint: Of the checkpoint; actors are named after it.
     """
-    config = plan.config
-    name = f"reasoner-{plan.checkpoint.fingerprint[:8]}"
+    name = f"reasoner-{fingerprint[:8]}"
     spec = _spec(ReasonerWorker, _everywhere(config.checkpoint), config.dtype, config.actor)
     with _pool(name, spec, config.actors, _nodes_for("reasoners", config)) as names:
         yield names
 
 
 @contextmanager
-def scorer_pool(plan: Plan) -> Iterator[tuple[str, ...]]:
-    """Start the scorer actors of a run, if it has any, and end them afterwards. Yields their names at once."""
-    scorer = plan.config.scorer
-    if plan.scorer is None:
+def scorer_pool(config: RunConfig, fingerprint: str | None) -> Iterator[tuple[str, ...]]:
+    """Start the scorer actors of a run, if it has any, and end them afterwards. Yields their names at once.
+
+    Args:
+        config: The configuration.
+        fingerprint: Of the LatentRM; None where there is none.
+    """
+    scorer = config.scorer
+    if scorer.checkpoint is None or fingerprint is None:
         yield ()
         return
-    name = f"scorer-{plan.scorer.reward.fingerprint[:8]}"
-    spec = _spec(ScorerWorker, plan.scorer.source, scorer.dtype, scorer.actor)
-    with _pool(name, spec, scorer.actors, _nodes_for("scorers", plan.config)) as names:
+    name = f"scorer-{fingerprint[:8]}"
+    spec = _spec(ScorerWorker, _everywhere(scorer.checkpoint), scorer.dtype, scorer.actor)
+    with _pool(name, spec, scorer.actors, _nodes_for("scorers", config)) as names:
         yield names
 
 

@@ -18,7 +18,7 @@ from latent_core.tasks.reading import read_answers
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import BoolArray, Shard
 from orchestrator.store.specs import ScoreStore
-from orchestrator.store.trial import Trial
+from orchestrator.store.trial import Coverage, Trial
 
 
 @dataclass(frozen=True)
@@ -40,50 +40,43 @@ class Rereadable:
         return int(self.trajectories.sum())
 
 
-def rereadable(trial: Trial, questions: int) -> Rereadable:
-    """Look for what can be had by reading anew; reads no shard."""
-    sampled, scored = _covered(trial, questions)
+def rereadable(trial: Trial, coverage: Coverage) -> Rereadable:
+    """Look for what can be had by reading anew, given what is there; reads no shard."""
+    sampled = coverage.sampled
+    scored = np.ones_like(sampled) if coverage.scored is None else coverage.scored.copy()
     found = np.zeros_like(sampled)
-    for relative in _relatives(trial, sampled, scored):
+    for relative in _relatives(trial, coverage):
         found |= relative.covered(*found.shape)
         if trial.scored is not None:
             scored |= _scores_of(relative, trial.scored.store).covered(*found.shape)
     return Rereadable(found & ~sampled, (found | sampled) & ~scored)
 
 
-def _covered(trial: Trial, questions: int) -> tuple[BoolArray, BoolArray]:
-    """Return which trajectories are there, and which need no score; bool [questions, samples]."""
-    sampled = trial.store.covered(questions, trial.samples)
-    if trial.scored is None:
-        return sampled, np.ones_like(sampled)
-    return sampled, trial.scored.store.covered(questions, trial.samples)
-
-
-def _relatives(trial: Trial, sampled: BoolArray, scored: BoolArray) -> list[ShardFolder]:
+def _relatives(trial: Trial, coverage: Coverage) -> list[ShardFolder]:
     # Who lacks nothing need not look at the whole store.
-    return [] if sampled.all() and scored.all() else trial.store.relatives()
+    return [] if coverage.ready.all() else trial.store.relatives()
 
 
-def reread(trial: Trial, problems: Sequence[Problem], own: Callable[[str], str | None]) -> int:
-    """Write what can be had by reading anew; returns the number of trajectories that the trial has gained.
+def reread(trial: Trial, coverage: Coverage, problems: Sequence[Problem], own: Callable[[str], str | None]) -> Coverage:
+    """Write what can be had by reading anew; returns what is there afterwards.
 
     Args:
         trial: The trial, or a beam search.
+        coverage: What is there.
         problems: All questions.
         own: The reasoner's own extractor, for questions that name none.
 
     Raises:
         UserError: If the store cannot be written.
     """
-    questions, samples = len(problems), trial.samples
-    covered, scored = _covered(trial, questions)
-    before = int(covered.sum())
-    for relative in _relatives(trial, covered, scored):
-        for shard, latents in _lacking(relative, covered):
+    sampled = coverage.sampled.copy()
+    scored = None if coverage.scored is None else coverage.scored.copy()
+    for relative in _relatives(trial, coverage):
+        for shard, latents in _lacking(relative, sampled):
             _reread_shard(trial, relative, shard, latents, problems, own)
-        if trial.scored is not None:
-            _copy_scores(trial.scored.store, relative, questions, samples)
-    return int(trial.store.covered(questions, samples).sum()) - before
+        if trial.scored is not None and scored is not None:
+            _copy_scores(trial.scored.store, relative, scored)
+    return Coverage(sampled, scored)
 
 
 def _lacking(source: ShardFolder, covered: BoolArray) -> Iterator[tuple[Shard, str]]:
@@ -123,9 +116,9 @@ def _reread_shard(
     trial.store.write(part, rows, latents)
 
 
-def _copy_scores(own: ScoreStore, relative: ShardFolder, questions: int, samples: int) -> None:
+def _copy_scores(own: ScoreStore, relative: ShardFolder, scored: BoolArray) -> None:
     source = _scores_of(relative, own)
-    for shard, latents in _lacking(source, own.covered(questions, samples)):
+    for shard, latents in _lacking(source, scored):
         own.prepare()
         own.copy(shard, latents, source)
 

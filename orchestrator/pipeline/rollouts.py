@@ -55,8 +55,9 @@ class Sampling:
             samples: Samples per question.
             board: The progress board; it hears of every shard that has been dealt with.
         """
-        to_sample = missing_shards(self._covered(trial, samples), self.micro_batch, self._samples_per_shard(trial))
-        to_score = trial.unscored(len(self.problems), samples, self.micro_batch, self.samples_per_shard)
+        coverage = trial.coverage(len(self.problems), samples)
+        to_sample = missing_shards(coverage.sampled, self.micro_batch, self._samples_per_shard(trial))
+        to_score = coverage.unscored(self.micro_batch, self.samples_per_shard)
         if not to_sample and not to_score:
             return
         ray.get(board.begin.remote(trial.name))
@@ -74,9 +75,6 @@ class Sampling:
                 self._consume(fresh, board)
         finally:
             board.end.remote(trial.name)
-
-    def _covered(self, trial: Trial, samples: int) -> Any:
-        return trial.store.covered(len(self.problems), samples)
 
     def _samples_per_shard(self, trial: Trial) -> int:
         # The beams of a question are found together.

@@ -60,15 +60,14 @@ class TrialResult:
     by_question: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
 
-def evaluate(trial: Trial, task: Task, searches: Sequence[Trial] = ()) -> TrialResult:
+def evaluate(trial: Trial, task: Task) -> TrialResult:
     """Read a trial's trajectories and compute its curves and counts.
 
     Budgets beyond what has been sampled, because the trial was stopped early, have the value NaN.
 
     Args:
-        trial: The trial.
+        trial: The trial; the points of its beam searches belong to its curves, once they are finished.
         task: The questions that were asked.
-        searches: Its beam searches; their points belong to the trial's curves, once they are finished.
     """
     samples = sampled_so_far(trial, len(task.problems))
     outcomes, questions, first_error = [], [], None
@@ -89,7 +88,7 @@ def evaluate(trial: Trial, task: Task, searches: Sequence[Trial] = ()) -> TrialR
         sampled = [n for n in trial.budgets if n <= samples]
         by_question = {n: {name: AGGREGATIONS[name](joined, n) for name in available(joined)} for n in sampled}
         rows = curve_rows(joined, cost, trial.budgets, trial=trial.name, sampler=trial.sampler)
-    beams = [found for search in searches if (found := evaluate_search(search, task.problems)) is not None]
+    beams = [found for search in trial.searches if (found := evaluate_search(search, task.problems)) is not None]
     for found in beams:
         rows += found.rows(trial.name)
         by_question.setdefault(found.n, {}).update(found.by_question)
@@ -113,11 +112,9 @@ def evaluate(trial: Trial, task: Task, searches: Sequence[Trial] = ()) -> TrialR
     return TrialResult(trial, rows, summary, pd.concat(questions, ignore_index=True), by_question)
 
 
-def evaluate_all(trials: Iterable[tuple[Trial, Sequence[Trial]]], task: Task) -> list[TrialResult]:
-    """Evaluate all trials, each given with its beam searches, of which the store has a sample of every question."""
-    return [
-        evaluate(trial, task, searches) for trial, searches in trials if sampled_so_far(trial, len(task.problems)) > 0
-    ]
+def evaluate_all(trials: Iterable[Trial], task: Task) -> list[TrialResult]:
+    """Evaluate all trials of which the store has a sample of every question."""
+    return [evaluate(trial, task) for trial in trials if sampled_so_far(trial, len(task.problems)) > 0]
 
 
 def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:

@@ -1,12 +1,23 @@
-"""A trial of a run, as the processes that work on it need to know it."""
+"""Trial: a curve of a run, as the processes that work on it need to know it, and as JSON.
 
-from dataclasses import dataclass
-from typing import TypeAlias
+With its plain form what has been planned can be found again without the models: in `run.json`, and in Ray Tune's trial
+processes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
-from orchestrator.store.shards import Shard, missing_shards
-from orchestrator.store.specs import ScoreStore, TrajectoryStore
+from orchestrator.store.shards import BoolArray, Shard, missing_shards
+from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+
+CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
+"""What became of cut answers before there was a setting for it: what run directories and labels without it were made
+with."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,57 @@ class Scored:
     calibration: VoteCalibration | None = None
     answer_calibration: VoteCalibration | None = None
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "scores": self.store.spec.content,
+            "calibration": _plain_calibration(self.calibration),
+            "answer_calibration": _plain_calibration(self.answer_calibration),
+        }
+
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any], trajectories: TrajectoryStore) -> "Scored":
+        """Return what `to_plain` has described; errors are those of `Trial.from_plain`."""
+        spec = ScoreSpec(**_without_version(raw["scores"]))
+        _check_version(raw["scores"], spec.content)
+        calibrations = [_calibration(raw[name]) for name in ("calibration", "answer_calibration")]
+        return cls(ScoreStore(trajectories, spec), *calibrations)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Snapshot of what the store holds of a trial: one listing of each of its folders.
+
+    Attributes:
+        sampled: Trajectories that are there, bool [questions, samples].
+        scored: Those that have a score, of the same shape; None where nothing scores the trial.
+    """
+
+    sampled: BoolArray
+    scored: BoolArray | None = None
+
+    @property
+    def ready(self) -> BoolArray:
+        """What has been sampled and, where a LatentRM scores the trial, scored, bool [questions, samples]."""
+        return self.sampled if self.scored is None else self.sampled & self.scored
+
+    @property
+    def ready_samples(self) -> int:
+        """How many samples of every question are ready; an interrupted or stopped trial has fewer than it wants."""
+        complete = self.ready.all(axis=0)
+        return int(np.argmin(complete)) if not complete.all() else complete.size
+
+    @property
+    def missing(self) -> int:
+        """Number of trajectories that the store lacks."""
+        return int(np.count_nonzero(~self.sampled))
+
+    def unscored(self, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
+        """Return the trajectories that are there without scores, cut into shards."""
+        if self.scored is None:
+            return []
+        return missing_shards(self.scored | ~self.sampled, questions_per_shard, samples_per_shard)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -37,6 +99,7 @@ class Trial:
         scored: What a LatentRM adds to it, or None where nothing scores it.
         scorer: Where the LatentRM of a beam search is found; None for independent samples.
         cut_answers: What becomes of answers that were cut off.
+        searches: The beam searches that go with a sampled trial.
     """
 
     name: str
@@ -47,14 +110,87 @@ class Trial:
     scored: Scored | None = None
     scorer: str | None = None
     cut_answers: CutAnswers = "abstain"
+    searches: tuple["Trial", ...] = ()
 
-    def unscored(self, questions: int, samples: int, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
-        """Return what the store holds of its trajectories without scores, cut into shards."""
-        if self.scored is None:
-            return []
-        sampled, scored = self.store.covered(questions, samples), self.scored.store.covered(questions, samples)
-        return missing_shards(scored | ~sampled, questions_per_shard, samples_per_shard)
+    @property
+    def with_searches(self) -> tuple["Trial", ...]:
+        """The trial itself, followed by its beam searches."""
+        return (self, *self.searches)
+
+    def coverage(self, questions: int, samples: int | None = None) -> Coverage:
+        """Look what the store holds of it, by default of all its samples."""
+        samples = samples or self.samples
+        scored = None if self.scored is None else self.scored.store.covered(questions, samples)
+        return Coverage(self.store.covered(questions, samples), scored)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the trial as JSON can hold it; the place of the store is left out: stores are moved and copied."""
+        return {**self._to_plain_alone(), "searches": [search._to_plain_alone() for search in self.searches]}
+
+    def _to_plain_alone(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "sampler": self.sampler,
+            "samples": self.samples,
+            "budgets": list(self.budgets),
+            "trajectories": self.store.spec.content,
+            "latents": self.store.latents,
+            "scored": None if self.scored is None else self.scored.to_plain(),
+            "scorer": self.scorer,
+            "cut_answers": self.cut_answers,
+            "end_ids": None if self.store.end_ids is None else list(self.store.end_ids),
+        }
+
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any], store: str) -> "Trial":
+        """Return the trial that `to_plain` has described.
+
+        Args:
+            raw: What it returned.
+            store: Where the store is.
+
+        Raises:
+            ValueError: If the store of that time named its folders otherwise.
+            KeyError: If something is missing.
+            TypeError: If something is not what it should be.
+        """
+        searches = tuple(cls._from_plain_alone(search, store) for search in raw["searches"])
+        return replace(cls._from_plain_alone(raw, store), searches=searches)
+
+    @classmethod
+    def _from_plain_alone(cls, raw: Mapping[str, Any], store: str) -> "Trial":
+        content = _without_version(raw["trajectories"])
+        beam = content.pop("beam", None)
+        spec = TrajectorySpec(**content, beam=BeamShape(**beam) if beam else None)
+        _check_version(raw["trajectories"], spec.content)
+        trajectories = TrajectoryStore(store, spec, raw["latents"], raw.get("end_ids"))
+        return cls(
+            name=raw["name"],
+            sampler=raw["sampler"],
+            samples=int(raw["samples"]),
+            budgets=tuple(int(n) for n in raw["budgets"]),
+            store=trajectories,
+            scored=None if raw["scored"] is None else Scored.from_plain(raw["scored"], trajectories),
+            scorer=raw["scorer"],
+            cut_answers=raw.get("cut_answers", CUT_ANSWERS_BEFORE),
+        )
 
 
-WithSearches: TypeAlias = tuple[Trial, tuple[Trial, ...]]
-"""A sampled trial and the beam searches that go with it."""
+def _without_version(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != "version"}
+
+
+def _check_version(recorded: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    # The version is part of what names a folder: under another one nothing would be found, and all seem to be missing.
+    if recorded["version"] != own["version"]:
+        raise ValueError(
+            f"its store has version {recorded['version']}, this latentswarm reads version {own['version']}"
+        )
+
+
+def _plain_calibration(calibration: VoteCalibration | None) -> dict[str, Any] | None:
+    return None if calibration is None else calibration.model_dump(mode="json")
+
+
+def _calibration(raw: Mapping[str, Any] | None) -> VoteCalibration | None:
+    return None if raw is None else VoteCalibration.model_validate(raw)

@@ -14,7 +14,7 @@ _CROWDED = 2.0
 """Waiting requests per actor above which another trial would only wait."""
 
 
-class Capacity:
+class ConcurrencyLimiter:
     """A limit that follows how busy the actors are.
 
     A trial is a process, and its pipeline a few more, so trials that only wait for actors are a burden. A trial that is

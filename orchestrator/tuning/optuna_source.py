@@ -10,7 +10,7 @@ from latent_core.errors import UserError
 from orchestrator.config.distributions import bounds, is_distribution, kind_of, readable
 from orchestrator.config.objective import Objective
 from orchestrator.config.space import listed
-from orchestrator.tuning.trial_source import Asked, Plan, trial_config
+from orchestrator.tuning.trial_source import Plan, SuggestedTrial, trial_config
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,22 @@ class OptunaTrials:
         self._search = OptunaSearch(DefineByRun(tuple(space)), metric=metric, mode=mode, seed=seed)
         self._plan = plan
         self._asked = 0
-        self._held: Asked | None = None
+        self._held: SuggestedTrial | None = None
 
-    def ask(self, busy: Collection[str]) -> Asked | None:
+    def ask(self, busy: Collection[str]) -> SuggestedTrial | None:
         """Return the next trial, or None while it has to wait for a twin."""
         if self._held is None:
             self._asked += 1
             chosen = self._search.suggest(str(self._asked))
             assert chosen is not None
-            planned = self._plan(int(chosen["number"]), chosen["choice"])
-            self._held = Asked(str(self._asked), trial_config(planned), planned[0].store.spec.key)
+            trial = self._plan(int(chosen["number"]), chosen["choice"])
+            self._held = SuggestedTrial(str(self._asked), trial_config(trial), trial.store.spec.key)
         if self._held.key in busy:
             return None
         found, self._held = self._held, None
         return found
 
-    def tell(self, asked: Asked, result: Mapping[str, Any] | None, error: bool) -> None:
+    def tell(self, asked: SuggestedTrial, result: Mapping[str, Any] | None, error: bool) -> None:
         """Tell Optuna the objectives of a trial that has ended."""
         self._search.on_trial_complete(asked.id, dict(result) if result is not None else None, error)
 

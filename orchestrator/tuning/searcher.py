@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from orchestrator.tuning.trial_source import Asked, TrialSource
+from orchestrator.tuning.trial_source import SuggestedTrial, TrialSource
 
 
 class TrialSearcher(Searcher):
@@ -23,7 +23,7 @@ class TrialSearcher(Searcher):
         super().__init__()
         self._source = source
         self._limit = limit
-        self._live: dict[str, Asked] = {}
+        self._live: dict[str, SuggestedTrial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: `save` writes down what has to outlive this process."""

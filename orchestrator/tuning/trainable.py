@@ -10,7 +10,7 @@ from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.evaluation import curves_so_far
 from orchestrator.config.objective import Objective
 from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.store.trial_record import with_searches_from_plain
+from orchestrator.store.trial import Trial
 
 
 def run_trial(
@@ -34,7 +34,7 @@ def run_trial(
             trial. Otherwise everything is sampled at once, which reads each prompt fewer times, and the reports
             follow; they are then estimated from all samples.
     """
-    trial, searches = with_searches_from_plain(config["planned"], store)
+    trial = Trial.from_plain(config["planned"], store)
     waves = trial.budgets if report_early else trial.budgets[-1:]
     reported = 0
     for samples in waves:
@@ -43,7 +43,7 @@ def run_trial(
         last = samples == waves[-1]
         if last:
             # Before the last report: a scheduler ends a trial that has reported its largest budget.
-            for search in searches:
+            for search in trial.searches:
                 sampling.run(search, search.samples, board)
                 found = evaluate_search(search, sampling.problems)
                 rows += found.rows(trial.name) if found else []

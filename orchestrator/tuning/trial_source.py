@@ -4,13 +4,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orchestrator.store.trial import WithSearches
-from orchestrator.store.trial_record import plain_with_searches
+from orchestrator.store.trial import Trial
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A trial that is to be run.
+class SuggestedTrial:
+    """A trial that is to be run, as a trial source suggests it.
 
     Attributes:
         id: The source's own name for it.
@@ -26,10 +25,10 @@ class Asked:
 class TrialSource(Protocol):
     """Hands out trials one by one."""
 
-    def ask(self, busy: Collection[str]) -> Asked | None:
+    def ask(self, busy: Collection[str]) -> SuggestedTrial | None:
         """Return a trial whose key is not among those that are being sampled, or None as long as there is none."""
 
-    def tell(self, asked: Asked, result: Mapping[str, Any] | None, error: bool) -> None:
+    def tell(self, asked: SuggestedTrial, result: Mapping[str, Any] | None, error: bool) -> None:
         """Hear of a trial that has ended: its last report, or None if it has made none."""
 
     def state(self) -> Any:
@@ -39,27 +38,26 @@ class TrialSource(Protocol):
         """Go on from a state."""
 
 
-def trial_config(planned: WithSearches) -> dict[str, Any]:
-    """Return what Tune hands to the trial of a trial."""
-    trial, searches = planned
-    return {"setting": trial.name, "planned": plain_with_searches(trial, searches)}
+def trial_config(trial: Trial) -> dict[str, Any]:
+    """Return what Tune hands to the process of a trial."""
+    return {"setting": trial.name, "planned": trial.to_plain()}
 
 
 class ListedTrials:
     """All trials of a list, in its order, but for those that have to wait for a twin."""
 
-    def __init__(self, planned: Sequence[WithSearches]) -> None:
+    def __init__(self, trials: Sequence[Trial]) -> None:
         """Keep the list."""
-        self._waiting = [Asked(one[0].name, trial_config(one), one[0].store.spec.key) for one in planned]
+        self._waiting = [SuggestedTrial(one.name, trial_config(one), one.store.spec.key) for one in trials]
 
-    def ask(self, busy: Collection[str]) -> Asked | None:
+    def ask(self, busy: Collection[str]) -> SuggestedTrial | None:
         """Return the first waiting trial that does not sample what another one is sampling."""
         found = next((one for one in self._waiting if one.key not in busy), None)
         if found is not None:
             self._waiting.remove(found)
         return found
 
-    def tell(self, asked: Asked, result: Mapping[str, Any] | None, error: bool) -> None:
+    def tell(self, asked: SuggestedTrial, result: Mapping[str, Any] | None, error: bool) -> None:
         """Results change nothing here."""
 
     def state(self) -> list[str]:
@@ -71,5 +69,5 @@ class ListedTrials:
         self._waiting = [one for one in self._waiting if one.id in state]
 
 
-Plan = Callable[[int, Mapping[str, Any]], WithSearches]
+Plan = Callable[[int, Mapping[str, Any]], Trial]
 """Makes a trial of a choice from a grid of the space."""

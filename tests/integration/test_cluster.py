@@ -65,7 +65,10 @@ def sample(config: RunConfig, during: Callable[..., None] | None = None) -> tupl
     plan = make_plan(config)
     trial = plan.trial("setting", config.sampler)
     assert trial.scored is not None
-    with reasoner_pool(plan) as reasoners, scorer_pool(plan) as scorers:
+    with (
+        reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners,
+        scorer_pool(plan.config, plan.scorer and plan.scorer.reward.fingerprint) as scorers,
+    ):
         per_shard = config.store.samples_per_shard
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, per_shard, scorers=scorers)
         thread = threading.Thread(target=during, args=(reasoners, scorers)) if during else None

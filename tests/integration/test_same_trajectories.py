@@ -30,7 +30,7 @@ def sample(
 ) -> pd.DataFrame:
     """Sample a setting, one budget after the other, and return what the store then holds."""
     plan = make_plan(config)
-    with reasoner_pool(plan) as reasoners:
+    with reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners:
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, config.store.samples_per_shard)
         trial = plan.trial("setting", config.sampler)
         thread = threading.Thread(target=during, args=(reasoners,)) if during else None

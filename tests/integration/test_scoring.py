@@ -45,7 +45,10 @@ def carry_out(
     """Sample and score a setting, one budget after the other; `during` runs beside it."""
     plan = make_plan(config)
     trial = plan.trial("setting", config.sampler)
-    with reasoner_pool(plan) as reasoners, scorer_pool(plan) as scorers:
+    with (
+        reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners,
+        scorer_pool(plan.config, plan.scorer and plan.scorer.reward.fingerprint) as scorers,
+    ):
         per_shard = config.store.samples_per_shard
         sampling = Sampling(plan.problems, reasoners, config.micro_batch, per_shard, scorers)
         thread = threading.Thread(target=during, args=(trial, reasoners, scorers)) if during else None
@@ -108,7 +111,7 @@ def test_two_latent_rms_score_the_same_trajectories(
     config = scored_config(scorer={"checkpoint": latent_rms[1]})
     plan = make_plan(config)
     second = plan.trial("setting", config.sampler)
-    with scorer_pool(plan) as scorers:
+    with scorer_pool(plan.config, plan.scorer and plan.scorer.reward.fingerprint) as scorers:
         # No reasoner is there to sample anything.
         Sampling(plan.problems, (), 2, 4, scorers).run(second, SAMPLES, create_board())
     assert second.store.directory == first.store.directory

@@ -15,7 +15,6 @@ from orchestrator.reporting.run_files import evaluate
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelSpec, LabelStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
-from orchestrator.store.trial_record import plain_trial, trial_from_plain
 from workers.records import trajectory_table
 
 END, OTHER_END, LIMIT = 2, 3, 4
@@ -146,26 +145,26 @@ def test_a_report_asks_the_checkpoint_only_where_it_has_to(tmp_path: Path, tiny_
     [end] = Checkpoint.open(str(tiny_checkpoint)).answer_ends
     rows = [row(0, 0, "1", (end + 1,) * 3 + (end,)), row(1, 0, "2", CUT)]
     unknown = trial_of(tmp_path, rows=rows, old=True)
-    [(asked, ())] = with_end_ids([(unknown, ())], str(tiny_checkpoint))
+    [asked] = with_end_ids([unknown], str(tiny_checkpoint))
     assert cut_of(asked) == [False, True]
-    [(lost, ())] = with_end_ids([(unknown, ())], str(tmp_path / "nowhere"))
+    [lost] = with_end_ids([unknown], str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="nowhere"):
         cut_of(lost)
-    [(learns, ())] = with_end_ids([(trial_of(tmp_path / "early", old=True), ())], str(tmp_path / "nowhere"))
+    [learns] = with_end_ids([trial_of(tmp_path / "early", old=True)], str(tmp_path / "nowhere"))
     assert sum(cut_of(learns)) == 3
 
 
 def test_what_a_run_knows_is_written_down(tmp_path: Path) -> None:
     trial = trial_of(tmp_path, "vote", end_ids=(END, OTHER_END))
-    again = trial_from_plain(plain_trial(trial), str(tmp_path))
+    again = Trial.from_plain(trial.to_plain(), str(tmp_path))
     assert (again.cut_answers, again.store.end_ids) == ("vote", (END, OTHER_END))
     assert again.store.spec.key == trial.store.spec.key
 
 
 def test_runs_of_an_older_version_go_on_as_they_were_begun(tmp_path: Path) -> None:
-    plain = plain_trial(trial_of(tmp_path))
+    plain = trial_of(tmp_path).to_plain()
     del plain["cut_answers"], plain["end_ids"]
-    assert trial_from_plain(plain, str(tmp_path)).cut_answers == "vote"
+    assert Trial.from_plain(plain, str(tmp_path)).cut_answers == "vote"
     assert as_begun({"task": {"name": "x"}})["task"] == {"name": "x", "cut_answers": "vote"}
     assert as_begun({"task": {"name": "x", "cut_answers": "abstain"}})["task"]["cut_answers"] == "abstain"
 

@@ -71,7 +71,7 @@ def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, right: Rig
     trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
 
 
-def run(name: str, right: Right = some, recorded: bool = True, **changes: Any) -> Experiment:
+def run(name: str, right: Right = some, **changes: Any) -> Experiment:
     """A run whose trajectories are in the store, and whose directory is as its command leaves it."""
     experiment = plan_run(name, parse_config(content(**changes)), Path("runs") / name)
     greedy, trial = experiment.sampled_trials()
@@ -79,29 +79,23 @@ def run(name: str, right: Right = some, recorded: bool = True, **changes: Any) -
     sample(greedy, problems, 1, lambda question, _: question == 1)
     sample(trial, problems, trial.samples, right)
     experiment.out.mkdir(parents=True)
-    if recorded:
-        record(experiment)
-    trials = [(greedy, ()), (trial, ())]
-    results = evaluate_all(trials, experiment.plan.task)
+    record(experiment)
+    results = evaluate_all([greedy, trial], experiment.plan.task)
     rows = all_rows(results, experiment.plan.task, experiment.plan.config.budgets)
     write_files(experiment.out, experiment.plan.config, rows, results, {"task": experiment.plan.task.name})
     return experiment
 
 
 def record(experiment: Experiment, command: str = "run") -> None:
-    trials = [(one, experiment.searches_of(one)) for one in experiment.sampled_trials()]
-    write_run_file(experiment.out, command, "who", len(experiment.plan.problems), trials)
+    write_run_file(experiment.out, command, "who", len(experiment.plan.problems), experiment.sampled_trials())
 
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
-@pytest.mark.parametrize("recorded", [True, False])
-def test_drawn_anew_everything_is_what_the_run_wrote(
-    here: Path, recorded: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = run("mine", recorded=recorded).out
+def test_drawn_anew_everything_is_what_the_run_wrote(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run("mine").out
     before = contents(out)
     assert {"curves.csv", "curves.png", "curves.html", "questions.csv", "difficulty.csv", "difficulty.png"} < set(
         before
@@ -120,15 +114,16 @@ def test_drawn_anew_everything_is_what_the_run_wrote(
 
 
 def test_the_checkpoint_may_be_gone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recorded, older = run("mine").out, run("older", recorded=False).out
-    before = contents(recorded)
+    out = run("mine").out
+    before = contents(out)
     shutil.rmtree(here / "model")
-    assert main(["report", str(recorded)]) == 0
-    assert contents(recorded) == before
+    assert main(["report", str(out)]) == 0
+    assert contents(out) == before
     capsys.readouterr()
-    # Without `run.json` nothing but the checkpoint itself says which trajectories were its own.
-    assert main(["report", str(older)]) == 2
-    assert "runs/older/config.yaml: checkpoint model: no such directory" in capsys.readouterr().err
+    # Without `run.json` nothing says which trajectories were its own.
+    (out / "run.json").unlink()
+    assert main(["report", str(out)]) == 2
+    assert "runs/mine: has no run.json" in capsys.readouterr().err
 
 
 def test_what_is_there_of_an_interrupted_sweep(here: Path) -> None:

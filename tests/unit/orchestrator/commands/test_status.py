@@ -19,12 +19,8 @@ from rich.console import Console
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
-from orchestrator.commands.run import plan_run
 from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.commands.status_text import age_in_words, print_status, status_json
-from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config, save_config
-from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
@@ -44,9 +40,8 @@ def out(tmp_path: Path) -> Path:
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(f"checkpoint: some/model\nstore: {{path: {tmp_path}/store}}\n")
     (tmp_path / "store").mkdir()
-    write_run_file(
-        directory, "run", "who", QUESTIONS, [(greedy(tmp_path), ()), (gaussian(tmp_path), (beam(tmp_path),))]
-    )
+    searched = replace(gaussian(tmp_path), searches=(beam(tmp_path),))
+    write_run_file(directory, "run", "who", QUESTIONS, [greedy(tmp_path), searched])
     return directory
 
 
@@ -257,53 +252,13 @@ def test_it_imports_no_torch(out: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
-@pytest.fixture
-def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
-    """The configuration of a run that can be planned, for directories without `run.json`."""
-    data = tmp_path / "questions.json"
-    data.write_text(json.dumps([{"question": f"ann has {number} pens ?", "answer": number} for number in range(3)]))
-    return {
-        "checkpoint": str(tiny_checkpoint),
-        "task": {"path": str(data)},
-        "sampler": {"kind": "gaussian", "sigma": 0.4},
-        "budgets": [1, 4],
-        "store": {"path": str(tmp_path / "store")},
-        "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]},
-    }
-
-
-def test_older_directories_are_planned_again(content: dict[str, Any], tmp_path: Path) -> None:
-    config, out = parse_config(content), tmp_path / "old"
-    out.mkdir()
-    save_config(config, out / "config.yaml")
-    run, sweep = plan_run("old", config, out), plan_sweep("old", config, out)
-
-    def trials() -> list[str]:
-        return [one.trial for one in run_status(out).trials]
-
-    def names(experiment: Experiment) -> list[str]:
-        return [one.name for one in experiment.all_trials()]
-
-    sample(run.all_trials()[1], Shard(0, QUESTIONS, 0, 4))
-    # A configuration with a search space can be given to both commands; what they leave behind tells which it was.
-    assert trials() == names(run) == ["greedy", "gaussian sigma=0.4"]
-    assert [one.stored for one in run_status(out).trials] == [0, 12]
-    (out / "tune").mkdir()
-    assert trials() == names(sweep) == ["greedy", "gaussian sigma=0.1", "gaussian sigma=0.2"]
-    (out / "summary.json").write_text(json.dumps({"trials": [{"trial": "greedy"}, {"trial": "gaussian sigma=0.4"}]}))
-    assert trials() == names(run)
-    (out / "summary.json").write_text(json.dumps({"trials": [{"trial": "greedy"}, {"trial": "gaussian sigma=0.1"}]}))
-    assert trials() == names(sweep)
-
-
-def test_an_older_directory_without_its_checkpoint_says_so(
-    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_directory_that_does_not_say_what_was_sampled_is_refused(
+    out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "old").mkdir()
-    save_config(parse_config({**content, "checkpoint": "./gone"}), tmp_path / "old" / "config.yaml")
-    assert main(["status", str(tmp_path / "old")]) == 2
+    (out / "run.json").unlink()
+    assert main(["status", str(out)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"latentswarm: {tmp_path}/old/config.yaml: checkpoint ./gone: no such directory")
+    assert error.startswith(f"latentswarm: {out}: has no run.json")
     assert error.count("\n") == 1
 
 

@@ -16,9 +16,10 @@ from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.status import run_status
 from orchestrator.config.run import parse_config, save_config
-from orchestrator.experiment import experiment as experiments
+from orchestrator.experiment import execution
 from orchestrator.experiment.dry_run import show_plan
-from orchestrator.experiment.experiment import Experiment, Session, carry_out, write_run_directory
+from orchestrator.experiment.execution import ExperimentRun, carry_out
+from orchestrator.experiment.experiment import Experiment
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
@@ -79,7 +80,7 @@ def refuse(*arguments: Any, **others: Any) -> None:
 
 def said(experiment: Experiment) -> tuple[int, str]:
     words = io.StringIO()
-    to_do = show_plan(experiment, Console(file=words, width=120), with_cost=False)
+    to_do = show_plan(experiment, experiment.coverage(), Console(file=words, width=120), with_cost=False)
     return to_do, words.getvalue()
 
 
@@ -114,10 +115,10 @@ def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     assert "to re-read" not in said(before)[1]
     before.out.mkdir()
     save_config(before.plan.config, before.out / "config.yaml")
-    write_run_directory(before)
+    before.record()
 
     rule()
-    monkeypatch.setattr(experiments, "connect", refuse)
+    monkeypatch.setattr(execution, "connect", refuse)
     after = planned("new")
     assert before.trials[0].store.name != after.trials[0].store.name
     to_do, words = said(after)
@@ -171,10 +172,10 @@ def test_a_setting_that_a_searcher_chooses_is_read_anew_too(
     after = planned()
     after.out.mkdir()
     [trial], tracker = after.trials, Children()
-    assert after.missing_of(trial) == 8
+    assert trial.coverage(2).missing == 8
     nothing: Any = None
     tracks: Any = tracker
-    session = Session(replace(after, trials=(), trial_limit=5), nothing, nothing, tracks, nothing, False, 0)
-    session.add(trial, ())
+    running = ExperimentRun(replace(after, trials=(), trial_limit=5), nothing, nothing, tracks, nothing, False, 0)
+    running.add(trial)
     assert tracker.names == [trial.name]
-    assert (session.missing, after.missing_of(trial)) == (0, 0)
+    assert (running.missing, trial.coverage(2).missing) == (0, 0)

@@ -15,8 +15,8 @@ from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config
-from orchestrator.experiment.experiment import Experiment
-from orchestrator.experiment.finalize import conclude, start_tracking
+from orchestrator.experiment.experiment import Experiment, missing
+from orchestrator.experiment.finalize import finalize, start_tracking
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
 from workers.records import trajectory_table
@@ -65,13 +65,13 @@ def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, error: str
     trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
 
 
-def finish(experiment: Experiment, missing: int = 0) -> tuple[dict[str, Any], str, MlflowClient]:
-    """Conclude an experiment; returns its summary, its remarks, and a client of its database."""
+def end(experiment: Experiment, sampled: int = 0) -> tuple[dict[str, Any], str, MlflowClient]:
+    """Finalize an experiment; returns its summary, its remarks, and a client of its database."""
     remarks = io.StringIO()
     experiment.out.mkdir(parents=True, exist_ok=True)
     console = Console(file=remarks, width=80)
     tracker = start_tracking(experiment, console)
-    conclude(experiment, tracker, missing, 1.5, console)
+    finalize(experiment, experiment.coverage(), tracker, sampled, 1.5, console)
     return json.loads((experiment.out / "summary.json").read_text()), remarks.getvalue(), MlflowClient(tracker.uri)
 
 
@@ -79,7 +79,7 @@ def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFi
     experiment = plan_run("mine", parse_config(content), tmp_path / "runs" / "mine")
     for trial in experiment.all_trials():
         sample(trial, experiment.plan.problems, trial.samples)
-    summary, remarks, client = finish(experiment, missing=10)
+    summary, remarks, client = end(experiment, sampled=10)
     assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
         ("greedy", 1),
         ("gaussian sigma=0.4", 4),
@@ -127,7 +127,7 @@ def test_the_same_command_again_goes_on_with_its_runs(
         if not changes:
             for trial in experiment.all_trials():
                 sample(trial, experiment.plan.problems, trial.samples)
-        summary, _, client = finish(experiment)
+        summary, _, client = end(experiment)
         runs = client.search_runs([summary["mlflow"]["experiment_id"]])
         assert {run.info.status for run in runs} == {"FINISHED"}
         for run in runs:
@@ -148,14 +148,14 @@ def test_a_sweep_that_was_stopped_early(
     for trial, samples in zip(experiment.all_trials(), (1, 4, 2, 0), strict=True):
         if samples:
             sample(trial, experiment.plan.problems, samples)
-    assert experiment.missing() == 2 * 2 + 2 * 4
-    summary, _, client = finish(experiment, missing=20)
+    assert missing(experiment.coverage()) == 2 * 2 + 2 * 4
+    summary, _, client = end(experiment, sampled=8)
     assert [(trial["trial"], trial["samples"]) for trial in summary["trials"]] == [
         ("greedy", 1),
         ("gaussian sigma=0.1", 4),
         ("gaussian sigma=0.2", 2),
     ]
-    assert summary["trajectories_sampled_by_this_command"] == 20 - 12
+    assert summary["trajectories_sampled_by_this_command"] == 8
     runs = {run.info.run_name: run for run in client.search_runs([summary["mlflow"]["experiment_id"]])}
     assert set(runs) == {"mine", "greedy", *(f"gaussian sigma={sigma}" for sigma in (0.1, 0.2, 0.3))}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -173,7 +173,7 @@ def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path)
     experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
     for trial in experiment.all_trials():
         sample(trial, experiment.plan.problems, trial.samples, error=ERROR)
-    summary, remarks, _ = finish(experiment)
+    summary, remarks, _ = end(experiment)
     assert [trial["errors"] for trial in summary["trials"]] == [1, 4]
     lines = remarks.splitlines()
     assert len(lines) == 2
@@ -198,7 +198,7 @@ def test_what_was_cut_or_cannot_be_read_is_said(
     rows = [row._replace(correct=row.answer is not None) for row in rows]
     trial.store.prepare()
     trial.store.write(Shard(0, 2, 0, 4), trajectory_table(rows, 0, 4))
-    summary, remarks, client = finish(experiment)
+    summary, remarks, client = end(experiment)
     trial = summary["trials"][1]
     assert [trial[key] for key in ("errors", "unparsable", "cut")] == [1, 2, 4]
     lines = remarks.splitlines()

@@ -11,7 +11,7 @@ from latent_core.shipped import SOURCES
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config
-from orchestrator.experiment.fingerprint import NO_INFLUENCE, identity, run_tags
+from orchestrator.experiment.fingerprint import NO_INFLUENCE, run_tags
 from orchestrator.experiment.plan import make_plan
 
 
@@ -28,7 +28,7 @@ def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def of(content: dict[str, Any], **changes: Any) -> str:
-    return identity(plan_run("mine", parse_config({**content, **changes}), Path("out")))
+    return plan_run("mine", parse_config({**content, **changes}), Path("out")).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(con
         "code": [[{"graders": {"numeric": {"version": 2}}}]] * (1 + len(experiment.all_trials())),
     }
     digest = hashlib.blake2b(json.dumps(before, sort_keys=True).encode(), digest_size=8).hexdigest()
-    assert identity(experiment) == digest
+    assert experiment.fingerprint == digest
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_code_of_every_setting_counts(content: dict[str, Any], monkeypatch: 
     def sweep() -> str:
         space = [{"sampler.kind": ["none"]}, {"sampler.kind": "mc_dropout", "sampler.p": [0.1, 0.2]}]
         config = parse_config({**content, "sweep": {"space": space}})
-        return identity(plan_sweep("mine", config, Path("out")))
+        return plan_sweep("mine", config, Path("out")).fingerprint
 
     one, before = of(content), sweep()
     monkeypatch.setitem(SOURCES, "latent_core.samplers.mc_dropout", "0" * 16)  # type: ignore[arg-type]

@@ -112,16 +112,16 @@ def test_deterministic_settings_need_one_sample(content: dict[str, Any]) -> None
 def test_missing_is_everything_at_first_and_nothing_at_last(content: dict[str, Any]) -> None:
     plan = plan_of(content)
     trial = plan.trial("a", parse_sampler(GAUSSIAN))
-    missing = plan.missing(trial)
+    missing = plan.missing(trial, trial.coverage(len(plan.problems)).sampled)
     assert missing == [Shard(0, 2, 0, 4), Shard(0, 2, 4, 8), Shard(2, 4, 0, 4), Shard(2, 4, 4, 8)]
-    assert plan.missing(trial, 2) == [Shard(0, 2, 0, 2), Shard(2, 4, 0, 2)]
+    assert plan.missing(trial, trial.store.covered(4, 2)) == [Shard(0, 2, 0, 2), Shard(2, 4, 0, 2)]
     trial.store.prepare()
     empty = trajectory_table([], 0, 1)
     trial.store.write(missing[0], empty)
-    assert plan.missing(trial) == missing[1:]
+    assert plan.missing(trial, trial.coverage(len(plan.problems)).sampled) == missing[1:]
     for shard in missing[1:]:
         trial.store.write(shard, empty)
-    assert plan.missing(trial) == []
+    assert plan.missing(trial, trial.coverage(len(plan.problems)).sampled) == []
     assert plan.estimated_flops(trial, []) == 0
 
 
@@ -179,7 +179,9 @@ def test_a_sweep_has_a_setting_per_trial(content: dict[str, Any], tmp_path: Path
     # The estimate of a trial is made for its own lengths.
     plan = experiment.plan
     short, long = (trials[f"gaussian sigma=0.4 latent_steps={steps} seed=9"] for steps in (2, 4))
-    assert plan.estimated_flops(short, plan.missing(short)) < plan.estimated_flops(long, plan.missing(long))
+    assert plan.estimated_flops(
+        short, plan.missing(short, short.coverage(len(plan.problems)).sampled)
+    ) < plan.estimated_flops(long, plan.missing(long, long.coverage(len(plan.problems)).sampled))
 
 
 def test_every_trial_of_a_sweep_has_to_fit(content: dict[str, Any], tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_the_plan_counts_references_that_cannot_be_read(content: dict[str, Any],
     assert (plan.references.unreadable, plan.references.unreadable_example) == (2, "question 1: '2x'")
     shown = io.StringIO()
     experiment = plan_run("mine", parse_config({**content, "task": {"path": str(data)}}), tmp_path)
-    show_plan(experiment, Console(file=shown, width=200), with_cost=False)
+    show_plan(experiment, experiment.coverage(), Console(file=shown, width=200), with_cost=False)
     assert "references  2 of 4 reference answers cannot be read" in shown.getvalue()
     data.write_text(json.dumps([{"question": "?", "answer": answer} for answer in ("2x", "35")]))
     with pytest.raises(UserError, match="the numeric grader can read no reference answer"):

@@ -8,7 +8,7 @@ import yaml
 
 from latent_core.errors import UserError
 from orchestrator.config.run import parse_config, save_config
-from orchestrator.experiment.resume import check_resume
+from orchestrator.experiment.fingerprint import check_resume
 
 CONTENT: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",

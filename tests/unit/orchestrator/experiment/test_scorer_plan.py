@@ -21,6 +21,7 @@ from latent_core.training.tokenizer import build_tokenizer
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.specs import BeamShape, ScoreSpec
 from orchestrator.store.trial import Trial
@@ -74,7 +75,7 @@ def test_without_a_scorer_nothing_is_scored_and_no_latents_are_kept(content: dic
     trial = plan.trial("a", parse_sampler(GAUSSIAN))
     assert plan.scorer is None
     assert (trial.scored, trial.store.latents) == (None, "none")
-    assert trial.unscored(len(plan.problems), trial.samples, 8, 8) == []
+    assert trial.coverage(len(plan.problems)).unscored(8, 8) == []
 
 
 def test_what_determines_scores(content: dict[str, Any], tiny_reward_checkpoint: Path) -> None:
@@ -218,9 +219,7 @@ def test_every_number_of_beams_is_a_setting_of_its_own(content: dict[str, Any], 
     names = [trial.name for trial in experiment.all_trials()]
     assert names == ["greedy", "gaussian sigma=0.4", "gaussian sigma=0.4 beam 1x3", "gaussian sigma=0.4 beam 4x3"]
     sampled, one, four = experiment.all_trials()[1:]
-    assert [trial.store.spec.key for trial in experiment.searches_of(sampled)] == [
-        trial.store.spec.key for trial in (one, four)
-    ]
+    assert sampled.searches == (one, four)
     plan = experiment.plan
     assert plan.scorer is not None
     fingerprint = plan.scorer.reward.fingerprint
@@ -229,10 +228,14 @@ def test_every_number_of_beams_is_a_setting_of_its_own(content: dict[str, Any], 
     assert Path(str(four.scorer)) == Path(content["scorer"]["checkpoint"])
     # Without further wishes a search keeps no latents: nothing reads them.
     assert four.store.latents == "none"
+    coverage = experiment.coverage()
+    missing_shards = {one.name: plan.missing(one, coverage[one.name].sampled) for one in (one, four)}
     # The beams of a question are found together.
-    assert {shard.samples for shard in plan.missing(four)} == {4}
-    assert experiment.missing() == 3 * (1 + 4 + 1 + 4)
-    assert plan.estimated_flops(four, plan.missing(four)) > plan.estimated_flops(one, plan.missing(one)) > 0
+    assert {shard.samples for shard in missing_shards[four.name]} == {4}
+    assert missing(coverage) == 3 * (1 + 4 + 1 + 4)
+    assert (
+        plan.estimated_flops(four, missing_shards[four.name]) > plan.estimated_flops(one, missing_shards[one.name]) > 0
+    )
 
 
 def test_a_single_number_of_beams_needs_no_list(content: dict[str, Any], tmp_path: Path) -> None:

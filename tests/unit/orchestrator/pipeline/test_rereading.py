@@ -74,7 +74,14 @@ def trial_of(root: str, spec: TrajectorySpec = NEW, samples: int = 4, latents: s
 
 
 def read_anew(trial: Trial, problems: Sequence[Problem] = PROBLEMS) -> int:
-    return reread(trial, problems, after_last_hash)
+    before = trial.coverage(len(problems))
+    after = reread(trial, before, problems, after_last_hash)
+    # What it says is there is there.
+    found = trial.coverage(len(problems))
+    np.testing.assert_array_equal(after.sampled, found.sampled)
+    if found.scored is not None:
+        np.testing.assert_array_equal(after.scored, found.scored)
+    return before.missing - after.missing
 
 
 def expected(questions: int, samples: int) -> pd.DataFrame:
@@ -93,7 +100,7 @@ def test_a_shard_of_another_reading_is_read_anew(root: str) -> None:
     old = fill(TrajectoryStore(root, SPEC), Shard(0, 4, 0, 2), Shard(0, 4, 2, 4), Shard(4, 6, 0, 4))
     trial = trial_of(root)
     assert not trial.store.covered(6, 4).any()
-    assert rereadable(trial, 6).rows == 24
+    assert rereadable(trial, trial.coverage(6)).rows == 24
     assert read_anew(trial) == 24
     same(trial.store.read(6, 4), expected(6, 4))
     # What was there stays there, as it was, for those who read it so.
@@ -112,12 +119,12 @@ def test_there_is_nothing_to_do_a_second_time(root: str, monkeypatch: pytest.Mon
         raise AssertionError("a shard was read")
 
     monkeypatch.setattr(rereading, "read_answers", refuse)
-    assert (read_anew(trial), rereadable(trial, 6).rows) == (0, 0)
+    assert (read_anew(trial), rereadable(trial, trial.coverage(6)).rows) == (0, 0)
 
 
 def test_nothing_is_read_where_nothing_is_there(root: str, tmp_path: Path) -> None:
     trial = trial_of(root)
-    assert (read_anew(trial), rereadable(trial, 6).rows) == (0, 0)
+    assert (read_anew(trial), rereadable(trial, trial.coverage(6)).rows) == (0, 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +145,7 @@ def test_several_readings_together_give_what_each_has(root: str) -> None:
     fill(TrajectoryStore(root, OLD), Shard(0, 4, 0, 2))
     fill(TrajectoryStore(root, NEW), Shard(5, 6, 0, 4))
     trial = trial_of(root)
-    assert rereadable(trial, 6).rows == 2 * 4 + 2 * 2
+    assert rereadable(trial, trial.coverage(6)).rows == 2 * 4 + 2 * 2
     assert read_anew(trial) == 12
     assert int(trial.store.covered(6, 4).sum()) == 16
     assert len(trial.store.read(6, 4)) == 16
@@ -195,7 +202,7 @@ def test_questions_behind_a_limit_are_left_for_later(root: str) -> None:
 def test_samples_beyond_those_asked_for_come_along(root: str) -> None:
     fill(TrajectoryStore(root, SPEC), Shard(0, 6, 0, 4), Shard(0, 6, 4, 8))
     trial = trial_of(root, samples=2)
-    assert rereadable(trial, 6).rows == 12
+    assert rereadable(trial, trial.coverage(6)).rows == 12
     assert read_anew(trial) == 12
     assert trial.store.shards() == [Shard(0, 6, 0, 4)]
 
@@ -204,7 +211,7 @@ def test_samples_beyond_those_asked_for_come_along(root: str) -> None:
 def test_latents_come_along_as_precise_as_they_are(root: str, held: str, wanted: str, found: int) -> None:
     fill(TrajectoryStore(root, SPEC, held), Shard(0, 6, 0, 4))
     trial = trial_of(root, latents=wanted)
-    assert rereadable(trial, 6).rows == found
+    assert rereadable(trial, trial.coverage(6)).rows == found
     assert read_anew(trial) == found
     precise = TrajectoryStore(root, NEW, "float32")
     assert int(precise.covered(6, 4).sum()) == found
@@ -238,10 +245,10 @@ def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
         trial = trial_of(root, latents="float16")
         scored = replace(trial, scored=Scored(ScoreStore(trial.store, spec)))
         if spec is specs[0]:
-            assert int(rereadable(scored, 6).unscored.sum()) == unscored
+            assert int(rereadable(scored, scored.coverage(6)).unscored.sum()) == unscored
             assert read_anew(scored) == 24
         assert scored.scored is not None
-        assert sum(shard.rows for shard in scored.unscored(6, 4, 3, 4)) == unscored
+        assert sum(shard.rows for shard in scored.coverage(6, 4).unscored(3, 4)) == unscored
         found = scored.scored.store.read(6, 4)
         assert list(found.get("score", [])) == ([0.5, 0.75] if spec is specs[0] else [])
 
@@ -263,10 +270,10 @@ def test_scores_are_copied_although_it_was_interrupted_before_them(root: str, mo
         read_anew(trial)
     monkeypatch.undo()
     assert trial.store.covered(6, 4).all()
-    found = rereadable(trial, 6)
+    found = rereadable(trial, trial.coverage(6))
     assert (found.rows, int(found.unscored.sum())) == (0, 0)
     assert read_anew(trial) == 0
-    assert trial.unscored(6, 4, 6, 4) == []
+    assert trial.coverage(6, 4).unscored(6, 4) == []
 
 
 def test_a_store_that_cannot_be_written_is_said(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

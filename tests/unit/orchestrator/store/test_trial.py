@@ -30,33 +30,33 @@ def put(store: TrajectoryStore | ScoreStore, shard: Shard) -> None:
 
 
 def test_nothing_sampled_is_nothing_to_score(trial: Trial) -> None:
-    assert trial.unscored(4, 8, 2, 4) == []
+    assert trial.coverage(4, 8).unscored(2, 4) == []
 
 
 def test_only_what_is_there_without_a_score_is_to_be_scored(trial: Trial) -> None:
     assert trial.scored is not None
     put(trial.store, Shard(0, 2, 0, 8))
     put(trial.store, Shard(2, 3, 0, 4))
-    assert trial.unscored(4, 8, 2, 4) == [Shard(0, 2, 0, 4), Shard(0, 2, 4, 8), Shard(2, 3, 0, 4)]
+    assert trial.coverage(4, 8).unscored(2, 4) == [Shard(0, 2, 0, 4), Shard(0, 2, 4, 8), Shard(2, 3, 0, 4)]
     put(trial.scored.store, Shard(0, 1, 0, 8))
     put(trial.scored.store, Shard(2, 3, 0, 2))
-    assert trial.unscored(4, 8, 2, 4) == [Shard(1, 2, 0, 4), Shard(1, 2, 4, 8), Shard(2, 3, 2, 4)]
-    assert trial.unscored(4, 3, 2, 4) == [Shard(1, 2, 0, 3), Shard(2, 3, 2, 3)]
+    assert trial.coverage(4, 8).unscored(2, 4) == [Shard(1, 2, 0, 4), Shard(1, 2, 4, 8), Shard(2, 3, 2, 4)]
+    assert trial.coverage(4, 3).unscored(2, 4) == [Shard(1, 2, 0, 3), Shard(2, 3, 2, 3)]
 
 
 def test_scores_without_trajectories_ask_for_nothing(trial: Trial) -> None:
     assert trial.scored is not None
     put(trial.scored.store, Shard(0, 4, 0, 8))
-    assert trial.unscored(4, 8, 2, 4) == []
+    assert trial.coverage(4, 8).unscored(2, 4) == []
 
 
 def test_trajectories_without_latents_cannot_be_scored_as_they_are(trial: Trial) -> None:
     """They are sampled again instead."""
     put(TrajectoryStore(trial.store.root, SPEC), Shard(0, 4, 0, 8))
-    assert trial.unscored(4, 8, 2, 4) == []
+    assert trial.coverage(4, 8).unscored(2, 4) == []
     assert not trial.store.covered(4, 8).any()
 
 
 def test_nothing_is_to_be_scored_where_nobody_scores(trial: Trial) -> None:
     put(trial.store, Shard(0, 4, 0, 8))
-    assert Trial("name", "gaussian", 8, (8,), trial.store).unscored(4, 8, 2, 4) == []
+    assert Trial("name", "gaussian", 8, (8,), trial.store).coverage(4, 8).unscored(2, 4) == []

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from orchestrator.progress.utilization import PoolState
-from orchestrator.tuning.concurrency import Capacity
+from orchestrator.tuning.concurrency import ConcurrencyLimiter
 
 IDLE = {"reasoners": PoolState(4, 4, 2, 0.4)}
 BUSY = {"reasoners": PoolState(4, 4, 8, 1.0)}
@@ -16,14 +16,14 @@ class Machine:
     def __init__(self, actors: int = 4) -> None:
         self.now = 0.0
         self.pools: Mapping[str, PoolState] = {}
-        self.capacity = Capacity(lambda: self.pools, actors, lambda: self.now)
+        self.limiter = ConcurrencyLimiter(lambda: self.pools, actors, lambda: self.now)
 
     def limits(self, pools: Mapping[str, PoolState], *seconds: float) -> list[int]:
         self.pools = pools
         found = []
         for second in seconds:
             self.now = second
-            found.append(self.capacity.limit())
+            found.append(self.limiter.limit())
         return found
 
 

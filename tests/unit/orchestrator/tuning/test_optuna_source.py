@@ -7,9 +7,9 @@ import pytest
 
 from orchestrator.config.objective import parse_objective
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
-from orchestrator.store.trial import Trial, WithSearches
+from orchestrator.store.trial import Trial
 from orchestrator.tuning.optuna_source import OptunaTrials
-from orchestrator.tuning.trial_source import Asked
+from orchestrator.tuning.trial_source import SuggestedTrial
 
 SPACE = (
     {"sampler.kind": "mc_dropout", "sampler.p": {"uniform": [0.0, 0.9]}, "budgets": [[1, 4], [1, 8]]},
@@ -17,11 +17,11 @@ SPACE = (
 )
 
 
-def plan(number: int, choice: Mapping[str, Any]) -> WithSearches:
+def plan(number: int, choice: Mapping[str, Any]) -> Trial:
     """The setting of a choice: its name says all of it."""
     name = f"{number} " + " ".join(f"{key}={value}" for key, value in choice.items())
     spec = TrajectorySpec("model", "task", dict(choice), 4, 8, 0, "float32")
-    return Trial(name, "any", 4, (1, 4), TrajectoryStore("/store", spec)), ()
+    return Trial(name, "any", 4, (1, 4), TrajectoryStore("/store", spec))
 
 
 def trials(*objectives: str, seed: int = 0, space: Any = SPACE) -> OptunaTrials:
@@ -76,7 +76,7 @@ def test_another_process_goes_on_with_what_has_been_learned(objectives: tuple[st
 def test_a_twin_waits() -> None:
     source = trials(space=({"sampler.kind": ["gaussian"]},))
     first = source.ask([])
-    assert isinstance(first, Asked)
+    assert isinstance(first, SuggestedTrial)
     assert source.ask([first.key]) is None
     assert source.ask([first.key]) is None
     second = source.ask([])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.tuning.searcher import TrialSearcher
-from orchestrator.tuning.trial_source import Asked
+from orchestrator.tuning.trial_source import SuggestedTrial
 
 
 class Numbers:
@@ -15,14 +15,14 @@ class Numbers:
         self.next = 0
         self.told: list[tuple[str, Any, bool]] = []
 
-    def ask(self, busy: Collection[str]) -> Asked | None:
+    def ask(self, busy: Collection[str]) -> SuggestedTrial | None:
         key = str(self.next % 2)
         if key in busy:
             return None
         self.next += 1
-        return Asked(str(self.next - 1), {"setting": f"trial {self.next - 1}"}, key)
+        return SuggestedTrial(str(self.next - 1), {"setting": f"trial {self.next - 1}"}, key)
 
-    def tell(self, asked: Asked, result: Mapping[str, Any] | None, error: bool) -> None:
+    def tell(self, asked: SuggestedTrial, result: Mapping[str, Any] | None, error: bool) -> None:
         self.told.append((asked.id, result, error))
 
     def state(self) -> int:

@@ -5,22 +5,21 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
-from orchestrator.store.trial import Trial, WithSearches
-from orchestrator.store.trial_record import with_searches_from_plain
-from orchestrator.tuning.trial_source import Asked, ListedTrials
+from orchestrator.store.trial import Trial
+from orchestrator.tuning.trial_source import ListedTrials, SuggestedTrial
 
 SPEC = TrajectorySpec("model", "task", {"kind": "gaussian", "sigma": 0.4}, 4, 8, 0, "float32")
 
 
-def planned(name: str, sigma: float, budgets: tuple[int, ...] = (1, 4)) -> WithSearches:
+def planned(name: str, sigma: float, budgets: tuple[int, ...] = (1, 4)) -> Trial:
     spec = replace(SPEC, sampler={"kind": "gaussian", "sigma": sigma})
-    return Trial(name, "gaussian", budgets[-1], budgets, TrajectoryStore("/store", spec)), ()
+    return Trial(name, "gaussian", budgets[-1], budgets, TrajectoryStore("/store", spec))
 
 
 LIST = [planned("a", 0.1), planned("twin of a", 0.1, (1, 8)), planned("b", 0.2)]
 
 
-def asked(source: ListedTrials, *busy: str) -> Asked:
+def asked(source: ListedTrials, *busy: str) -> SuggestedTrial:
     found = source.ask(busy)
     assert found is not None
     return found
@@ -38,9 +37,9 @@ def test_twins_wait_for_each_other() -> None:
 
 def test_a_trial_gets_all_it_has_to_know() -> None:
     config = asked(ListedTrials(LIST)).config
-    trial, searches = with_searches_from_plain(config["planned"], "/store")
-    assert (config["setting"], trial.name, searches) == ("a", "a", ())
-    assert trial.store.spec == LIST[0][0].store.spec
+    trial = Trial.from_plain(config["planned"], "/store")
+    assert (config["setting"], trial.name, trial.searches) == ("a", "a", ())
+    assert trial.store.spec == LIST[0].store.spec
 
 
 @pytest.mark.parametrize("done", [0, 1, 3])

@@ -1,4 +1,4 @@
-"""Sweeps whose space names checkpoints, tasks or LatentRMs: one sweep for each, and a comparison of all of them.
+"""Sweep groups: where a space names checkpoints, tasks or LatentRMs, one sweep for each, and a comparison of all.
 
 Curves of different models or questions do not belong into one picture by default, and a scheduler must not stop the
 trials of a hard benchmark because those of an easy one are better: hence a run directory each.
@@ -18,7 +18,7 @@ from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import with_overrides
 from orchestrator.config.run import RunConfig, parse_config, save_config
 from orchestrator.config.space import listed
-from orchestrator.experiment.study_directory import write_study_file
+from orchestrator.experiment.run_directory import write_group_file
 from orchestrator.tracking.server import tracking_uri
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
@@ -26,8 +26,8 @@ _OUTER_PREFIX = "task."
 
 
 @dataclass(frozen=True)
-class Member:
-    """One of the sweeps of a study.
+class GroupedSweep:
+    """One of the sweeps of a group.
 
     Attributes:
         name: The values that distinguish it, readable; empty where a sweep is not divided.
@@ -39,11 +39,11 @@ class Member:
 
     @property
     def folder(self) -> str:
-        """Name of its run directory within that of the study."""
+        """Name of its run directory within that of the group."""
         return re.sub(r"[^A-Za-z0-9._=-]+", "-", self.name).strip("-")
 
 
-def members_of(config: RunConfig) -> list[Member]:
+def divide(config: RunConfig) -> list[GroupedSweep]:
     """Divide a sweep by the checkpoints, tasks and LatentRMs of its space.
 
     Raises:
@@ -61,11 +61,13 @@ def members_of(config: RunConfig) -> list[Member]:
             choice = dict(zip(outer, combination, strict=True))
             found.setdefault(_name(choice), (choice, []))[1].append(inner)
     if set(found) <= {""}:
-        return [Member("", config)]
-    return [Member(name or "as configured", _config(raw, *parts)) for name, parts in found.items()]
+        return [GroupedSweep("", config)]
+    return [GroupedSweep(name or "as configured", _config(raw, *parts)) for name, parts in found.items()]
 
 
-def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: bool, console: Console) -> None:
+def run_sweep_group(
+    config: RunConfig, sweeps: list[GroupedSweep], out: Path, *, dry_run: bool, console: Console
+) -> None:
     """Plan all sweeps, then carry them out one after the other, then compare them.
 
     Raises:
@@ -73,22 +75,22 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
     """
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.experiment.dry_run import show_plan
-    from orchestrator.experiment.experiment import carry_out
+    from orchestrator.experiment.execution import carry_out
 
     experiments = []
-    for member in members:
+    for sweep in sweeps:
         try:
             tracking = {"uri": tracking_uri(config.tracking, out), "experiment": config.tracking.experiment}
-            own = parse_config({**member.config.model_dump(mode="json"), "tracking": tracking})
-            experiments.append(plan_sweep(f"{out.name}: {member.name}", own, out / member.folder))
+            own = parse_config({**sweep.config.model_dump(mode="json"), "tracking": tracking})
+            experiments.append(plan_sweep(f"{out.name}: {sweep.name}", own, out / sweep.folder))
         except UserError as error:
-            raise UserError(f"{member.name}: {error}") from None
+            raise UserError(f"{sweep.name}: {error}") from None
     if not dry_run:
-        _write_study(config, members, out)
-    for number, (member, experiment) in enumerate(zip(members, experiments, strict=True), start=1):
-        console.print(f"\nsweep {number} of {len(members)}: {member.name}", markup=False, highlight=False)
+        _write_group(config, sweeps, out)
+    for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
+        console.print(f"\nsweep {number} of {len(sweeps)}: {sweep.name}", markup=False, highlight=False)
         if dry_run:
-            show_plan(experiment, console)
+            show_plan(experiment, experiment.coverage(), console)
         else:
             carry_out(experiment, sample_with_tune, console)
     if not dry_run:
@@ -97,11 +99,11 @@ def run_study(config: RunConfig, members: list[Member], out: Path, *, dry_run: b
         report_runs([out], None, out, console, tables=False)
 
 
-def _write_study(config: RunConfig, members: list[Member], out: Path) -> None:
+def _write_group(config: RunConfig, sweeps: list[GroupedSweep], out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_config(config, out / "config.yaml")
-        write_study_file(out, {member.name: member.folder for member in members})
+        write_group_file(out, {sweep.name: sweep.folder for sweep in sweeps})
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
 

@@ -104,7 +104,8 @@ def check_resources(config: RunConfig) -> None:
         if capacity < pool.actors:
             raise UserError(
                 f"{_KEYS[name]}: {_describe(name, pool)}: the nodes have room for {capacity} of {pool.actors}, "
-                f"although the total would do; they are {describe_nodes(nodes)}; ask for fewer or smaller actors, or add nodes"
+                f"although the total would do; they are {describe_nodes(nodes)}; ask for fewer or smaller actors, or "
+                "add nodes"
             )
     if place(nodes, list(pools.values())) is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What an experiment is going to do, as it is printed before it starts and by `--dry-run`."""
+"""Printed plan of an experiment, before it starts and for `--dry-run`."""
 
 from collections.abc import Mapping
 

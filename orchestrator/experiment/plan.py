@@ -1,4 +1,4 @@
-"""What has to be done: the configuration, checked against checkpoint and task, minus what the store holds."""
+"""Plan of an experiment: the configuration, checked against checkpoint and task, minus what the store holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

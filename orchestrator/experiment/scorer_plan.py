@@ -1,4 +1,4 @@
-"""What a run has to know about its LatentRM before anything starts."""
+"""Plan of the LatentRM: what a run has to know about it before anything starts."""
 
 import json
 from dataclasses import dataclass

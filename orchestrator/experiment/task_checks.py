@@ -1,4 +1,4 @@
-"""What is found out about questions before they are asked: what is wrong is refused, the rest stands in the plan."""
+"""Task checks, before any question is asked: what is wrong is refused, the rest stands in the plan."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

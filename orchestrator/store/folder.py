@@ -1,4 +1,4 @@
-"""Folders of shards: written shard by shard, never rewritten, complete as soon as they have their name.
+"""Shard folder of Parquet files: shards are never rewritten, and complete as soon as they have their name.
 
 Shards are files that say in their names which block of questions and which range of samples they hold, so that knowing
 what is there needs one listing and no reading. A shard is written under a temporary name and renamed.

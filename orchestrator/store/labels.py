@@ -1,4 +1,4 @@
-"""The labelled set that `annotate` writes and `train-rm` reads: its columns, its manifest, and what both check."""
+"""Labelled set, which `annotate` writes and `train-rm` reads: its columns, its manifest, and what both check."""
 
 import json
 from pathlib import Path

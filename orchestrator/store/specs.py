@@ -1,4 +1,4 @@
-"""The store: content-addressed folders of trajectories, and of the scores and labels that belong to them.
+"""Content addresses of the store: the specifications that name its folders of trajectories, scores and labels.
 
 A folder is named by the hash of everything that determines what is in it. How the texts of trajectories are read has a
 part of the name for itself: folders of the same trajectories begin alike, and one is made from another without a model.

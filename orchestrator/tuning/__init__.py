@@ -1,1 +1,1 @@
-"""Ray Tune: which trial comes next, when it is stopped, what it does, and what becomes of its reports."""
+"""Ray Tune integration: trial sources, searcher, concurrency limiter, scheduler, trainable and callback."""

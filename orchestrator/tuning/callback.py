@@ -1,4 +1,4 @@
-"""What becomes of the reports of trials: MLflow and the progress board hear of them, from the driver."""
+"""Ray Tune callback: MLflow and the progress board hear of the reports of trials, from the driver."""
 
 from typing import Any
 

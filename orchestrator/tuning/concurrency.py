@@ -1,4 +1,4 @@
-"""How many trials may run at the same time: as many as it takes to keep the actors busy, and no more."""
+"""Concurrency limiter: as many trials at the same time as it takes to keep the actors busy, and no more."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Trials that Optuna chooses (Akiba et al. 2019, arXiv 1907.10902), by its tree-structured Parzen estimator."""
+"""Optuna trial source: its tree-structured Parzen estimator chooses (Akiba et al. 2019, arXiv 1907.10902)."""
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""When a trial is stopped early: asynchronous successive halving (Li et al. 2018, arXiv 1810.05934)."""
+"""ASHA scheduler, early stopping of trials: asynchronous successive halving (Li et al. 2018, arXiv 1810.05934)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

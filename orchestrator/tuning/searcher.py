@@ -1,4 +1,4 @@
-"""Decides when the next trial of a sweep begins: a searcher of Ray Tune that knows what the actors can serve."""
+"""Ray Tune searcher: the next trial of a sweep begins when the actors can serve it."""
 
 import pickle
 from collections.abc import Callable

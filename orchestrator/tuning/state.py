@@ -1,4 +1,4 @@
-"""What Ray Tune has left in a run directory about its trials, as far as that is plain JSON."""
+"""Reader of Ray Tune's saved state: what is in a run directory about its trials, as far as that is plain JSON."""
 
 import json
 from pathlib import Path

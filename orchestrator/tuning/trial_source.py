@@ -1,4 +1,4 @@
-"""Where trials come from: a list of trials that are all known beforehand, or Optuna, which learns from results."""
+"""Trial source: a list of trials that are all known beforehand, or Optuna, which learns from results."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -23,6 +23,10 @@ CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./{{}},*-]*")
 MODULE = re.compile(r"\b(?:benchmarks|latent_core|orchestrator|workers)(?:\.[A-Za-z_]\w*)+\b(?!/)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+WITH_OTHER_NAMES = ("CHANGELOG.md", "clusters.md", "tasks.md")
+"""Pages with names that are gone, or that other programs have."""
+NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(\))?")
+FILE_NAME = re.compile(r"\w+\.(?:py|md|toml)")
 COMMAND = re.compile(r"(?:^|\s)(?:latentswarm|python -m orchestrator) (\S.*)")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -55,6 +59,21 @@ def test_paths_of_code_exist(page: Path) -> None:
 def test_modules_exist(page: Path) -> None:
     named = {module for code in _codes(page) for module in MODULE.findall(code)}
     assert sorted(module for module in named if not _is_known(module)) == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in WITH_OTHER_NAMES], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_names_and_files_exist_somewhere(page: Path) -> None:
+    """Whoever searches for a name in backticks finds it in the source."""
+    unknown = []
+    for code in CODE.findall(_prose(page)):
+        if FILE_NAME.fullmatch(code):
+            if code not in _file_names():
+                unknown.append(code)
+        elif (name := NAME.fullmatch(code)) and name.group(1) not in _words():
+            unknown.append(code)
+    assert unknown == []
 
 
 @each_page
@@ -130,6 +149,26 @@ def _commands(page: Path) -> list[list[str]]:
     ]
     found = (COMMAND.search(line) for line in lines)
     return [shlex.split(command.group(1), comments=True) for command in found if command]
+
+
+@cache
+def _sources() -> tuple[Path, ...]:
+    folders = ("benchmarks", "latent_core", "orchestrator", "tests", "tune_configs", "workers")
+    found = (
+        file for folder in folders for ending in ("py", "yaml", "json") for file in (ROOT / folder).rglob(f"*.{ending}")
+    )
+    return (*found, ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "runtime_env.yaml")
+
+
+@cache
+def _file_names() -> frozenset[str]:
+    return frozenset(file.name for file in (*_sources(), *PAGES))
+
+
+@cache
+def _words() -> frozenset[str]:
+    texts = (file.read_text(encoding="utf-8") for file in _sources() if file != Path(__file__))
+    return frozenset(word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text))
 
 
 @cache

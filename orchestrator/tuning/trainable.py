@@ -1,4 +1,4 @@
-"""Trainable of a Tune trial. It runs in a process of its own, which starts the faster the less is imported: no torch."""
+"""Trainable of a Tune trial, a process of its own, which starts the faster the less is imported: no torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

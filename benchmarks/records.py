@@ -24,7 +24,7 @@ from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import seconds_of
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
 from latent_core.engine.answer_buffer import Answers
-from latent_core.engine.latent_steps import Stretch
+from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
@@ -65,7 +65,7 @@ class _Written(RolloutEngine):
         max_tokens: int,
         stop_at_end: bool = True,
         keep_logits: bool = False,
-        overrun: bool = False,
+        truncated: bool = False,
     ) -> Answers:
         """Return what was written: writing is not what is timed."""
         return Answers(self.token_ids, torch.full((state.rows,), self.token_ids.shape[1], device=state.hidden.device))
@@ -106,7 +106,7 @@ class Bench:
 
     def _records(self, latents: str) -> list[Trajectory]:
         samples, kept = range(_SAMPLES), range(self._state.rows)
-        stops = [Stretch.of(self._state)]
+        stops = [ActiveRows.of(self._state)]
         dtype = _PRECISIONS[latents]
         return read_trajectories(self._engine, stops, self._block, samples, kept, _TOKENS, 0.0, dtype)
 

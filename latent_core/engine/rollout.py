@@ -1,4 +1,4 @@
-"""The verbs: prefill, branch, step, select, decode. Everything the method does is a walk made of them."""
+"""The verbs: prefill, branch, step, select, decode. Everything the method does is made of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -144,7 +144,7 @@ class RolloutEngine:
         max_tokens: int,
         stop_at_end: bool = True,
         keep_logits: bool = False,
-        overrun: bool = False,
+        truncated: bool = False,
     ) -> Answers:
         """Feed the end token, then write answer tokens until every row has finished.
 
@@ -153,9 +153,9 @@ class RolloutEngine:
             max_tokens: Longest answer in tokens.
             stop_at_end: Whether a row finishes at a token that ends answers.
             keep_logits: Whether to return the logits; needs a lot of memory with large vocabularies.
-            overrun: Whether the rows were cut off while they wanted to think on. As in released CoLaR, no end token is
-                fed: such a row writes one token, then thinks on, where ids show `latent_id`, until it writes the end
-                token by itself, which is part of its answer's ids.
+            truncated: Whether the rows were cut off while they wanted to think on. As in released CoLaR, no end token
+                is fed: such a row writes one token, then thinks on, where ids show `latent_id`, until it writes the
+                end token by itself, which is part of its answer's ids.
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
         end_id = reasoner.checkpoint.end_id
@@ -163,8 +163,8 @@ class RolloutEngine:
         look_every = _LOOK_EVERY.get(device.type, 1)
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
-        thinking = torch.full((rows,), overrun, device=device)
-        if not overrun:
+        thinking = torch.full((rows,), truncated, device=device)
+        if not truncated:
             forced = torch.full((rows,), end_id, device=device)
             state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.tail_length + 1)
         for position in range(max_tokens):
@@ -191,7 +191,7 @@ class RolloutEngine:
                     state, tokens, origin = state.select(chosen), tokens[chosen], origin[chosen]
                     thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
-            if overrun:
+            if truncated:
                 step = state.tail_length + 1
                 thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
                 inputs = torch.where(silent[:, None], thoughts, inputs)

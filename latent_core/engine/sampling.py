@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from latent_core.engine.latent_steps import Stretch, walk
+from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
@@ -49,7 +49,7 @@ def sample_trajectories(
     def compute(batch: MicroBatch) -> list[list[Trajectory]]:
         some, started = block.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
-        stops = walk(engine, Stretch.of(state), latent_steps)
+        stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps)
         rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
         return some.by_question(rows)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.host import to_host
-from latent_core.engine.latent_steps import Stretch
+from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.trajectory import NO_TOKEN, LatentArray, Trajectory, is_cut
@@ -23,7 +23,7 @@ from latent_core.trajectory import NO_TOKEN, LatentArray, Trajectory, is_cut
 
 def read_trajectories(
     engine: RolloutEngine,
-    stops: Iterable[Stretch],
+    stops: Iterable[ActiveRows],
     block: PromptBlock,
     samples: range,
     kept: Sequence[int],
@@ -34,7 +34,7 @@ def read_trajectories(
     """Decode the answers behind the last latent steps and make a record of each kept row.
 
     Args:
-        engine: The engine that has walked there.
+        engine: The engine that has taken the steps.
         stops: The rows of the first state, as they stop thinking.
         block: The questions.
         samples: Sample indices per question.
@@ -45,7 +45,7 @@ def read_trajectories(
     """
     finished: dict[int, _Finished] = {}
     for stop in stops:
-        answers = engine.decode(stop.state, answer_tokens, overrun=stop.overrun)
+        answers = engine.decode(stop.state, answer_tokens, truncated=stop.truncated)
         finished.update(_finished(stop, answers, latents))
     seconds = (time.perf_counter() - started) / len(kept)
     return _Reader(engine, block, answer_tokens).trajectories([finished[row] for row in kept], samples, seconds)
@@ -53,14 +53,14 @@ def read_trajectories(
 
 _Finished = tuple[LatentArray | None, int, int, tuple[int, ...], bool]
 """What a row has thought, in how many steps, how many of them are finite before the first that is not, the ids that it
-has written, and whether it overran."""
+has written, and whether its thinking was truncated."""
 
 _Grade = tuple[str, str | None, bool, tuple[int, ...]]
 """The text of an answer, the canonical answer in it or None, whether it is right, and the ids that do not show
 thinking."""
 
 
-def _finished(stop: Stretch, answers: Answers, dtype: torch.dtype | None) -> Iterable[tuple[int, _Finished]]:
+def _finished(stop: ActiveRows, answers: Answers, dtype: torch.dtype | None) -> Iterable[tuple[int, _Finished]]:
     """Go through the rows that count, with the row of the first state that each of them is."""
     latents, rows = stop.state.latents, stop.state.rows
     wanted = [] if dtype is None else [latents.to(dtype)]
@@ -69,7 +69,7 @@ def _finished(stop: Stretch, answers: Answers, dtype: torch.dtype | None) -> Ite
     )
     arrays: Iterable[LatentArray | None] = thoughts[0].numpy() if thoughts else repeat(None, rows)
     ids = (tuple(row[:length]) for row, length in zip(token_ids.tolist(), lengths.tolist(), strict=True))
-    columns = zip(arrays, repeat(latents.shape[1]), finite.tolist(), ids, repeat(stop.overrun), strict=False)
+    columns = zip(arrays, repeat(latents.shape[1]), finite.tolist(), ids, repeat(stop.truncated), strict=False)
     return compress(zip(origin.tolist(), columns, strict=True), counts.tolist())
 
 
@@ -90,13 +90,13 @@ class _Reader:
 
     def trajectories(self, rows: Sequence[_Finished], samples: range, seconds: float) -> list[Trajectory]:
         """Make the records of finished rows, question by question in sample order."""
-        latents, steps, finite, ids, overruns = zip(*rows, strict=True)
+        latents, steps, finite, ids, truncated = zip(*rows, strict=True)
         questions = [question for question in range(len(self.block.problems)) for _ in samples]
         tokens = list(map(len, ids))
         texts, answers, correct, spoken = zip(*self._grades(list(zip(questions, ids, strict=True))), strict=True)
         last = [one[-1] if one else NO_TOKEN for one in spoken]
         ends = self.engine.reasoner.checkpoint.answer_ends
-        prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, overruns), strict=True)
+        prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, truncated), strict=True)
         trajectories = Trajectory.of_columns(
             question_id=[problem.question_id for problem in self.block.problems for _ in samples],
             sample_index=[sample for _ in self.block.problems for sample in samples],
@@ -131,10 +131,10 @@ class _Reader:
         grades = dict(zip(distinct, zip(texts, answers, correct, spoken, strict=True), strict=True))
         return map(grades.__getitem__, written)
 
-    def _cost(self, question: int, steps: int, tokens: int, overrun: bool) -> tuple[float, float]:
+    def _cost(self, question: int, steps: int, tokens: int, truncated: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""
         reasoner, prompt_tokens = self.engine.reasoner, len(self.block.prompts[question])
         prompt = reasoner.flops.prompt(prompt_tokens)
-        own = reasoner.flops.trajectory(prompt_tokens, steps, 0 if overrun else 1, tokens)
+        own = reasoner.flops.trajectory(prompt_tokens, steps, 0 if truncated else 1, tokens)
         own += self.engine.perturbation_flops(prompt_tokens, steps)
         return (0.0, own + prompt) if self.engine.sampler.perturbs_prompt else (prompt, own)

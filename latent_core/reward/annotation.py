@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latent_core.engine.latent_steps import Stretch, walk
+from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
@@ -64,8 +64,8 @@ def annotate(
     def compute(batch: MicroBatch) -> list[list[LabelledTrajectory]]:
         some, started = block.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
-        behind: list[Stretch] = []
-        stops = walk(engine, Stretch.of(state), latent_steps, behind.append)
+        behind: list[ActiveRows] = []
+        stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps, behind.append)
         rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started)
         rows = [row.judged(cut_answers) for row in rows]
         labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens, cut_answers)
@@ -89,14 +89,14 @@ class _Labeller:
     cut_answers: CutAnswers
 
     def label(
-        self, trajectories: list[Trajectory], kept: Sequence[int], behind: Sequence[Stretch]
+        self, trajectories: list[Trajectory], kept: Sequence[int], behind: Sequence[ActiveRows]
     ) -> list[LabelledTrajectory]:
         """Label candidates.
 
         Args:
             trajectories: The candidates, question by question.
-            kept: The row of the walk that each of them is.
-            behind: The walk after each latent step.
+            kept: The row of the first state that each of them is.
+            behind: The rows that took each latent step, behind it.
         """
         questions = len(self.block.problems)
         correct = np.array([trajectory.correct for trajectory in trajectories]).reshape(questions, -1)
@@ -110,8 +110,8 @@ class _Labeller:
             mixed = np.flatnonzero(is_mixed)
             for first in range(0, len(mixed), at_once):
                 some = set(mixed[first : first + at_once].tolist())
-                for step, stretch in enumerate(behind, start=1):
-                    self._complete_step(step, stretch, candidate_of, some, steps, labels, flops, cut)
+                for step, active in enumerate(behind, start=1):
+                    self._complete_step(step, active, candidate_of, some, steps, labels, flops, cut)
         result = []
         for candidate, trajectory in enumerate(trajectories):
             own = None
@@ -125,7 +125,7 @@ class _Labeller:
     def _complete_step(
         self,
         step: int,
-        stretch: Stretch,
+        active: ActiveRows,
         candidate_of: dict[int, int],
         questions: set[int],
         steps: NDArray[np.int64],
@@ -135,14 +135,14 @@ class _Labeller:
     ) -> None:
         """Label one step of the candidates of some questions that have thought on after it."""
         per_question = len(steps) // len(self.block.problems)
-        candidates = [candidate_of.get(row, -1) for row in stretch.origin.tolist()]
+        candidates = [candidate_of.get(row, -1) for row in active.origin.tolist()]
         goes_on = torch.tensor(
             [one >= 0 and one // per_question in questions and int(steps[one]) > step for one in candidates]
         )
-        marked = stretch.counts & goes_on.to(stretch.counts.device)
+        marked = active.counts & goes_on.to(active.counts.device)
         if not bool(marked.any()):
             return
-        here = stretch.only(marked)
+        here = active.only(marked)
         owners = np.array([candidate_of[row] for row in here.origin.tolist()])
         right, cost, cut_off = self._complete(here, step, owners // per_question)
         own = here.counts.cpu().numpy()
@@ -151,7 +151,7 @@ class _Labeller:
         cut[owners[own]] += cut_off[own].sum(axis=1)
 
     def _complete(
-        self, here: Stretch, step: int, questions: NDArray[np.int64]
+        self, here: ActiveRows, step: int, questions: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
         """Complete every row several times.
 
@@ -163,13 +163,13 @@ class _Labeller:
         # Every step has completions of its own numbers: labels of neighbouring steps must not share their draws.
         state = self.engine.branch(here.state, per_row, first=(step - 1) * self.rollouts)
         wanted = here.counts[:, None] & (torch.arange(per_row, device=device) < self.rollouts)
-        start = Stretch(state, torch.arange(state.rows, device=device), wanted.flatten())
+        start = ActiveRows(state, torch.arange(state.rows, device=device), wanted.flatten())
         right, cost = np.zeros((rows, self.rollouts), dtype=np.bool_), np.zeros((rows, self.rollouts))
         written, last = np.zeros(right.shape, dtype=np.int64), np.full(right.shape, NO_TOKEN)
         # Completions of a question often say the same, and reading an answer costs more than looking it up.
         known: dict[tuple[int, tuple[int, ...]], bool] = {}
-        for stop in walk(self.engine, start, self.latent_steps):
-            answers = self.engine.decode(stop.state, self.answer_tokens, overrun=stop.overrun)
+        for stop in run_latent_steps(self.engine, start, self.latent_steps):
+            answers = self.engine.decode(stop.state, self.answer_tokens, truncated=stop.truncated)
             token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
             thought = stop.state.latents.shape[1] - step
             for place in stop.counts.nonzero().flatten().tolist():
@@ -180,14 +180,14 @@ class _Labeller:
                 right[row, rollout] = known[question, ids]
                 spoken = self.engine.reasoner.spoken(ids)
                 written[row, rollout], last[row, rollout] = len(ids), spoken[-1] if spoken else NO_TOKEN
-                cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.overrun)
+                cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.truncated)
         cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends)
         return right & ~cut if self.cut_answers == "abstain" else right, cost, cut
 
-    def _cost(self, question: int, step: int, thought: int, written: int, overrun: bool) -> float:
+    def _cost(self, question: int, step: int, thought: int, written: int, truncated: bool) -> float:
         """Return the FLOPs of a completion behind a step, with so many more steps and answer tokens."""
         context = len(self.block.prompts[question]) + step
-        own = self.engine.reasoner.flops.trajectory(context, thought, 0 if overrun else 1, written)
+        own = self.engine.reasoner.flops.trajectory(context, thought, 0 if truncated else 1, written)
         return own + self.engine.perturbation_flops(0, thought)
 
     def _is_correct(self, problem: Problem, token_ids: Sequence[int]) -> bool:

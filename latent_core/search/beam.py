@@ -10,7 +10,7 @@ from latent_core.trajectory import FloatArray, Trajectory
 
 @dataclass(frozen=True)
 class Beam:
-    """A beam that has been walked to its end.
+    """A beam at the end of its search.
 
     Attributes:
         trajectory: Its record; `sample_index` is its rank, 0 for the best. Its FLOPs are an even share of all that the

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from latent_core.engine.latent_steps import Stretch
+from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.prompt_batch import PromptBlock
@@ -135,7 +135,7 @@ class _Search:
         order = _by_rank(rewards.sum(dim=1), questions).flatten()
         state, rewards = state.select(order), rewards[order]
         ranks = range(self.beams)
-        stops = [Stretch.of(state)]
+        stops = [ActiveRows.of(state)]
         trajectories = read_trajectories(self.engine, stops, block, ranks, range(len(order)), answer_tokens, started)
         scores = rewards.cpu().numpy()
         return [

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from latent_core.engine.latent_steps import Stretch, walk
+from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
@@ -42,10 +42,10 @@ def new_ids(reasoner: LatentReasoner, prompts: list[list[int]], most_steps: int,
     engine, checkpoint = RolloutEngine(reasoner, NONE), reasoner.checkpoint
     start = engine.start(prompts, [str(i) for i in range(len(prompts))], 0, range(1))
     rows: dict[int, list[int]] = {}
-    for stop in walk(engine, Stretch.of(start), most_steps):
-        answers = engine.decode(stop.state, width, stop_at_end=False, overrun=stop.overrun).token_ids.tolist()
+    for stop in run_latent_steps(engine, ActiveRows.of(start), most_steps):
+        answers = engine.decode(stop.state, width, stop_at_end=False, truncated=stop.truncated).token_ids.tolist()
         latents = [checkpoint.latent_id] * stop.state.latents.shape[1]
-        forced = [] if stop.overrun else [checkpoint.end_id]
+        forced = [] if stop.truncated else [checkpoint.end_id]
         for row in stop.counts.nonzero().flatten().tolist():
             origin = int(stop.origin[row])
             assert origin not in rows

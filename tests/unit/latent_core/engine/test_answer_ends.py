@@ -72,15 +72,15 @@ def test_rows_that_were_cut_off_while_thinking_end_too(tmp_path: Path) -> None:
     reasoner = LatentReasoner.from_pretrained(str(directory))
     prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in PROBLEMS]
 
-    def overrun(source: Path) -> torch.Tensor:
+    def truncated(source: Path) -> torch.Tensor:
         loaded = LatentReasoner.from_pretrained(str(source))
         engine = RolloutEngine(loaded, parse_sampler({"kind": "none"}))
         state = engine.step(engine.start(prompts, ["a", "b"], 0, range(2)))
-        return engine.decode(state, 6, overrun=True).lengths
+        return engine.decode(state, 6, truncated=True).lengths
 
-    first = overrun(directory)
+    first = truncated(directory)
     state_ends(directory, [*reasoner.checkpoint.answer_ends, *range(5, 36)])
-    assert (overrun(directory) <= first).all()
+    assert (truncated(directory) <= first).all()
 
 
 def test_released_formats_stay_as_published(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def prompts(tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]) -> lis
     return [tiny_reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
 
 
-def walked(
+def rolled_out(
     reasoner: LatentReasoner, settings: dict[str, Any], prompts: list[list[int]], group: int = 4
 ) -> tuple[RolloutEngine, list[RolloutState]]:
     """Return an engine and its states behind 0 to 3 steps."""
@@ -51,7 +51,7 @@ def walked(
 def growing(reasoner: LatentReasoner, *args: Any, **kwargs: Any) -> tuple[RolloutEngine, list[RolloutState]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reasoner, "fixed_shapes", FixedShapes(frozenset()))
-        return walked(reasoner, *args, **kwargs)
+        return rolled_out(reasoner, *args, **kwargs)
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -63,7 +63,7 @@ def test_rollouts_are_the_same(
     settings: dict[str, Any], tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
 ) -> None:
     _, expected = growing(tiny_reasoner, settings, prompts)
-    engine, found = walked(tiny_reasoner, settings, prompts)
+    engine, found = rolled_out(tiny_reasoner, settings, prompts)
     assert len(fixed._kept) == 1
     for one, other in zip(expected, found, strict=True):
         same(one.hidden, other.hidden)
@@ -82,7 +82,7 @@ def test_buffers_are_used_again_once_nobody_looks_into_them(
     settings = SAMPLERS[1]
     for some in (prompts, prompts[::-1]):
         _, expected = growing(tiny_reasoner, settings, some)
-        _, found = walked(tiny_reasoner, settings, some)
+        _, found = rolled_out(tiny_reasoner, settings, some)
         same(expected[-1].hidden, found[-1].hidden)
         (rows,) = fixed._kept.values()
         assert rows.in_use
@@ -94,18 +94,18 @@ def test_what_was_there_before_leaves_no_trace(
     tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
 ) -> None:
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
-    walked(tiny_reasoner, SAMPLERS[1], prompts)
+    rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     (rows,) = fixed._kept.values()
     with torch.inference_mode():
         for buffer in (*rows._prompts, *rows._tails):
             for one in buffer:
                 one.fill_(float("nan"))
-    _, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
+    _, found = rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     same(expected[-1].hidden, found[-1].hidden)
 
 
 def test_old_states_stay_usable(tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes) -> None:
-    engine, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
+    engine, found = rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
     # The buffers hold the last state: an earlier one goes on elsewhere, and the last one as if nothing had happened.
     same(engine.step(found[1]).hidden, expected[2].hidden)
@@ -115,7 +115,7 @@ def test_old_states_stay_usable(tiny_reasoner: LatentReasoner, prompts: list[lis
 def test_rows_can_be_selected_and_branched(
     tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
 ) -> None:
-    engine, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
+    engine, found = rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
     chosen = torch.tensor([1, 3, 4, 4])
     with pytest.MonkeyPatch.context() as patch:
@@ -127,7 +127,7 @@ def test_rows_can_be_selected_and_branched(
 def test_a_tail_grows_beyond_its_buffers(
     tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
 ) -> None:
-    engine, (*_, state) = walked(tiny_reasoner, SAMPLERS[0], prompts[:1])
+    engine, (*_, state) = rolled_out(tiny_reasoner, SAMPLERS[0], prompts[:1])
     _, (*_, other) = growing(tiny_reasoner, SAMPLERS[0], prompts[:1])
     for _ in range(40):
         state = engine.step(state)
@@ -142,13 +142,13 @@ def test_a_tail_grows_beyond_its_buffers(
 def test_masks_of_attention_weights_need_growing_memory(
     tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes
 ) -> None:
-    walked(tiny_reasoner, {"kind": "mc_dropout", "p": 0.2, "sites": ["attention_weights"]}, prompts)
+    rolled_out(tiny_reasoner, {"kind": "mc_dropout", "p": 0.2, "sites": ["attention_weights"]}, prompts)
     assert not fixed._kept
 
 
 def test_few_shapes_are_kept(tiny_reasoner: LatentReasoner, prompts: list[list[int]], fixed: FixedShapes) -> None:
     for group in range(4, 16):
-        walked(tiny_reasoner, SAMPLERS[0], prompts, group)
+        rolled_out(tiny_reasoner, SAMPLERS[0], prompts, group)
     assert [shape.group for shape in fixed._kept] == list(range(8, 16))
     assert fixed.nbytes == sum(rows.nbytes for rows in fixed._kept.values()) > 0
     assert tiny_reasoner.room is not None
@@ -161,7 +161,7 @@ def test_no_memory_is_taken_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("latent_core.engine.graph_cache.share_of", lambda device, reusable: 1000)
-    _, found = walked(tiny_reasoner, SAMPLERS[1], prompts)
+    _, found = rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     assert not fixed._kept
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
     same(expected[-1].hidden, found[-1].hidden)

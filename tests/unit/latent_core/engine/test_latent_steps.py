@@ -9,7 +9,7 @@ import torch
 from checkpoints import save_adaptive_checkpoint
 
 from latent_core.answers.grading import GRADERS, Grader
-from latent_core.engine.latent_steps import Stretch, walk
+from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
@@ -81,13 +81,13 @@ def test_rows_stop_where_they_would_alone(adaptive: LatentReasoner, sampler: Sam
 def test_every_row_comes_out_once(adaptive: LatentReasoner) -> None:
     engine = RolloutEngine(adaptive, NOISE)
     prompts = [adaptive.checkpoint.prompt_ids(problem.question) for problem in PROBLEMS]
-    start = Stretch.of(engine.start(prompts, [one.question_id for one in PROBLEMS], SEED, range(SAMPLES)))
+    start = ActiveRows.of(engine.start(prompts, [one.question_id for one in PROBLEMS], SEED, range(SAMPLES)))
     seen: list[int] = []
     steps: list[int] = []
-    for stop in walk(engine, start, MOST):
+    for stop in run_latent_steps(engine, start, MOST):
         seen += stop.origin[stop.counts].tolist()
         steps.append(stop.state.latents.shape[1])
-        assert stop.overrun == (not bool(engine.wants_to_stop(stop.state)[stop.counts].all()))
+        assert stop.truncated == (not bool(engine.wants_to_stop(stop.state)[stop.counts].all()))
     assert sorted(seen) == list(range(len(PROBLEMS) * SAMPLES))
     assert steps == sorted(steps)
 
@@ -115,10 +115,10 @@ def test_a_fixed_length_is_one_stretch(tiny_reasoner: LatentReasoner) -> None:
     engine = RolloutEngine(tiny_reasoner, NOISE)
     start = engine.start([tiny_reasoner.checkpoint.prompt_ids(QUESTIONS[0])], ["q"], SEED, range(SAMPLES))
     seen: list[int] = []
-    [stop] = walk(engine, Stretch.of(start), 3, lambda here: seen.append(here.state.latents.shape[1]))
+    [stop] = run_latent_steps(engine, ActiveRows.of(start), 3, lambda here: seen.append(here.state.latents.shape[1]))
     assert seen == [1, 2, 3]
     assert stop.counts.all()
-    assert not stop.overrun
+    assert not stop.truncated
     assert stop.origin.tolist() == list(range(SAMPLES))
 
 
@@ -167,10 +167,10 @@ def test_labels_are_shares_of_completions_that_stop_by_themselves(adaptive: Late
 
 def completion(engine: RolloutEngine, state: object) -> list[list[int]]:
     """Go on with the first row until it stops; returns its answer's ids."""
-    start = Stretch.of(state)  # type: ignore[arg-type]
-    for stop in walk(engine, start, MOST):
+    start = ActiveRows.of(state)  # type: ignore[arg-type]
+    for stop in run_latent_steps(engine, start, MOST):
         rows = [row for row in stop.counts.nonzero().flatten().tolist() if int(stop.origin[row]) == 0]
         if rows:
-            answers = engine.decode(stop.state, TOKENS, overrun=stop.overrun)
+            answers = engine.decode(stop.state, TOKENS, truncated=stop.truncated)
             return [answers.token_ids[rows[0], : int(answers.lengths[rows[0]])].tolist()]
     raise AssertionError("the first row never stopped")

@@ -174,7 +174,7 @@ def test_completions_of_a_stored_state_are_reproducible_and_differ(
     again = latent_steps(engine, engine.branch(stored, 3), 2)
     assert torch.equal(first.latents, again.latents)
     assert first.rows == stored.rows * 3
-    # What was walked before the branch is shared ...
+    # What was computed before the branch is shared ...
     torch.testing.assert_close(first.latents[:, :2], stored.latents.repeat_interleave(3, dim=0), atol=0, rtol=0)
     # ... and then every completion goes its own way, also another one than the trajectory it leaves.
     ways = torch.cat([itself.latents.unflatten(0, (-1, 1)), first.latents.unflatten(0, (-1, 3))], dim=1)[:, :, 2]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from latent_core.attention.prefix import PrefixPart, SharedPrefix
 from latent_core.attention.suffix import FixedTailLayer, Room, TailCache, TailLayer
-from latent_core.engine.capacity import prompt_capacity, tail_capacity
 from latent_core.engine.cuda_graph import CapturedPass
+from latent_core.engine.memory import prompt_bucket, tail_bucket
 from latent_core.engine.state import RolloutState
 from latent_core.kernels import use_kernels
 from latent_core.randomness import Streams
@@ -41,7 +41,7 @@ class Shape:
     @classmethod
     def of(cls, state: RolloutState) -> "Shape":
         """Return the shape in which a state has room for one position more."""
-        prompt, tail = prompt_capacity(state.prefix.padded_length), tail_capacity(state.tail_length + 1)
+        prompt, tail = prompt_bucket(state.prefix.padded_length), tail_bucket(state.tail_length + 1)
         return cls(state.questions, state.group, prompt, tail)
 
     def nbytes(self, like: RolloutState) -> int:

@@ -8,7 +8,6 @@ import torch
 from transformers import PreTrainedModel
 
 from latent_core.attention.padding import padded_length
-from latent_core.engine.capacity import prompt_capacity, tail_capacity
 
 _SHARE = {"cpu": 0.25, "cuda": 0.8}
 """Share of the free memory that a batch may fill: other processes of a machine use its memory too, and a process that
@@ -16,6 +15,21 @@ takes too much of it is killed, while a GPU only refuses."""
 _FLOAT32 = 4
 _SAMPLED_COPIES = 8
 """Copies of the logits that drawing a token makes: probabilities, their order, sums."""
+_SMALLEST_PROMPT, _SMALLEST_TAIL = 64, 32
+
+
+def prompt_bucket(positions: int) -> int:
+    """Bucket size of prompts, the longest of which has so many positions: a power of two, so that few shapes occur."""
+    return _power_of_two(positions, _SMALLEST_PROMPT)
+
+
+def tail_bucket(positions: int) -> int:
+    """Bucket size for so many positions behind the prompt."""
+    return _power_of_two(positions, _SMALLEST_TAIL)
+
+
+def _power_of_two(count: int, least: int) -> int:
+    return max(least, 1 << (count - 1).bit_length())
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -83,7 +97,7 @@ class Footprint:
     def prompt(self, tokens: int, *, fixed: bool = False) -> int:
         """Bytes that the prompt of so many tokens needs, also for a copy in fixed memory if there is one."""
         padded = padded_length(tokens)
-        copy = prompt_capacity(padded) * self.per_position if fixed else 0
+        copy = prompt_bucket(padded) * self.per_position if fixed else 0
         return padded * (self.per_position + self.transient) + copy
 
     def row(self, prompt_tokens: int, tail: int, *, samples_tokens: bool, on_cpu: bool) -> int:
@@ -97,7 +111,7 @@ class Footprint:
                 to be.
         """
         # A tail that outgrows its buffer, and rows that are selected, are there twice for a moment.
-        kept = (tail + (tail if on_cpu else tail_capacity(tail))) * self.per_position
+        kept = (tail + (tail if on_cpu else tail_bucket(tail))) * self.per_position
         attention = (padded_length(prompt_tokens) + tail) * self.per_key
         logits = _SAMPLED_COPIES * self.logits if samples_tokens else 0 if on_cpu else self.logits
         return kept + self.transient + max(attention, logits)

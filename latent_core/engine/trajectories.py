@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from latent_core.engine.answer_buffer import Answers
-from latent_core.engine.host import to_host
 from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
@@ -71,6 +70,16 @@ def _finished(stop: ActiveRows, answers: Answers, dtype: torch.dtype | None) -> 
     ids = (tuple(row[:length]) for row, length in zip(token_ids.tolist(), lengths.tolist(), strict=True))
     columns = zip(arrays, repeat(latents.shape[1]), finite.tolist(), ids, repeat(stop.truncated), strict=False)
     return compress(zip(origin.tolist(), columns, strict=True), counts.tolist())
+
+
+def to_host(*tensors: Tensor) -> list[Tensor]:
+    """Copy tensors of one device to the host, waiting for the device only at the end; what is there already stays."""
+    if tensors[0].device.type != "cuda":
+        return list(tensors)
+    # Only copies into pinned memory go on by themselves.
+    copies = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True).copy_(one, non_blocking=True) for one in tensors]
+    torch.cuda.current_stream(tensors[0].device).synchronize()
+    return copies
 
 
 def _finite_steps(latents: Tensor) -> Tensor:

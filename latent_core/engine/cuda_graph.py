@@ -12,8 +12,8 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 
-class CapturedPass:
-    """A computation on tensors that stay where they are: on a GPU run as it is once, then captured and replayed.
+class CudaGraph:
+    """CUDA graph of a computation on tensors that stay where they are: run as it is once, then captured and replayed.
 
     The first run compiles kernels and makes handles of libraries, which a capture must not. Whatever cannot be captured
     is run as it is, after a warning.

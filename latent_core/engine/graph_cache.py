@@ -1,10 +1,10 @@
-"""The shapes of rollouts for which a reasoner keeps fixed memory, and captured steps, from one batch to the next."""
+"""Cache of CUDA graphs by batch shape: static memory and captured steps, kept from one batch to the next."""
 
 from collections import OrderedDict
 
 import torch
 
-from latent_core.engine.graph_runner import FixedRows, Shape
+from latent_core.engine.graph_runner import BatchShape, GraphRunner
 from latent_core.engine.memory import share_of
 from latent_core.engine.state import RolloutState
 from latent_core.samplers.base import ModulePerturbation, Site
@@ -14,29 +14,29 @@ _SHARE = 0.7
 """Share of the memory for batches beyond which buffers make room for those of another shape."""
 
 
-class FixedShapes:
-    """Fixed rows by shape; those that were used last are kept.
+class GraphCache:
+    """Graph runners by shape; those that were used last are kept.
 
     Attributes:
-        devices: Types of device that it serves. Elsewhere fixed shapes gain nothing.
+        devices: Types of device that it serves. Elsewhere static memory gains nothing.
     """
 
     def __init__(self, devices: frozenset[str] = frozenset({"cuda"})) -> None:
         """Start without any."""
         self.devices = devices
-        self._kept: OrderedDict[Shape, FixedRows] = OrderedDict()
+        self._runners: OrderedDict[BatchShape, GraphRunner] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(rows.nbytes for rows in self._kept.values())
+        return sum(runner.nbytes for runner in self._runners.values())
 
     def serves(self, device: torch.device) -> bool:
-        """Whether rollouts on a device take fixed shapes, so that every further shape costs something."""
+        """Whether rollouts on a device go through static memory, so that every further shape costs something."""
         return device.type in self.devices
 
-    def rows_for(self, state: RolloutState, perturbation: ModulePerturbation | None) -> FixedRows | None:
-        """Return buffers in which a state can go on, or None if it has to go on without.
+    def runner_for(self, state: RolloutState, perturbation: ModulePerturbation | None) -> GraphRunner | None:
+        """Return the runner with which a state can go on, or None if it has to go on without.
 
         Args:
             state: The state.
@@ -46,27 +46,27 @@ class FixedShapes:
             return None
         if perturbation is not None and Site.ATTENTION_WEIGHTS in perturbation.sites:
             return None
-        shape = Shape.of(state)
-        rows = self._kept.get(shape)
-        if rows is None:
-            rows = self._make(shape, state)
-        elif rows.in_use and not rows.follows(state):
+        shape = BatchShape.of(state)
+        runner = self._runners.get(shape)
+        if runner is None:
+            runner = self._make(shape, state)
+        elif runner.in_use and not runner.follows(state):
             return None
-        if rows is not None:
-            self._kept.move_to_end(shape)
-        return rows
+        if runner is not None:
+            self._runners.move_to_end(shape)
+        return runner
 
     def clear(self) -> None:
         """Give all memory back."""
-        self._kept.clear()
+        self._runners.clear()
 
-    def _make(self, shape: Shape, like: RolloutState) -> FixedRows | None:
-        needed, room = shape.nbytes(like), share_of(like.hidden.device, self.nbytes)
-        if room is not None and needed > room:
+    def _make(self, shape: BatchShape, like: RolloutState) -> GraphRunner | None:
+        needed, budget = shape.nbytes(like), share_of(like.hidden.device, self.nbytes)
+        if budget is not None and needed > budget:
             return None
-        while self._kept and (
-            len(self._kept) == _MOST_SHAPES or (room is not None and needed + self.nbytes > _SHARE * room)
+        while self._runners and (
+            len(self._runners) == _MOST_SHAPES or (budget is not None and needed + self.nbytes > _SHARE * budget)
         ):
-            self._kept.popitem(last=False)
-        self._kept[shape] = rows = FixedRows(shape, like)
-        return rows
+            self._runners.popitem(last=False)
+        self._runners[shape] = runner = GraphRunner(shape, like)
+        return runner

@@ -1,4 +1,4 @@
-"""Rollouts of one shape in memory that stays where it is, so that a step is a CUDA graph: captured once, replayed."""
+"""Graph runner: steps of one batch shape in static memory, so that each is a CUDA graph, captured once and replayed."""
 
 import weakref
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_core.attention.prefix import PrefixPart, SharedPrefix
 from latent_core.attention.suffix import FixedTailLayer, Room, TailCache, TailLayer
-from latent_core.engine.cuda_graph import CapturedPass
+from latent_core.engine.cuda_graph import CudaGraph
 from latent_core.engine.memory import prompt_bucket, tail_bucket
 from latent_core.engine.state import RolloutState
 from latent_core.kernels import use_kernels
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a state has to agree with.
+class BatchShape:
+    """Batch shape of a state, positions rounded up to bucket sizes.
 
     Attributes:
         questions: B.
         group: Rows per question.
-        prompt: Positions that there is room for in a prompt.
-        tail: Positions that there is room for behind it.
+        prompt: Bucket size of a prompt, in positions.
+        tail: Bucket size of what is behind it, in positions.
     """
 
     questions: int
@@ -39,7 +39,7 @@ class Shape:
     tail: int
 
     @classmethod
-    def of(cls, state: RolloutState) -> "Shape":
+    def of(cls, state: RolloutState) -> "BatchShape":
         """Return the shape in which a state has room for one position more."""
         prompt, tail = prompt_bucket(state.prefix.padded_length), tail_bucket(state.tail_length + 1)
         return cls(state.questions, state.group, prompt, tail)
@@ -51,8 +51,8 @@ class Shape:
         return sum(one.shape[1] * one.shape[3] * one.element_size() for one in (*part.keys, *part.values)) * positions
 
 
-class FixedRows:
-    """Buffers that a state is loaded into, and the passes that go on from there.
+class GraphRunner:
+    """Static buffers that a state is loaded into, and the captured passes that go on from there.
 
     What it returns are ordinary states. Their tails look into the buffers; as long as one of them is alive, no other
     state can be loaded.
@@ -62,7 +62,7 @@ class FixedRows:
         nbytes: Bytes of the buffers.
     """
 
-    def __init__(self, shape: Shape, like: RolloutState) -> None:
+    def __init__(self, shape: BatchShape, like: RolloutState) -> None:
         """Allocate the buffers for states like the given one."""
         first, device, rows = like.prefix.parts[0], like.hidden.device, like.rows
         self.shape = shape
@@ -79,7 +79,7 @@ class FixedRows:
         self._streams = Streams(*(torch.zeros_like(one) for one in _words(like.streams)))
         # Where the new position goes, how many there are then, and the step that it is.
         self._place, self._filled, self._step = torch.zeros(3, 1, dtype=torch.int64, device=device)
-        self._passes: dict[tuple[str, Phase] | None, CapturedPass] = {}
+        self._graphs: dict[tuple[str, Phase] | None, CudaGraph] = {}
         self._rooms: list[weakref.ref[Room]] = []
         self._prefix: weakref.ref[SharedPrefix] | None = None
         self.nbytes = shape.nbytes(like)
@@ -140,7 +140,7 @@ class FixedRows:
             return hidden[:, 0]
 
         key = None if perturbation is None else (sampler.describe(), phase)
-        hidden = self._passes.setdefault(key, CapturedPass()).run(compute, inputs.device)
+        hidden = self._graphs.setdefault(key, CudaGraph()).run(compute, inputs.device)
         for room in rooms:
             room.filled = length
         return replace(state, tail=TailCache.within(rooms), hidden=hidden)

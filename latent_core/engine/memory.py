@@ -94,10 +94,10 @@ class Footprint:
             logits=int(config.vocab_size) * size,
         )
 
-    def prompt(self, tokens: int, *, fixed: bool = False) -> int:
-        """Bytes that the prompt of so many tokens needs, also for a copy in fixed memory if there is one."""
+    def prompt(self, tokens: int, *, static: bool = False) -> int:
+        """Bytes that the prompt of so many tokens needs, also for a copy in static memory if there is one."""
         padded = padded_length(tokens)
-        copy = prompt_bucket(padded) * self.per_position if fixed else 0
+        copy = prompt_bucket(padded) * self.per_position if static else 0
         return padded * (self.per_position + self.transient) + copy
 
     def row(self, prompt_tokens: int, tail: int, *, samples_tokens: bool, on_cpu: bool) -> int:

@@ -66,7 +66,7 @@ class PromptBlock:
         footprint, on_cpu = reasoner.footprint, reasoner.device.type == "cpu"
         found = []
         for prompt in self.prompts:
-            own = footprint.prompt(len(prompt), fixed=not on_cpu)
+            own = footprint.prompt(len(prompt), static=not on_cpu)
             row = footprint.row(len(prompt), tail, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
             found.append((0, own + row) if sampler.perturbs_prompt else (own, row))
         return found

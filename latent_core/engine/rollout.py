@@ -201,7 +201,7 @@ class RolloutEngine:
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""
         by_question = unfinished.reshape(state.questions, state.group)
-        if self.reasoner.fixed_shapes.serves(unfinished.device):
+        if self.reasoner.graph_cache.serves(unfinished.device):
             return halved_selection(by_question, MIN_ROWS)
         chosen, filler = even_selection(by_question, MIN_ROWS)
         return (chosen, filler) if len(chosen) <= _COMPACT_BELOW * state.rows else None
@@ -213,9 +213,9 @@ class RolloutEngine:
     def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
         """Append one position to every row; `inputs` is [rows, hidden size]."""
         perturbation = self.sampler.perturbation(phase, state.streams, step)
-        fixed = self.reasoner.fixed_shapes.rows_for(state, perturbation)
-        if fixed is not None:
-            return fixed.feed(self.reasoner, self.sampler, state, inputs, phase, step)
+        runner = self.reasoner.graph_cache.runner_for(state, perturbation)
+        if runner is not None:
+            return runner.feed(self.reasoner, self.sampler, state, inputs, phase, step)
         tail = state.tail.copied()
         hidden = self.reasoner.forward(
             inputs[:, None], state.next_positions(), tail, prefix=state.prefix, perturbation=perturbation

@@ -1,4 +1,4 @@
-"""Beam search, annotation and scoring on a GPU, or in the fixed memory that rollouts there go through."""
+"""Beam search, annotation and scoring on a GPU, or in the static memory that rollouts there go through."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from latent_core.engine.graph_cache import FixedShapes
+from latent_core.engine.graph_cache import GraphCache
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -27,9 +27,9 @@ GAUSSIAN, DROPOUT = {"kind": "gaussian", "sigma": 0.5}, {"kind": "mc_dropout", "
 
 @pytest.fixture
 def accelerated(tiny_checkpoint: Path) -> LatentReasoner:
-    """The tiny reasoner on the GPU, or at least with fixed shapes."""
+    """The tiny reasoner on the GPU, or at least with static memory."""
     reasoner = LatentReasoner.from_pretrained(str(tiny_checkpoint), device=DEVICE)
-    reasoner.fixed_shapes = FixedShapes(frozenset({DEVICE}))
+    reasoner.graph_cache = GraphCache(frozenset({DEVICE}))
     return reasoner
 
 
@@ -53,7 +53,7 @@ def test_beams_are_the_same(
         )
         for reasoner in (tiny_reasoner, accelerated)
     )
-    assert accelerated.fixed_shapes._kept
+    assert accelerated.graph_cache._runners
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.trajectory.latents, other.trajectory.latents, atol=1e-3)
         np.testing.assert_allclose(one.step_scores, other.step_scores, atol=1e-3)
@@ -81,7 +81,7 @@ def test_labels_are_the_same(
     # Nor do they end them.
     label = partial(annotate, cut_answers="vote", **LENGTHS)
     expected, found = (label(reasoner, sampler, asked, 6, 3) for reasoner in (tiny_reasoner, accelerated))
-    assert accelerated.fixed_shapes._kept
+    assert accelerated.graph_cache._runners
     assert any(row.labels is not None for row in expected)
     assert [row.label_flops for row in expected] == [row.label_flops for row in found]
     for one, other in zip(expected, found, strict=True):

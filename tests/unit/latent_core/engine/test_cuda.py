@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from latent_core.engine.cuda_graph import CapturedPass
-from latent_core.engine.graph_cache import FixedShapes
+from latent_core.engine.cuda_graph import CudaGraph
+from latent_core.engine.graph_cache import GraphCache
 from latent_core.engine.memory import free_bytes
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
@@ -82,7 +82,7 @@ def test_captured_steps_are_the_same_as_others(tiny_checkpoint: Path, kind: dict
     engine = RolloutEngine(reasoner, sampler)
     found = []
     for devices in (frozenset({"cuda"}), frozenset[str]()):
-        reasoner.fixed_shapes = FixedShapes(devices)
+        reasoner.graph_cache = GraphCache(devices)
         for _ in range(2):
             # The second batch of a shape only replays.
             state = engine.start(prompts, ["a", "b", "c"], 0, range(8))
@@ -93,22 +93,22 @@ def test_captured_steps_are_the_same_as_others(tiny_checkpoint: Path, kind: dict
         written = torch.arange(answers.token_ids.shape[1], device="cuda") < answers.lengths[:, None]
         found.append((state.latents, answers.logits[written], answers.token_ids, answers.lengths))
         if devices:
-            (rows,) = reasoner.fixed_shapes._kept.values()
-            assert all(one._graph is not None for one in rows._passes.values())
+            (runner,) = reasoner.graph_cache._runners.values()
+            assert all(one._graph is not None for one in runner._graphs.values())
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_captured_is_run_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     device, one = torch.device("cuda"), torch.ones(3, device="cuda")
-    captured = CapturedPass()
+    graph = CudaGraph()
     for value in (1.0, 2.0, 3.0):
         one.fill_(value)
-        assert captured.run(lambda: one * int(one.sum() > 0), device).tolist() == [value] * 3
+        assert graph.run(lambda: one * int(one.sum() > 0), device).tolist() == [value] * 3
     assert "not captured" in caplog.text
     # Neither random numbers nor later captures suffer from the one that failed.
     assert torch.randn(3, device="cuda").isfinite().all()
-    other = CapturedPass()
+    other = CudaGraph()
     for value in (1.0, 2.0, 3.0):
         one.fill_(value)
         assert other.run(lambda: one * 2, device).tolist() == [2 * value] * 3

@@ -1,4 +1,4 @@
-"""Walks of fixed and of adaptive length: every row stops where a plain loop over that row alone would stop."""
+"""Latent steps of fixed and of adaptive number: every row stops where a plain loop over that row alone would stop."""
 
 import zlib
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_what_a_row_costs_grows_with_its_steps(adaptive: LatentReasoner) -> None
         assert row.flops == adaptive.flops.trajectory(prompt, row.latent_steps, int(stopped), row.answer_tokens)
 
 
-def test_a_fixed_length_is_one_stretch(tiny_reasoner: LatentReasoner) -> None:
+def test_a_fixed_length_yields_all_rows_at_once(tiny_reasoner: LatentReasoner) -> None:
     engine = RolloutEngine(tiny_reasoner, NOISE)
     start = engine.start([tiny_reasoner.checkpoint.prompt_ids(QUESTIONS[0])], ["q"], SEED, range(SAMPLES))
     seen: list[int] = []

@@ -44,7 +44,7 @@ def test_keys_and_values_are_counted(tiny_reasoner: LatentReasoner) -> None:
 def test_prompts_are_counted_as_long_as_they_are_padded(tiny_reasoner: LatentReasoner) -> None:
     footprint = tiny_reasoner.footprint
     assert footprint.prompt(1) == footprint.prompt(32) < footprint.prompt(33)
-    assert footprint.prompt(33, fixed=True) == footprint.prompt(33) + 64 * footprint.per_position
+    assert footprint.prompt(33, static=True) == footprint.prompt(33) + 64 * footprint.per_position
 
 
 def test_tokens_that_are_drawn_need_all_logits() -> None:

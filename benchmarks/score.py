@@ -82,7 +82,7 @@ class Bench:
         seconds = [[seconds_of(side, self.device) for side in (ours, plain)] for _ in range(rounds)]
         mine, theirs = (statistics.median(column) for column in zip(*seconds, strict=True))
         flops = self.model.flops
-        needed = sum(flops.prompt(len(prompt)) + n * flops.tail(len(prompt), _STEPS) for prompt in prompts)
+        needed = sum(flops.prompt(len(prompt)) + n * flops.suffix(len(prompt), _STEPS) for prompt in prompts)
         limit = self.machine.seconds(needed, 2 * self.weight_bytes)
         return Line(n, len(latents) / mine, len(latents) / theirs, limit / mine)
 

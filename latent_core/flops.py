@@ -57,9 +57,9 @@ class FlopModel:
 
     def prompt(self, tokens: int) -> float:
         """FLOPs of reading a prompt of that many tokens once."""
-        return self.tail(0, tokens)
+        return self.suffix(0, tokens)
 
-    def tail(self, context: int, tokens: int) -> float:
+    def suffix(self, context: int, tokens: int) -> float:
         """FLOPs of feeding tokens one after the other behind a context of the given length, without logits."""
         keys_seen = tokens * context + tokens * (tokens + 1) / 2
         return self.per_token * tokens + self.per_token_and_key * keys_seen
@@ -74,7 +74,7 @@ class FlopModel:
             answer_tokens: Answer tokens chosen; the last one is never fed back.
         """
         fed = latent_steps + forced_tokens + max(answer_tokens - 1, 0)
-        return self.tail(prompt_tokens, fed) + self.per_logits * answer_tokens + self.per_feedback * latent_steps
+        return self.suffix(prompt_tokens, fed) + self.per_logits * answer_tokens + self.per_feedback * latent_steps
 
 
 def _projection_flops(module: nn.Module) -> float:

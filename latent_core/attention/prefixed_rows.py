@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_core.attention.prefix import SharedPrefix
-from latent_core.attention.suffix import TailCache
+from latent_core.attention.suffix import SuffixCache
 
 
 def check_branches(n: int) -> None:
@@ -25,11 +25,11 @@ class SharedPromptRows:
 
     Attributes:
         prefix: Keys and values of the B prompts, stored once.
-        tail: Keys and values behind the prompt, one batch entry per row.
+        suffix: Keys and values behind the prompt, one batch entry per row.
     """
 
     prefix: SharedPrefix
-    tail: TailCache
+    suffix: SuffixCache
 
     @property
     def rows(self) -> int:
@@ -47,28 +47,28 @@ class SharedPromptRows:
         return self.prefix.group
 
     @property
-    def tail_length(self) -> int:
+    def suffix_length(self) -> int:
         """Positions behind the prompt that have been computed."""
-        return int(self.tail.get_seq_length())
+        return int(self.suffix.get_seq_length())
 
     def next_positions(self, count: int = 1) -> Tensor:
         """Return the absolute positions of each row's next inputs, int64 [rows, count]."""
-        first = self.prefix.row_lengths + self.tail_length
+        first = self.prefix.row_lengths + self.suffix_length
         return first[:, None] + torch.arange(count, device=first.device)
 
-    def repeated(self, n: int) -> tuple[SharedPrefix, TailCache]:
-        """Return prompts and tails where every row has become n rows.
+    def repeated(self, n: int) -> tuple[SharedPrefix, SuffixCache]:
+        """Return prompts and suffixes where every row has become n rows.
 
         Raises:
             ValueError: If n < 1.
         """
         check_branches(n)
-        tail = self.tail.copied()
-        tail.batch_repeat_interleave(n)
-        return self.prefix.regroup(self.group * n), tail
+        suffix = self.suffix.copied()
+        suffix.batch_repeat_interleave(n)
+        return self.prefix.regroup(self.group * n), suffix
 
-    def taken(self, rows: Tensor) -> tuple[SharedPrefix, TailCache]:
-        """Return prompts and tails of some rows, in the given order.
+    def taken(self, rows: Tensor) -> tuple[SharedPrefix, SuffixCache]:
+        """Return prompts and suffixes of some rows, in the given order.
 
         Args:
             rows: Row indices, int64 [n], question by question, the same number for every question that is kept;
@@ -80,9 +80,9 @@ class SharedPromptRows:
         questions, counts = torch.unique_consecutive(rows // self.group, return_counts=True)
         if len(rows) == 0 or bool((counts != counts[0]).any()) or len(questions.unique()) != len(questions):
             raise ValueError("select needs the same number of rows for every kept question, ordered by question")
-        tail = self.tail.copied()
-        tail.batch_select_indices(rows)
-        return self.prefix.take(questions, int(counts[0])), tail
+        suffix = self.suffix.copied()
+        suffix.batch_select_indices(rows)
+        return self.prefix.take(questions, int(counts[0])), suffix
 
     def _source_rows(self, n: int) -> Tensor:
         """Return the row that each row comes from when every row becomes n rows, int64 [rows * n]."""

@@ -1,7 +1,7 @@
-"""Attention over a prompt that many rows share and a short tail that each row owns.
+"""Attention over a prompt that many rows share and a short suffix that each row owns.
 
 The prompt's keys and values are stored once per question. The scores of a query over the shared prompt and over its
-own tail are concatenated before one softmax ("bifurcated attention", arXiv 2403.08845), so the result is that of
+own suffix are concatenated before one softmax ("bifurcated attention", arXiv 2403.08845), so the result is that of
 ordinary attention while no prompt entry is ever copied per row.
 
 The function is registered with transformers' attention interface; a model loaded with
@@ -39,7 +39,7 @@ def shared_prefix_attention(
     dropout: float = 0.0,
     prefix: SharedPrefix | None = None,
     weight_transform: WeightTransform | None = None,
-    tail_length: Tensor | None = None,
+    suffix_length: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend causally over the shared prefix, if any, and over the row's own keys.
@@ -54,7 +54,7 @@ def shared_prefix_attention(
         dropout: Unused: random draws come from samplers, never from the model's own modules.
         prefix: The shared prompts, or None where key and value are the whole context.
         weight_transform: Applied to the attention weights after the softmax.
-        tail_length: How many of the own keys count, an integer tensor [1] on the device; all of them where None. For
+        suffix_length: How many of the own keys count, an integer tensor [1] on the device; all of them where None. For
             buffers that are larger than what is in them; only with a prefix, and one query per row.
 
     Returns:
@@ -70,11 +70,11 @@ def shared_prefix_attention(
 
     layer, keys = int(module.layer_idx), key.shape[2]  # type: ignore[arg-type]
     if prefix is not None and queries == 1 and weight_transform is None and use_kernels(query.device):
-        return _decoded(query, key, value, prefix, layer, scale, tail_length), None
+        return _decoded(query, key, value, prefix, layer, scale, suffix_length), None
     query = query * scale
     own = _own_scores(query, key)
-    if tail_length is not None:
-        own = own.masked_fill(torch.arange(keys, device=own.device) >= tail_length, float("-inf"))
+    if suffix_length is not None:
+        own = own.masked_fill(torch.arange(keys, device=own.device) >= suffix_length, float("-inf"))
     shares = [(None, slice(0, rows))] if prefix is None else list(prefix.rows_by_part())
     weights = [
         _softmax(own[some] if part is None else torch.cat([_prefix_scores(query[some], part, layer), own[some]], -1))
@@ -98,16 +98,23 @@ def _decoded(
     prefix: SharedPrefix,
     layer: int,
     scale: float,
-    tail_length: Tensor | None,
+    suffix_length: Tensor | None,
 ) -> Tensor:
     """Return the attention output of one position per row, computed by a kernel."""
     from latent_core.kernels.decode_attention import decode_attention
 
-    if tail_length is None:
-        tail_length = torch.full((1,), key.shape[2], dtype=torch.int64, device=query.device)
+    if suffix_length is None:
+        suffix_length = torch.full((1,), key.shape[2], dtype=torch.int64, device=query.device)
     outputs = [
         decode_attention(
-            query[some], part.keys[layer], part.values[layer], part.lengths, key[some], value[some], tail_length, scale
+            query[some],
+            part.keys[layer],
+            part.values[layer],
+            part.lengths,
+            key[some],
+            value[some],
+            suffix_length,
+            scale,
         )
         for part, some in prefix.rows_by_part()
     ]
@@ -129,7 +136,7 @@ def _transformed(
     """Transform the weights of all rows at once: they get the same number of keys, and lose it again."""
     lengths = [weight.shape[-1] - keys for weight in weights]
     longest = max(lengths)
-    # Missing keys stand between prompt and tail, where padding stands too.
+    # Missing keys stand between prompt and suffix, where padding stands too.
     level = [
         weight
         if length == longest

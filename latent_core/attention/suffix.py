@@ -17,13 +17,13 @@ copy more often."""
 
 
 @dataclass(eq=False)
-class Room:
-    """Buffers that several tails may look into.
+class KVBuffer:
+    """Keys and values of one layer, in buffers that several suffixes may look into.
 
     Attributes:
         keys: [rows, key-value heads, capacity, head size].
         values: The same shape.
-        filled: Positions that some tail has written. One that ends earlier must not write here: it would change what
+        filled: Positions that some suffix has written. One that ends earlier must not write here: it would change what
             another one sees.
     """
 
@@ -46,28 +46,28 @@ def _with_capacity(source: Tensor, capacity: int) -> Tensor:
     return buffer
 
 
-class TailLayer(DynamicLayer):
-    """One layer of a tail. Its keys and values are views of a room, or tensors of their own."""
+class SuffixLayer(DynamicLayer):
+    """One layer of a suffix. Its keys and values are views of a buffer, or tensors of their own."""
 
-    _room: Room | None = None
+    _buffer: KVBuffer | None = None
 
     @classmethod
-    def within(cls, room: Room) -> Self:
-        """Return a layer that sees what has been written into a room."""
+    def within(cls, buffer: KVBuffer) -> Self:
+        """Return a layer that sees what has been written into a buffer."""
         layer = cls()
-        layer.dtype, layer.device, layer.is_initialized = room.keys.dtype, room.keys.device, True
-        layer.keys, layer.values = room.keys[:, :, : room.filled], room.values[:, :, : room.filled]
-        layer._room = room
+        layer.dtype, layer.device, layer.is_initialized = buffer.keys.dtype, buffer.keys.device, True
+        layer.keys, layer.values = buffer.keys[:, :, : buffer.filled], buffer.values[:, :, : buffer.filled]
+        layer._buffer = buffer
         return layer
 
     @property
-    def room(self) -> Room | None:
-        """The room whose end is the end of this layer, so that it can grow there; None where there is none."""
-        room = self._room
-        return room if room is not None and self.keys is not None and room.filled == self.keys.shape[2] else None
+    def buffer(self) -> KVBuffer | None:
+        """The buffer whose end is the end of this layer, so that it can grow there; None where there is none."""
+        buffer = self._buffer
+        return buffer if buffer is not None and self.keys is not None and buffer.filled == self.keys.shape[2] else None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append positions; other layers that look into the same room see no change.
+        """Append positions; other layers that look into the same buffer see no change.
 
         Args:
             key_states: [rows, key-value heads, new positions, head size].
@@ -87,30 +87,30 @@ class TailLayer(DynamicLayer):
         length, more = self.keys.shape[2], key_states.shape[2]
         if torch.is_grad_enabled() and (key_states.requires_grad or self.keys.requires_grad):
             # What a backward pass will read must not be written over.
-            self._room = None
+            self._buffer = None
             self.keys = torch.cat([self.keys, key_states], dim=2)
             self.values = torch.cat([self.values, value_states], dim=2)
             return self.keys, self.values
-        room = self.room
-        if room is None or length + more > room.keys.shape[2]:
+        buffer = self.buffer
+        if buffer is None or length + more > buffer.keys.shape[2]:
             capacity = length + more + _SPARE
             buffers = _with_capacity(self.keys, capacity), _with_capacity(self.values, capacity)
-            room = self._room = Room(*buffers, length)
-        self.keys, self.values = room.append(key_states, value_states)
+            buffer = self._buffer = KVBuffer(*buffers, length)
+        self.keys, self.values = buffer.append(key_states, value_states)
         return self.keys, self.values
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
-        self._room = None
+        self._buffer = None
         super().batch_repeat_interleave(repeats)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep some rows."""
-        self._room = None
+        self._buffer = None
         super().batch_select_indices(indices)
 
 
-class FixedTailLayer(TailLayer):
+class StaticSuffixLayer(SuffixLayer):
     """A layer that writes each new position to a place that the device knows, and returns its whole buffers."""
 
     def __init__(self, keys: Tensor, values: Tensor, place: Tensor) -> None:
@@ -120,7 +120,7 @@ class FixedTailLayer(TailLayer):
         self.keys, self.values, self._place = keys, values, place
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write one position of every row. See `TailLayer.update`."""
+        """Write one position of every row. See `SuffixLayer.update`."""
         assert self.keys is not None
         assert self.values is not None
         if use_kernels(self.keys.device):
@@ -133,23 +133,23 @@ class FixedTailLayer(TailLayer):
         return self.keys, self.values
 
 
-class TailCache(DynamicCache):
-    """A cache for the positions behind shared prompts, made of `TailLayer`s."""
+class SuffixCache(DynamicCache):
+    """A cache for the positions behind shared prompts, made of `SuffixLayer`s."""
 
     def __init__(self) -> None:
         """Start without any position."""
         super().__init__()
-        self.layer_class_to_replicate = TailLayer
+        self.layer_class_to_replicate = SuffixLayer
 
     @classmethod
-    def within(cls, rooms: Iterable[Room]) -> Self:
-        """Return a tail that sees what has been written into rooms, one per layer."""
-        tail = cls()
-        tail.layers = [TailLayer.within(room) for room in rooms]
-        return tail
+    def within(cls, buffers: Iterable[KVBuffer]) -> Self:
+        """Return a suffix that sees what has been written into buffers, one per layer."""
+        suffix = cls()
+        suffix.layers = [SuffixLayer.within(buffer) for buffer in buffers]
+        return suffix
 
     def copied(self) -> Self:
         """Return a cache that can grow without changing this one; nothing is copied until it has to be."""
-        tail = copy.copy(self)
-        tail.layers = [copy.copy(layer) for layer in self.layers]
-        return tail
+        suffix = copy.copy(self)
+        suffix.layers = [copy.copy(layer) for layer in self.layers]
+        return suffix

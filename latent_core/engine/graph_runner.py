@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from latent_core.attention.prefix import PrefixPart, SharedPrefix
-from latent_core.attention.suffix import FixedTailLayer, Room, TailCache, TailLayer
+from latent_core.attention.suffix import KVBuffer, StaticSuffixLayer, SuffixCache, SuffixLayer
 from latent_core.engine.cuda_graph import CudaGraph
-from latent_core.engine.memory import prompt_bucket, tail_bucket
+from latent_core.engine.memory import prompt_bucket, suffix_bucket
 from latent_core.engine.state import RolloutState
 from latent_core.kernels import use_kernels
 from latent_core.randomness import Streams
@@ -30,31 +30,31 @@ class BatchShape:
         questions: B.
         group: Rows per question.
         prompt: Bucket size of a prompt, in positions.
-        tail: Bucket size of what is behind it, in positions.
+        suffix: Bucket size of what is behind it, in positions.
     """
 
     questions: int
     group: int
     prompt: int
-    tail: int
+    suffix: int
 
     @classmethod
     def of(cls, state: RolloutState) -> "BatchShape":
         """Return the shape in which a state has room for one position more."""
-        prompt, tail = prompt_bucket(state.prefix.padded_length), tail_bucket(state.tail_length + 1)
-        return cls(state.questions, state.group, prompt, tail)
+        prompt, suffix = prompt_bucket(state.prefix.padded_length), suffix_bucket(state.suffix_length + 1)
+        return cls(state.questions, state.group, prompt, suffix)
 
     def nbytes(self, like: RolloutState) -> int:
         """Bytes of the keys and values of states of this shape that are like the given one."""
         part = like.prefix.parts[0]
-        positions = self.questions * (self.prompt + self.group * self.tail)
+        positions = self.questions * (self.prompt + self.group * self.suffix)
         return sum(one.shape[1] * one.shape[3] * one.element_size() for one in (*part.keys, *part.values)) * positions
 
 
 class GraphRunner:
     """Static buffers that a state is loaded into, and the captured passes that go on from there.
 
-    What it returns are ordinary states. Their tails look into the buffers; as long as one of them is alive, no other
+    What it returns are ordinary states. Their suffixes look into the buffers; as long as one of them is alive, no other
     state can be loaded.
 
     Attributes:
@@ -70,8 +70,8 @@ class GraphRunner:
             tuple(one.new_zeros(shape.questions, one.shape[1], shape.prompt, one.shape[3]) for one in tensors)
             for tensors in (first.keys, first.values)
         ]
-        self._tails = [
-            tuple(one.new_zeros(rows, one.shape[1], shape.tail, one.shape[3]) for one in tensors)
+        self._suffixes = [
+            tuple(one.new_zeros(rows, one.shape[1], shape.suffix, one.shape[3]) for one in tensors)
             for tensors in (first.keys, first.values)
         ]
         self._lengths = torch.ones(shape.questions, dtype=torch.int64, device=device)
@@ -80,23 +80,23 @@ class GraphRunner:
         # Where the new position goes, how many there are then, and the step that it is.
         self._place, self._filled, self._step = torch.zeros(3, 1, dtype=torch.int64, device=device)
         self._graphs: dict[tuple[str, Phase] | None, CudaGraph] = {}
-        self._rooms: list[weakref.ref[Room]] = []
+        self._kv_buffers: list[weakref.ref[KVBuffer]] = []
         self._prefix: weakref.ref[SharedPrefix] | None = None
         self.nbytes = shape.nbytes(like)
 
     def follows(self, state: RolloutState) -> bool:
         """Whether the buffers hold this state and nothing behind it."""
-        rooms = [room() for room in self._rooms]
-        layers = state.tail.layers
-        return len(rooms) == len(layers) > 0 and all(
-            isinstance(layer, TailLayer) and layer.room is room and room is not None
-            for layer, room in zip(layers, rooms, strict=True)
+        kv_buffers = [kv_buffer() for kv_buffer in self._kv_buffers]
+        layers = state.suffix.layers
+        return len(kv_buffers) == len(layers) > 0 and all(
+            isinstance(layer, SuffixLayer) and layer.buffer is kv_buffer and kv_buffer is not None
+            for layer, kv_buffer in zip(layers, kv_buffers, strict=True)
         )
 
     @property
     def in_use(self) -> bool:
         """Whether a state that was returned is still alive."""
-        return any(room() is not None for room in self._rooms)
+        return any(kv_buffer() is not None for kv_buffer in self._kv_buffers)
 
     def feed(
         self, reasoner: "LatentReasoner", sampler: Sampler, state: RolloutState, inputs: Tensor, phase: Phase, step: int
@@ -114,8 +114,8 @@ class GraphRunner:
         Returns:
             The state behind it, its latents not yet brought up to date.
         """
-        rooms = self._load(state)
-        length = state.tail_length + 1
+        kv_buffers = self._load(state)
+        length = state.suffix_length + 1
         self._inputs.copy_(inputs)
         for number, value in ((self._place, length - 1), (self._filled, length), (self._step, step)):
             number.fill_(value)
@@ -126,27 +126,29 @@ class GraphRunner:
 
         def compute() -> Tensor:
             prefix = SharedPrefix((PrefixPart(self._prompts[0], self._prompts[1], self._lengths),), self.shape.group)
-            tail = TailCache()
-            tail.layers = [FixedTailLayer(keys, values, self._place) for keys, values in zip(*self._tails, strict=True)]
+            suffix = SuffixCache()
+            suffix.layers = [
+                StaticSuffixLayer(keys, values, self._place) for keys, values in zip(*self._suffixes, strict=True)
+            ]
             positions = self._lengths.repeat_interleave(self.shape.group) + self._place
             hidden = reasoner.forward(
                 self._inputs[:, None],
                 positions[:, None],
-                tail,
+                suffix,
                 prefix=prefix,
                 perturbation=perturbation,
-                tail_length=self._filled,
+                suffix_length=self._filled,
             )
             return hidden[:, 0]
 
         key = None if perturbation is None else (sampler.describe(), phase)
         hidden = self._graphs.setdefault(key, CudaGraph()).run(compute, inputs.device)
-        for room in rooms:
-            room.filled = length
-        return replace(state, tail=TailCache.within(rooms), hidden=hidden)
+        for kv_buffer in kv_buffers:
+            kv_buffer.filled = length
+        return replace(state, suffix=SuffixCache.within(kv_buffers), hidden=hidden)
 
-    def _load(self, state: RolloutState) -> list[Room]:
-        """Bring a state into the buffers unless it is there; returns the rooms that its tail now looks into."""
+    def _load(self, state: RolloutState) -> list[KVBuffer]:
+        """Bring a state into the buffers unless it is there; returns the buffers that its suffix now looks into."""
         if self._prefix is None or self._prefix() is not state.prefix:
             first = 0
             self._forget(self._prompts, 0)
@@ -158,15 +160,15 @@ class GraphRunner:
                 self._lengths[questions] = part.lengths
             self._prefix = weakref.ref(state.prefix)
         if self.follows(state):
-            return [room for room in (one() for one in self._rooms) if room is not None]
-        length = state.tail_length
-        self._forget(self._tails, length)
-        for buffers, name in zip(self._tails, ("keys", "values"), strict=True):
-            for buffer, layer in zip(buffers, state.tail.layers, strict=False):
+            return [kv_buffer for kv_buffer in (one() for one in self._kv_buffers) if kv_buffer is not None]
+        length = state.suffix_length
+        self._forget(self._suffixes, length)
+        for buffers, name in zip(self._suffixes, ("keys", "values"), strict=True):
+            for buffer, layer in zip(buffers, state.suffix.layers, strict=False):
                 buffer[:, :, :length] = getattr(layer, name)
-        rooms = [Room(keys, values, length) for keys, values in zip(*self._tails, strict=True)]
-        self._rooms = [weakref.ref(room) for room in rooms]
-        return rooms
+        kv_buffers = [KVBuffer(keys, values, length) for keys, values in zip(*self._suffixes, strict=True)]
+        self._kv_buffers = [weakref.ref(kv_buffer) for kv_buffer in kv_buffers]
+        return kv_buffers
 
     def _forget(self, buffers: Sequence[Sequence[Tensor]], behind: int) -> None:
         """Clear positions that do not count: kernels do not look at them, but elsewhere NaN times nothing is NaN."""

@@ -15,7 +15,7 @@ takes too much of it is killed, while a GPU only refuses."""
 _FLOAT32 = 4
 _SAMPLED_COPIES = 8
 """Copies of the logits that drawing a token makes: probabilities, their order, sums."""
-_SMALLEST_PROMPT, _SMALLEST_TAIL = 64, 32
+_SMALLEST_PROMPT, _SMALLEST_SUFFIX = 64, 32
 
 
 def prompt_bucket(positions: int) -> int:
@@ -23,9 +23,9 @@ def prompt_bucket(positions: int) -> int:
     return _power_of_two(positions, _SMALLEST_PROMPT)
 
 
-def tail_bucket(positions: int) -> int:
+def suffix_bucket(positions: int) -> int:
     """Bucket size for so many positions behind the prompt."""
-    return _power_of_two(positions, _SMALLEST_TAIL)
+    return _power_of_two(positions, _SMALLEST_SUFFIX)
 
 
 def _power_of_two(count: int, least: int) -> int:
@@ -100,19 +100,19 @@ class Footprint:
         copy = prompt_bucket(padded) * self.per_position if static else 0
         return padded * (self.per_position + self.transient) + copy
 
-    def row(self, prompt_tokens: int, tail: int, *, samples_tokens: bool, on_cpu: bool) -> int:
+    def row(self, prompt_tokens: int, suffix: int, *, samples_tokens: bool, on_cpu: bool) -> int:
         """Bytes that a row needs behind its prompt.
 
         Args:
             prompt_tokens: Length of the prompt.
-            tail: Positions behind it.
+            suffix: Positions behind it.
             samples_tokens: Whether answer tokens are drawn.
-            on_cpu: Whether the most likely token is found without all logits, and tails are no longer than they have
+            on_cpu: Whether the most likely token is found without all logits, and suffixes are no longer than they have
                 to be.
         """
-        # A tail that outgrows its buffer, and rows that are selected, are there twice for a moment.
-        kept = (tail + (tail if on_cpu else tail_bucket(tail))) * self.per_position
-        attention = (padded_length(prompt_tokens) + tail) * self.per_key
+        # A suffix that outgrows its buffer, and rows that are selected, are there twice for a moment.
+        kept = (suffix + (suffix if on_cpu else suffix_bucket(suffix))) * self.per_position
+        attention = (padded_length(prompt_tokens) + suffix) * self.per_key
         logits = _SAMPLED_COPIES * self.logits if samples_tokens else 0 if on_cpu else self.logits
         return kept + self.transient + max(attention, logits)
 

@@ -48,14 +48,14 @@ class MicroBatch:
 
 
 def micro_batches(
-    needs: Sequence[tuple[int, int]], samples: range, room: int | None, divisible: bool
+    needs: Sequence[tuple[int, int]], samples: range, memory_budget: int | None, divisible: bool
 ) -> Iterator[MicroBatch]:
     """Cut questions into batches that fit into memory.
 
     Args:
         needs: Bytes that each question needs, and bytes that each sample of it needs.
         samples: Sample indices of every question.
-        room: Bytes that there are; None for any number.
+        memory_budget: Bytes that there are; None for any number.
         divisible: Whether the samples of one question may be computed apart.
 
     Yields:
@@ -65,11 +65,11 @@ def micro_batches(
     first, used = 0, 0
     for place, (own, per_sample) in enumerate(needs):
         needed = own + per_sample * len(samples)
-        if room is not None and place > first and used + needed > room:
+        if memory_budget is not None and place > first and used + needed > memory_budget:
             yield MicroBatch(slice(first, place), samples)
             first, used = place, 0
-        if room is not None and needed > room and divisible:
-            fits = max(MIN_ROWS, (room - own) // per_sample)
+        if memory_budget is not None and needed > memory_budget and divisible:
+            fits = max(MIN_ROWS, (memory_budget - own) // per_sample)
             for start in range(0, len(samples), fits):
                 yield MicroBatch(slice(place, place + 1), samples[start : start + fits])
             first, used = place + 1, 0

@@ -55,18 +55,18 @@ class PromptBlock:
         """Bring results, as many for each question, into the order in which the questions were asked for."""
         return as_asked(rows, self.indices)
 
-    def needs(self, reasoner: LatentReasoner, sampler: Sampler, tail: int) -> list[tuple[int, int]]:
+    def needs(self, reasoner: LatentReasoner, sampler: Sampler, suffix: int) -> list[tuple[int, int]]:
         """Return the bytes of memory that each question needs, and those that each sample of it needs.
 
         Args:
             reasoner: The model.
             sampler: Whether prompts are shared, and whether answer tokens are drawn.
-            tail: Positions behind the prompt.
+            suffix: Positions behind the prompt.
         """
         footprint, on_cpu = reasoner.footprint, reasoner.device.type == "cpu"
         found = []
         for prompt in self.prompts:
             own = footprint.prompt(len(prompt), static=not on_cpu)
-            row = footprint.row(len(prompt), tail, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
+            row = footprint.row(len(prompt), suffix, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
             found.append((0, own + row) if sampler.perturbs_prompt else (own, row))
         return found

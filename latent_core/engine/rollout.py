@@ -9,7 +9,7 @@ from transformers.cache_utils import DynamicCache
 
 from latent_core.attention.padding import right_padded, runs_in_one_pass
 from latent_core.attention.prefix import SharedPrefix
-from latent_core.attention.suffix import TailCache
+from latent_core.attention.suffix import SuffixCache
 from latent_core.engine.answer_buffer import Answers, AnswerSheet
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.reasoner import LatentReasoner
@@ -19,7 +19,7 @@ from latent_core.samplers.base import Phase, Sampler
 
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
-tail, so it has to save more than it costs."""
+suffix, so it has to save more than it costs."""
 _LOOK_EVERY = {"cpu": 1, "cuda": 4}
 """After how many answer tokens it is looked whether rows have finished. To look at a GPU is to wait for it, with
 nothing left for it to do; the tokens that finished rows write meanwhile cost less."""
@@ -71,7 +71,7 @@ class RolloutEngine:
         last = torch.cat([hidden for _, hidden in read])
         return RolloutState(
             prefix=SharedPrefix.joined([prefix for prefix, _ in read]),
-            tail=TailCache(),
+            suffix=SuffixCache(),
             hidden=last,
             latents=last.new_zeros(len(rows), 0, last.shape[-1]),
             streams=streams,
@@ -111,7 +111,7 @@ class RolloutEngine:
 
     @torch.inference_mode()
     def step(self, state: RolloutState) -> RolloutState:
-        """Take one latent step: perturb the latent, feed it back, append to the tail."""
+        """Take one latent step: perturb the latent, feed it back, append to the suffix."""
         return self.feed(state, self.propose(state))
 
     @torch.inference_mode()
@@ -122,7 +122,7 @@ class RolloutEngine:
 
     @torch.inference_mode()
     def feed(self, state: RolloutState, latents: Tensor) -> RolloutState:
-        """Feed vectors [rows, hidden size] back and append to the tail: the second half of `step`."""
+        """Feed vectors [rows, hidden size] back and append to the suffix: the second half of `step`."""
         state = self._feed(state, latents, Phase.LATENT, state.latents.shape[1] + 1)
         return replace(state, latents=torch.cat([state.latents, latents[:, None]], dim=1))
 
@@ -166,13 +166,13 @@ class RolloutEngine:
         thinking = torch.full((rows,), truncated, device=device)
         if not truncated:
             forced = torch.full((rows,), end_id, device=device)
-            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.tail_length + 1)
+            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.suffix_length + 1)
         for position in range(max_tokens):
             logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
             tokens = (
                 reasoner.most_likely(state.hidden)
                 if logits is None
-                else self.sampler.choose_token(logits, state.streams, state.tail_length + 1)
+                else self.sampler.choose_token(logits, state.streams, state.suffix_length + 1)
             )
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
@@ -192,10 +192,10 @@ class RolloutEngine:
                     thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
             if truncated:
-                step = state.tail_length + 1
+                step = state.suffix_length + 1
                 thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
                 inputs = torch.where(silent[:, None], thoughts, inputs)
-            state = self._feed(state, inputs, Phase.ANSWER, state.tail_length + 1)
+            state = self._feed(state, inputs, Phase.ANSWER, state.suffix_length + 1)
         return sheet.read()
 
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -216,8 +216,8 @@ class RolloutEngine:
         runner = self.reasoner.graph_cache.runner_for(state, perturbation)
         if runner is not None:
             return runner.feed(self.reasoner, self.sampler, state, inputs, phase, step)
-        tail = state.tail.copied()
+        suffix = state.suffix.copied()
         hidden = self.reasoner.forward(
-            inputs[:, None], state.next_positions(), tail, prefix=state.prefix, perturbation=perturbation
+            inputs[:, None], state.next_positions(), suffix, prefix=state.prefix, perturbation=perturbation
         )
-        return replace(state, tail=tail, hidden=hidden[:, 0])
+        return replace(state, suffix=suffix, hidden=hidden[:, 0])

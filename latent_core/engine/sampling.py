@@ -54,7 +54,7 @@ def sample_trajectories(
         return some.by_question(rows)
 
     needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
-    batches = micro_batches(needs, samples, reasoner.room, divisible=True)
+    batches = micro_batches(needs, samples, reasoner.memory_budget, divisible=True)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=True, compute=compute))
 
 

@@ -16,7 +16,7 @@ class RolloutState(SharedPromptRows):
 
     Attributes:
         prefix: Keys and values of the B prompts, stored once.
-        tail: Keys and values behind the prompt, one batch entry per row.
+        suffix: Keys and values behind the prompt, one batch entry per row.
         hidden: Last hidden state of each row, [B * G, hidden size]; the next latent comes from it.
         latents: The vectors fed back so far, [B * G, t, hidden size].
         streams: The random streams of the rows.
@@ -53,12 +53,12 @@ class RolloutState(SharedPromptRows):
         Raises:
             ValueError: If n < 1.
         """
-        prefix, tail = self.repeated(n)
+        prefix, suffix = self.repeated(n)
         source = self._source_rows(n)
         return replace(
             self,
             prefix=prefix,
-            tail=tail,
+            suffix=suffix,
             hidden=self.hidden[source],
             latents=self.latents[source],
             streams=streams,
@@ -66,11 +66,11 @@ class RolloutState(SharedPromptRows):
 
     def select(self, rows: Tensor) -> Self:
         """Keep some rows, in the given order. See `SharedPromptRows.taken`."""
-        prefix, tail = self.taken(rows)
+        prefix, suffix = self.taken(rows)
         return replace(
             self,
             prefix=prefix,
-            tail=tail,
+            suffix=suffix,
             hidden=self.hidden[rows],
             latents=self.latents[rows],
             streams=self.streams.take(rows),

@@ -1,4 +1,4 @@
-"""One position of every row written behind its tail, keys and values at once."""
+"""One position of every row written behind its suffix, keys and values at once."""
 
 import triton
 import triton.language as tl

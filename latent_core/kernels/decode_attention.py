@@ -1,9 +1,9 @@
-"""Attention of one new position per row, over a prompt that many rows share and over each row's own tail.
+"""Attention of one new position per row, over a prompt that many rows share and over each row's own suffix.
 
 One program computes a block of queries that share their keys: those of one question and one key-value head. It reads
 the prompt's keys once for all of them, then each row's own, in one pass with a running softmax (FlashAttention, arXiv
 2205.14135; the shared part is that of bifurcated attention, arXiv 2403.08845). Lengths are read from the device, so
-that a captured graph serves tails of any length.
+that a captured graph serves suffixes of any length.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def _decode(
     prompt_lengths,
     key,
     value,
-    tail_length,
+    suffix_length,
     out,
     scale,
     group,
@@ -88,7 +88,7 @@ def _decode(
     wide = q.to(tl.float32)[:, None, :]
     key += (row[:, None] * k_row + kv_head * k_head + column[None, :])[:, None, :]
     value += (row[:, None] * v_row + kv_head * v_head + column[None, :])[:, None, :]
-    count = tl.load(tail_length).to(tl.int32)
+    count = tl.load(suffix_length).to(tl.int32)
     # Several positions at once: one after the other, each would wait for its own way to memory.
     for first in range(0, count, CHUNK):
         position = first + tl.arange(0, CHUNK)
@@ -113,7 +113,7 @@ def decode_attention(
     prompt_lengths: Tensor,
     key: Tensor,
     value: Tensor,
-    tail_length: Tensor,
+    suffix_length: Tensor,
     scale: float,
 ) -> Tensor:
     """Attend from one position per row.
@@ -123,9 +123,9 @@ def decode_attention(
         prompt_keys: [questions, key-value heads, P, head size]; each question's rows are neighbours, equally many.
         prompt_values: Same shape.
         prompt_lengths: Tokens of each prompt, from 1 to P, int64 [questions].
-        key: The rows' own keys, [rows, key-value heads, at least the tail's length, head size].
+        key: The rows' own keys, [rows, key-value heads, at least the suffix's length, head size].
         value: Same shape.
-        tail_length: How many of them there are, an integer tensor of one element.
+        suffix_length: How many of them there are, an integer tensor of one element.
         scale: Factor on the scores.
 
     Returns:
@@ -160,7 +160,7 @@ def decode_attention(
         prompt_lengths,
         key,
         value,
-        tail_length,
+        suffix_length,
         out,
         scale * _LOG2_E,
         group,

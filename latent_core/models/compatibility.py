@@ -14,7 +14,7 @@ from latent_core.models.output_head import OutputHead
 
 _VERIFIED = frozenset({"gpt2", "llama"})
 """Model types whose parity with released models is tested."""
-_LAYERS, _VOCABULARY, _PROMPT, _TAIL = 2, 16, 6, 3
+_LAYERS, _VOCABULARY, _PROMPT, _SUFFIX = 2, 16, 6, 3
 _TOLERANCE = 1e-4
 _GAIN = 4.0
 """Size of a layer's outputs in those of its inputs: enough for scores that caps change."""
@@ -133,21 +133,21 @@ def _differences(plain: PreTrainedModel, shared: PreTrainedModel) -> tuple[float
     """
     # Without id 0, which pads.
     prompt = 1 + torch.arange(_PROMPT) % (_VOCABULARY - 1)
-    tails = 1 + torch.arange(2 * _TAIL).reshape(2, _TAIL) % (_VOCABULARY - 1)
-    ids = torch.cat([prompt.expand(2, -1), tails], dim=1)
+    suffixes = 1 + torch.arange(2 * _SUFFIX).reshape(2, _SUFFIX) % (_VOCABULARY - 1)
+    ids = torch.cat([prompt.expand(2, -1), suffixes], dim=1)
     whole: Tensor = plain.base_model(inputs_embeds=plain.get_input_embeddings()(ids)).last_hidden_state
-    expected = whole[:, -_TAIL:]
+    expected = whole[:, -_SUFFIX:]
     cache = DynamicCache()
     embed = shared.get_input_embeddings()
     positions = torch.arange(_PROMPT)[None]
     shared.base_model(inputs_embeds=embed(prompt[None]), position_ids=positions, past_key_values=cache, use_cache=True)
     prefix = SharedPrefix.from_cache(cache, torch.tensor([_PROMPT])).regroup(2)
-    tail, found = DynamicCache(), []
-    for step in range(_TAIL):
+    suffix, found = DynamicCache(), []
+    for step in range(_SUFFIX):
         output = shared.base_model(
-            inputs_embeds=embed(tails[:, step : step + 1]),
+            inputs_embeds=embed(suffixes[:, step : step + 1]),
             position_ids=torch.full((2, 1), _PROMPT + step),
-            past_key_values=tail,
+            past_key_values=suffix,
             use_cache=True,
             prefix=prefix,
         )

@@ -112,7 +112,7 @@ class LatentReasoner:
         return ended
 
     @property
-    def room(self) -> int | None:
+    def memory_budget(self) -> int | None:
         """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
         return share_of(self.device, self.graph_cache.nbytes)
 
@@ -141,7 +141,7 @@ class LatentReasoner:
         cache: DynamicCache,
         prefix: SharedPrefix | None = None,
         perturbation: ModulePerturbation | None = None,
-        tail_length: Tensor | None = None,
+        suffix_length: Tensor | None = None,
     ) -> Tensor:
         """Run the backbone over new positions.
 
@@ -151,7 +151,7 @@ class LatentReasoner:
             cache: Keys and values of the rows' own earlier positions; grows by the new ones.
             prefix: Prompts that the rows share, or None.
             perturbation: What a sampler does inside this pass.
-            tail_length: Positions that count of a cache of fixed size, the new one included, int64 [1].
+            suffix_length: Positions that count of a cache of fixed size, the new one included, int64 [1].
 
         Returns:
             Last hidden states after the final norm, [rows, new positions, hidden size].
@@ -159,8 +159,8 @@ class LatentReasoner:
         extra: dict[str, Any] = {}
         if perturbation is not None and Site.ATTENTION_WEIGHTS in perturbation.sites:
             extra["weight_transform"] = perturbation.on_attention_weights
-        if tail_length is not None:
-            extra["tail_length"] = tail_length
+        if suffix_length is not None:
+            extra["suffix_length"] = suffix_length
         with self.modules.perturbed_by(perturbation):
             output = self.model.base_model(
                 inputs_embeds=inputs,

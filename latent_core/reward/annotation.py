@@ -75,7 +75,7 @@ def annotate(
     needs = [
         (own, row * (1 + rollouts)) for own, row in block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     ]
-    batches = micro_batches(needs, range(candidates), reasoner.room, divisible=False)
+    batches = micro_batches(needs, range(candidates), reasoner.memory_budget, divisible=False)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 

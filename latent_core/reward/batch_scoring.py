@@ -112,8 +112,8 @@ def _score_batch(
                     own,
                     answer,
                     model.flops.prompt(len(prompt)),
-                    model.flops.tail(len(prompt), len(array)),
-                    model.flops.tail(len(prompt), written) if score_answer else 0.0,
+                    model.flops.suffix(len(prompt), len(array)),
+                    model.flops.suffix(len(prompt), written) if score_answer else 0.0,
                     seconds,
                 )
             )

@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicCache
 from latent_core.attention.padding import right_padded, runs_in_one_pass
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.prefixed_rows import SharedPromptRows
-from latent_core.attention.suffix import TailCache
+from latent_core.attention.suffix import SuffixCache
 from latent_core.reward.model import LatentRewardModel
 
 
@@ -63,13 +63,13 @@ class ScoreState(SharedPromptRows):
 
     def branch(self, n: int) -> Self:
         """Turn every row into n rows."""
-        prefix, tail = self.repeated(n)
-        return replace(self, prefix=prefix, tail=tail)
+        prefix, suffix = self.repeated(n)
+        return replace(self, prefix=prefix, suffix=suffix)
 
     def select(self, rows: Tensor) -> Self:
         """Keep some rows, in the given order. See `SharedPromptRows.taken`."""
-        prefix, tail = self.taken(rows)
-        return replace(self, prefix=prefix, tail=tail)
+        prefix, suffix = self.taken(rows)
+        return replace(self, prefix=prefix, suffix=suffix)
 
 
 def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]], *, apart: bool = False) -> ScoreState:
@@ -82,7 +82,7 @@ def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]], *, 
             lengths, on CPUs not even in its last bit. Neighbours of one length are read together.
     """
     runs = list(runs_in_one_pass(prompts, model.device)) if apart else [slice(0, len(prompts))]
-    return ScoreState(SharedPrefix.joined([_read(model, prompts[run]) for run in runs]), TailCache())
+    return ScoreState(SharedPrefix.joined([_read(model, prompts[run]) for run in runs]), SuffixCache())
 
 
 def _read(model: LatentRewardModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix:
@@ -104,9 +104,9 @@ def extend(model: LatentRewardModel, state: ScoreState, inputs: Tensor) -> tuple
     Returns:
         The new state, and the rewards at these positions, float32 [rows, k].
     """
-    tail = state.tail.copied()
-    rewards: Tensor = model(inputs, state.next_positions(inputs.shape[1]), tail, state.prefix)
-    return replace(state, tail=tail), rewards
+    suffix = state.suffix.copied()
+    rewards: Tensor = model(inputs, state.next_positions(inputs.shape[1]), suffix, state.prefix)
+    return replace(state, suffix=suffix), rewards
 
 
 def score_candidates(

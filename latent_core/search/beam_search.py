@@ -87,7 +87,7 @@ def beam_search(
             block.prompts, block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
         )
     ]
-    batches = micro_batches(needs, range(beams * candidates), reasoner.room, divisible=False)
+    batches = micro_batches(needs, range(beams * candidates), reasoner.memory_budget, divisible=False)
     return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
 
 
@@ -165,7 +165,7 @@ class _Search:
         reasoner, scorer = self.engine.reasoner.flops, self.reward_model.flops
         steps = range(len(fed))
         thinking = sum(fed[step] * reasoner.trajectory(prompt_tokens + step, 1, 0, 0) for step in steps)
-        scoring = sum(read[step] * scorer.tail(prompt_tokens + step, 1) for step in steps)
+        scoring = sum(read[step] * scorer.suffix(prompt_tokens + step, 1) for step in steps)
         writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, trajectory.answer_tokens)
         return Beam(
             trajectory._replace(flops=thinking / self.beams + writing),

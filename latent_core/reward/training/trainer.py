@@ -144,7 +144,7 @@ def forward_flops(flops: FlopModel, questions: Sequence[LabelledQuestion], score
         for candidate in question.candidates:
             if candidate.latents is not None:
                 written = 1 + len(candidate.answer_ids) if score_answer else 0
-                total += flops.tail(len(question.prompt), len(candidate.latents) + written)
+                total += flops.suffix(len(question.prompt), len(candidate.latents) + written)
     return total
 
 

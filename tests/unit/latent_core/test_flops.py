@@ -77,12 +77,12 @@ def test_prompt_in_one_pass(model: PreTrainedModel, tokens: int) -> None:
     assert flops.prompt(tokens) + hidden_half == pytest.approx(counted(), rel=1e-9)
 
 
-def test_tail_behind_a_context(model: PreTrainedModel) -> None:
+def test_suffix_behind_a_context(model: PreTrainedModel) -> None:
     cache = DynamicCache(config=model.config)
     feed_one_by_one(model, cache, 9)
     with counting() as counted:
         feed_one_by_one(model, cache, 5)
-    assert FlopModel.of(model).tail(9, 5) == pytest.approx(counted(), rel=1e-9)
+    assert FlopModel.of(model).suffix(9, 5) == pytest.approx(counted(), rel=1e-9)
 
 
 def test_logits(model: PreTrainedModel) -> None:

@@ -1,4 +1,4 @@
-"""Shared-prefix attention equals ordinary attention over prompt and tail in one piece."""
+"""Shared-prefix attention equals ordinary attention over prompt and suffix in one piece."""
 
 from dataclasses import dataclass
 
@@ -161,7 +161,7 @@ def test_transformed_weights_are_what_is_applied() -> None:
     output, _ = shared_prefix_attention(
         module_of_layer(0), case.query, case.key, case.value, None, prefix=case.prefix, weight_transform=only_prompt
     )
-    # With the tail's values gone, what it would have contributed is missing; nothing is normalised again.
+    # With the suffix's values gone, what it would have contributed is missing; nothing is normalised again.
     silent = Case(case.prefix, case.query, case.key, torch.zeros_like(case.value))
     torch.testing.assert_close(output, silent.expected(0), atol=1e-5, rtol=1e-5)
 

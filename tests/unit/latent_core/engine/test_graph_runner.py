@@ -68,7 +68,7 @@ def test_rollouts_are_the_same(
     for one, other in zip(expected, found, strict=True):
         same(one.hidden, other.hidden)
         same(one.latents, other.latents)
-        assert one.tail_length == other.tail_length
+        assert one.suffix_length == other.suffix_length
     decoded = engine.decode(found[-1], 5, keep_logits=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiny_reasoner, "graph_cache", GraphCache(frozenset()))
@@ -97,7 +97,7 @@ def test_what_was_there_before_leaves_no_trace(
     rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
     (runner,) = graph_cache._runners.values()
     with torch.inference_mode():
-        for buffer in (*runner._prompts, *runner._tails):
+        for buffer in (*runner._prompts, *runner._suffixes):
             for one in buffer:
                 one.fill_(float("nan"))
     _, found = rolled_out(tiny_reasoner, SAMPLERS[1], prompts)
@@ -138,7 +138,7 @@ def test_a_tail_grows_beyond_its_buffers(
         for _ in range(40):
             other = engine.step(other)
     same(state.hidden, other.hidden)
-    assert sorted(shape.tail for shape in graph_cache._runners) == [32, 64]
+    assert sorted(shape.suffix for shape in graph_cache._runners) == [32, 64]
 
 
 def test_masks_of_attention_weights_need_growing_memory(
@@ -153,7 +153,7 @@ def test_few_shapes_are_kept(tiny_reasoner: LatentReasoner, prompts: list[list[i
         rolled_out(tiny_reasoner, SAMPLERS[0], prompts, group)
     assert [shape.group for shape in graph_cache._runners] == list(range(8, 16))
     assert graph_cache.nbytes == sum(runner.nbytes for runner in graph_cache._runners.values()) > 0
-    assert tiny_reasoner.room is not None
+    assert tiny_reasoner.memory_budget is not None
 
 
 def test_no_memory_is_taken_that_is_not_there(

@@ -51,6 +51,6 @@ def test_tokens_that_are_drawn_need_all_logits() -> None:
     footprint = Footprint(per_position=10, transient=100, per_key=1, logits=10_000)
     greedy = footprint.row(30, 5, samples_tokens=False, on_cpu=True)
     assert greedy == 2 * 5 * 10 + 100 + 37
-    # On GPUs the tail has a buffer of 32 positions.
+    # On GPUs the suffix has a buffer of 32 positions.
     assert footprint.row(30, 5, samples_tokens=False, on_cpu=False) == (5 + 32) * 10 + 100 + 10_000
     assert footprint.row(30, 5, samples_tokens=True, on_cpu=True) > 50_000

@@ -21,9 +21,9 @@ OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 
 
 
 def cut(
-    needs: list[tuple[int, int]], samples: range, room: int | None, divisible: bool = True
+    needs: list[tuple[int, int]], samples: range, memory_budget: int | None, divisible: bool = True
 ) -> list[tuple[int, int, int, int]]:
-    found = list(micro_batches(needs, samples, room, divisible))
+    found = list(micro_batches(needs, samples, memory_budget, divisible))
     return [(one.questions.start, one.questions.stop, one.samples.start, one.samples.stop) for one in found]
 
 
@@ -45,12 +45,12 @@ def test_samples_of_a_question_that_does_not_fit_are_cut() -> None:
     assert cut([(10, 500)], range(8), 60) == [(0, 1, 0, MIN_ROWS), (0, 1, MIN_ROWS, 8)]
 
 
-@pytest.mark.parametrize("room", [1, 30, 77, 200, 1000])
-def test_every_sample_of_every_question_is_covered_once(room: int) -> None:
+@pytest.mark.parametrize("memory_budget", [1, 30, 77, 200, 1000])
+def test_every_sample_of_every_question_is_covered_once(memory_budget: int) -> None:
     needs = [(place % 7, 1 + place % 3) for place in range(20)]
     seen = [
         (question, sample)
-        for batch in micro_batches(needs, range(5, 18), room, divisible=True)
+        for batch in micro_batches(needs, range(5, 18), memory_budget, divisible=True)
         for question in range(batch.questions.start, batch.questions.stop)
         for sample in batch.samples
     ]

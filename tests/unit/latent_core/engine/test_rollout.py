@@ -150,7 +150,7 @@ def test_verbs_leave_the_state_they_start_from(engine_of: EngineOf, prompts: lis
     engine = engine_of(GAUSSIAN)
     state = latent_steps(engine, start(engine, prompts, range(2)), 2)
     hidden, latents = state.hidden.clone(), state.latents.clone()
-    keys = [layer.keys.clone() for layer in state.tail.layers]
+    keys = [layer.keys.clone() for layer in state.suffix.layers]
 
     first = engine.step(state)
     engine.decode(state, 4)
@@ -159,8 +159,8 @@ def test_verbs_leave_the_state_they_start_from(engine_of: EngineOf, prompts: lis
 
     assert torch.equal(state.hidden, hidden)
     assert torch.equal(state.latents, latents)
-    assert state.tail_length == 2
-    assert all(torch.equal(layer.keys, before) for layer, before in zip(state.tail.layers, keys, strict=True))
+    assert state.suffix_length == 2
+    assert all(torch.equal(layer.keys, before) for layer, before in zip(state.suffix.layers, keys, strict=True))
     assert torch.equal(engine.step(state).latents, first.latents)
 
 
@@ -305,8 +305,8 @@ def test_shared_prompts_are_stored_once(engine_of: EngineOf, prompts: list[list[
     engine = engine_of(GAUSSIAN)
     state = latent_steps(engine, start(engine, prompts, range(16)), 2)
     assert sum(len(part) for part in state.prefix.parts) == len(prompts)
-    assert state.tail.layers[0].keys.shape[0] == 16 * len(prompts)
-    assert state.tail.layers[0].keys.shape[2] == 2
+    assert state.suffix.layers[0].keys.shape[0] == 16 * len(prompts)
+    assert state.suffix.layers[0].keys.shape[2] == 2
     assert state.streams.sample.tolist() == list(range(16)) * 4
 
 

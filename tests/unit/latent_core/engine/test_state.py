@@ -24,7 +24,7 @@ def fresh(engine: RolloutEngine, problems: tuple[Problem, ...]) -> RolloutState:
 
 
 def test_prefill_has_one_row_per_question_at_step_zero(fresh: RolloutState) -> None:
-    assert (fresh.rows, fresh.questions, fresh.group, fresh.tail_length) == (3, 3, 1, 0)
+    assert (fresh.rows, fresh.questions, fresh.group, fresh.suffix_length) == (3, 3, 1, 0)
     assert fresh.latents.shape[:2] == (3, 0)
     assert fresh.next_positions().flatten().tolist() == fresh.prefix.lengths.tolist()
 
@@ -40,7 +40,7 @@ def test_branching_numbers_the_samples(fresh: RolloutState) -> None:
 
 def test_branching_later_numbers_the_completions(engine: RolloutEngine, fresh: RolloutState) -> None:
     state = engine.step(fresh.branch(2)).branch(3, first=1)
-    assert (state.rows, state.group, state.tail_length) == (18, 6, 1)
+    assert (state.rows, state.group, state.suffix_length) == (18, 6, 1)
     assert state.streams.sample.tolist() == [0, 0, 0, 1, 1, 1] * 3
     # Index 0 is the trajectory itself.
     assert state.streams.rollout.tolist() == [2, 3, 4] * 6
@@ -72,12 +72,12 @@ def test_selecting_carries_everything_along(engine: RolloutEngine, fresh: Rollou
     state = engine.step(fresh.branch(3))
     rows = [7, 6, 1, 1]
     chosen = state.select(torch.tensor(rows))
-    assert (chosen.questions, chosen.group, chosen.tail_length) == (2, 2, 1)
+    assert (chosen.questions, chosen.group, chosen.suffix_length) == (2, 2, 1)
     assert chosen.prefix.lengths.tolist() == [int(fresh.prefix.lengths[2]), int(fresh.prefix.lengths[0])]
     assert torch.equal(chosen.hidden, state.hidden[rows])
     assert torch.equal(chosen.latents, state.latents[rows])
     assert chosen.streams.sample.tolist() == [1, 0, 1, 1]
-    assert torch.equal(chosen.tail.layers[0].keys, state.tail.layers[0].keys[rows])
+    assert torch.equal(chosen.suffix.layers[0].keys, state.suffix.layers[0].keys[rows])
 
 
 def keep(*rows: str) -> Tensor:

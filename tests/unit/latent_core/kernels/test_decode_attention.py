@@ -27,7 +27,7 @@ def inputs(
     return {name: one.to(device, dtype) for name, one in made.items()} | {"prompt_lengths": lengths.to(device)}
 
 
-def expected(given: dict[str, Tensor], tail: int, scale: float) -> Tensor:
+def expected(given: dict[str, Tensor], suffix: int, scale: float) -> Tensor:
     """Row by row: nothing shared, nothing padded."""
     wide = {name: one.double().cpu() for name, one in given.items() if name != "prompt_lengths"}
     query, lengths = wide["query"], given["prompt_lengths"].tolist()
@@ -36,7 +36,7 @@ def expected(given: dict[str, Tensor], tail: int, scale: float) -> Tensor:
     for row, one in enumerate(query):
         question = row // group
         keys, values = (
-            torch.cat([wide[prompt][question, :, : lengths[question]], wide[own][row, :, :tail]], 1)
+            torch.cat([wide[prompt][question, :, : lengths[question]], wide[own][row, :, :suffix]], 1)
             for prompt, own in (("prompt_keys", "key"), ("prompt_values", "value"))
         )
         keys, values = keys.repeat_interleave(share, 0), values.repeat_interleave(share, 0)
@@ -46,7 +46,7 @@ def expected(given: dict[str, Tensor], tail: int, scale: float) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape", "tail"),
+    ("dtype", "shape", "suffix"),
     [
         (torch.float32, (3, 5, 4, 4, 8), 1),
         (torch.float32, (2, 40, 2, 2, 64), 7),
@@ -57,31 +57,33 @@ def expected(given: dict[str, Tensor], tail: int, scale: float) -> Tensor:
         pytest.param(torch.bfloat16, (2, 3, 8, 8, 128), 3, marks=pytest.mark.gpu),
     ],
 )
-def test_attention(device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int, int], tail: int) -> None:
+def test_attention(
+    device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int, int], suffix: int
+) -> None:
     if dtype is torch.bfloat16 and device.type == "cpu":
         pytest.skip("the interpreter multiplies no bfloat16")
     given, scale = inputs(device, dtype, *shape), shape[-1] ** -0.5
-    found = decode_attention(**given, tail_length=torch.tensor([tail], device=device), scale=scale)
+    found = decode_attention(**given, suffix_length=torch.tensor([suffix], device=device), scale=scale)
     assert found.shape == (shape[0] * shape[1], 1, shape[2], shape[4])
-    torch.testing.assert_close(found.double().cpu(), expected(given, tail, scale), rtol=0, atol=TOLERANCE[dtype])
+    torch.testing.assert_close(found.double().cpu(), expected(given, suffix, scale), rtol=0, atol=TOLERANCE[dtype])
 
 
 def test_what_lies_behind_the_lengths_is_not_looked_at(device: torch.device) -> None:
     given = inputs(device, torch.float32, 2, 4, 2, 2, 16)
-    tail = torch.tensor([5], device=device)
-    before = decode_attention(**given, tail_length=tail, scale=0.25)
+    suffix = torch.tensor([5], device=device)
+    before = decode_attention(**given, suffix_length=suffix, scale=0.25)
     given["key"][:, :, 5:] = given["value"][:, :, 5:] = float("nan")
     for question, length in enumerate(given["prompt_lengths"].tolist()):
         given["prompt_keys"][question, :, length:] = given["prompt_values"][question, :, length:] = float("nan")
-    assert torch.equal(decode_attention(**given, tail_length=tail, scale=0.25), before)
+    assert torch.equal(decode_attention(**given, suffix_length=suffix, scale=0.25), before)
 
 
 def test_a_row_that_is_not_finite_spoils_no_other(device: torch.device) -> None:
     given = inputs(device, torch.float32, 1, 6, 2, 2, 16)
-    tail = torch.tensor([3], device=device)
-    before = decode_attention(**given, tail_length=tail, scale=0.25)
+    suffix = torch.tensor([3], device=device)
+    before = decode_attention(**given, suffix_length=suffix, scale=0.25)
     given["query"][2] = float("nan")
-    found = decode_attention(**given, tail_length=tail, scale=0.25)
+    found = decode_attention(**given, suffix_length=suffix, scale=0.25)
     others = [0, 1, 3, 4, 5]
     assert torch.equal(found[others], before[others])
     assert found[2].isnan().all()

@@ -89,8 +89,8 @@ def test_scores_are_those_of_the_model_in_the_order_of_the_questions(
         flops, prompt = tiny_reward_model.flops, len(PROMPTS[question])
         steps, tokens = latents.shape[1], answer.shape[1]
         assert found.prompt_flops == flops.prompt(prompt)
-        assert found.flops == flops.tail(prompt, steps)
-        assert found.answer_flops == flops.tail(prompt, steps + 1 + tokens)
+        assert found.flops == flops.suffix(prompt, steps)
+        assert found.answer_flops == flops.suffix(prompt, steps + 1 + tokens)
         assert found.seconds > 0
     assert len({found.score for found in scores}) == 15
 

@@ -124,7 +124,7 @@ def test_read_step_by_step_with_branches_on_the_way(tiny_reward_model: LatentRew
     with torch.inference_mode():
         _, again = extend(tiny_reward_model, state.branch(2), latents[:, 1:3])
     torch.testing.assert_close(again, second, atol=0, rtol=0)
-    assert (chosen.questions, chosen.group, chosen.tail_length) == (2, 2, STEPS)
+    assert (chosen.questions, chosen.group, chosen.suffix_length) == (2, 2, STEPS)
 
 
 def test_gradients_reach_every_weight_that_scores(tiny_reward_checkpoint: Path) -> None:

@@ -108,7 +108,7 @@ def test_attention_masks_of_a_prompt_follow_positions_not_padding() -> None:
 
 
 def test_attention_masks_behind_the_prompt_follow_the_key_positions() -> None:
-    """Padding sits between prompt and tail: what a key is called is its position, not its place in the tensor."""
+    """Padding sits between prompt and suffix: what a key is called is its position, not its place in the tensor."""
     sampler, query = dropout(), torch.tensor([5])
     plain = attention_mask(sampler, Phase.LATENT, 3, query, torch.arange(6))
     padded = attention_mask(sampler, Phase.LATENT, 3, query, torch.tensor([0, 1, 2, 3, 4, 5, 6, 3, 4, 5]))

@@ -117,7 +117,7 @@ def test_flops_count_prompts_once_and_only_what_is_read(
     flops = LatentRewardModel.from_reasoner(tiny_reasoner.checkpoint, 0).flops
     question = make_questions(1, candidates=2)[0]
     prompt = len(question.prompt)
-    assert forward_flops(flops, [question], False) == flops.prompt(prompt) + 2 * flops.tail(prompt, 3)
+    assert forward_flops(flops, [question], False) == flops.prompt(prompt) + 2 * flops.suffix(prompt, 3)
     failed = replace(question, candidates=(question.candidates[0], LabelledCandidate(False, None, failed=True)))
     written = len(question.candidates[0].answer_ids) + 1
-    assert forward_flops(flops, [failed], True) == flops.prompt(prompt) + flops.tail(prompt, 3 + written)
+    assert forward_flops(flops, [failed], True) == flops.prompt(prompt) + flops.suffix(prompt, 3 + written)

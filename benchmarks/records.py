@@ -31,8 +31,8 @@ from latent_core.engine.state import RolloutState
 from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers import parse_sampler
-from latent_core.trajectory import Trajectory
-from workers.records import trajectory_table
+from latent_core.trajectory import TrajectoryBatch
+from workers.tables import trajectory_table
 
 _SAMPLES, _STEPS, _WIDTH, _TOKENS, _POSITIONS = 64, 6, 768, 12, 256
 _PRECISIONS = {"none": None, "float16": torch.float16, "float32": torch.float32}
@@ -104,7 +104,7 @@ class Bench:
         ]
         return Line(answers, latents, *(statistics.median(column) for column in zip(*seconds, strict=True)))
 
-    def _records(self, latents: str) -> list[Trajectory]:
+    def _records(self, latents: str) -> TrajectoryBatch:
         samples, kept = range(_SAMPLES), range(self._state.rows)
         stops = [ActiveRows.of(self._state)]
         dtype = _PRECISIONS[latents]

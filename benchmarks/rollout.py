@@ -36,7 +36,7 @@ from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers import parse_sampler
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 
 _STEPS, _ANSWER_TOKENS = 6, 12
 _POSITIONS = 256
@@ -126,7 +126,7 @@ class Bench:
             memory,
         )
 
-    def _sample(self, sampler: Sampler, problems: Sequence[Problem], n: int) -> list[Trajectory]:
+    def _sample(self, sampler: Sampler, problems: Sequence[Problem], n: int) -> TrajectoryBatch:
         return sample_trajectories(
             self.reasoner,
             sampler,

@@ -5,9 +5,9 @@ import time
 import pyarrow as pa
 
 from latent_core.trajectory import Trajectory
-from workers.records import trajectory_table
 from workers.requests import SampleRequest
 from workers.resident import ResidentWorker
+from workers.tables import trajectory_table
 
 
 class SleepingReasoner(ResidentWorker):

@@ -16,7 +16,7 @@ from pathlib import Path
 from latent_core.trajectory import Trajectory
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
-from workers.records import trajectory_table
+from workers.tables import trajectory_table
 
 _QUESTIONS, _SAMPLES = 64, 64
 _ANSWER_IDS = tuple(range(1000, 1008))

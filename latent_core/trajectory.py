@@ -1,14 +1,16 @@
-"""The record of one sampled trajectory.
+"""Sampled trajectories: the record of one, and batches of them column by column.
 
 Kept apart from the engine so that processes which only pass records on need not import torch.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latent_core.columns import ColumnBatch, Ragged
 from latent_core.tasks.base import Problem
 
 FloatArray = NDArray[np.float32]
@@ -36,9 +38,7 @@ def is_cut(written: NDArray[Any], last: NDArray[Any], limit: int, end_ids: Colle
 
 
 class Trajectory(NamedTuple):
-    """One sampled trajectory, as it is recorded.
-
-    A tuple, because a batch makes thousands while its GPU waits: frozen dataclasses take more than twice as long.
+    """One sampled trajectory, as it is recorded. Many of them are a `TrajectoryBatch`.
 
     Attributes:
         question_id: The question.
@@ -73,19 +73,107 @@ class Trajectory(NamedTuple):
     cut: bool = False
 
     @classmethod
-    def of_columns(cls, **columns: Iterable[object]) -> "list[Self]":
-        """Return trajectories whose fields are given column by column, which is the fastest way to make many.
-
-        Args:
-            columns: Every field by its name; the shortest column says how many trajectories there are.
-        """
-        return list(map(cls._make, zip(*(columns[field] for field in cls._fields), strict=False)))
-
-    def judged(self, cut_answers: CutAnswers) -> "Trajectory":
-        """Return the record as it counts: under "abstain", a cut answer is none, and wrong."""
-        return self._replace(answer=None, correct=False) if self.cut and cut_answers == "abstain" else self
-
-    @classmethod
     def failed(cls, problem: Problem, sample_index: int, error: str) -> "Trajectory":
         """Return the record of a trajectory that could not be computed: wrong, without a vote, and counted."""
-        return cls(problem.question_id, sample_index, "", None, False, 0, 0, (), None, 0.0, 0.0, 0.0, error)
+        return _failed(problem.question_id, sample_index, error)
+
+
+def _failed(question_id: str, sample_index: int, error: str) -> Trajectory:
+    return Trajectory(question_id, sample_index, "", None, False, 0, 0, (), None, 0.0, 0.0, 0.0, error)
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryBatch(ColumnBatch[Trajectory]):
+    """Sampled trajectories, column by column; iterating yields `Trajectory` records.
+
+    Attributes:
+        question_id: As in `Trajectory`, as all that follows.
+        sample_index: int64 [rows].
+        answer_text: One text a row.
+        answer: One text or None a row.
+        correct: bool [rows].
+        latent_steps: int32 [rows].
+        answer_tokens: int32 [rows].
+        answer_ids: int32 values.
+        latents: float16 or float32 values, [any number, hidden size].
+        prompt_flops: float64 [rows].
+        flops: float64 [rows].
+        seconds: float64 [rows].
+        error: One text or None a row.
+        cut: bool [rows].
+    """
+
+    question_id: list[str]
+    sample_index: NDArray[np.int64]
+    answer_text: list[str]
+    answer: list[str | None]
+    correct: NDArray[np.bool_]
+    latent_steps: NDArray[np.int32]
+    answer_tokens: NDArray[np.int32]
+    answer_ids: Ragged
+    latents: Ragged
+    prompt_flops: NDArray[np.float64]
+    flops: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    error: list[str | None]
+    cut: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, trajectories: Iterable[Trajectory]) -> Self:
+        """Return records as a batch."""
+        rows = list(trajectories)
+        columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Trajectory._fields}
+        for name, dtype in _DTYPES.items():
+            columns[name] = np.array(columns[name], dtype)
+        columns["answer_ids"] = Ragged.of(columns["answer_ids"], np.int32)
+        precision = next((row.latents.dtype for row in rows if row.latents is not None), np.float32)
+        columns["latents"] = Ragged.of(columns["latents"], precision)
+        return cls(**columns)
+
+    @classmethod
+    def failed(cls, question_ids: Sequence[str], samples: Iterable[int], errors: Sequence[str]) -> Self:
+        """Return trajectories that could not be computed, see `Trajectory.failed`."""
+        rows = zip(question_ids, samples, errors, strict=True)
+        return cls.of(_failed(question_id, sample, error) for question_id, sample, error in rows)
+
+    def judged(self, cut_answers: CutAnswers) -> Self:
+        """Return the batch as it counts: under "abstain", a cut answer is none, and wrong."""
+        if cut_answers == "vote" or not self.cut.any():
+            return self
+        answer = [None if cut else one for one, cut in zip(self.answer, self.cut.tolist(), strict=True)]
+        return replace(self, answer=answer, correct=self.correct & ~self.cut)
+
+    def without_latents(self) -> Self:
+        """Return the batch without latent vectors."""
+        return replace(self, latents=Ragged.absent(len(self)))
+
+    def _row(self, row: int) -> Trajectory:
+        ids = self.answer_ids[row]
+        return Trajectory(
+            self.question_id[row],
+            int(self.sample_index[row]),
+            self.answer_text[row],
+            self.answer[row],
+            bool(self.correct[row]),
+            int(self.latent_steps[row]),
+            int(self.answer_tokens[row]),
+            () if ids is None else tuple(ids.tolist()),
+            self.latents[row],
+            float(self.prompt_flops[row]),
+            float(self.flops[row]),
+            float(self.seconds[row]),
+            self.error[row],
+            bool(self.cut[row]),
+        )
+
+
+_DTYPES: dict[str, Any] = {
+    "sample_index": np.int64,
+    "correct": np.bool_,
+    "latent_steps": np.int32,
+    "answer_tokens": np.int32,
+    "prompt_flops": np.float64,
+    "flops": np.float64,
+    "seconds": np.float64,
+    "cut": np.bool_,
+}

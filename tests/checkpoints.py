@@ -1,7 +1,7 @@
 """Checkpoints of any architecture with random weights, made in a moment."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def latent_head_tensors(width: int = WIDTH, inner: int = 20) -> dict[str, Tensor
     }
 
 
-def save_adaptive_checkpoint(folder: Path, sample: Callable[[LatentReasoner], list[Trajectory]]) -> LatentReasoner:
+def save_adaptive_checkpoint(folder: Path, sample: Callable[[LatentReasoner], Sequence[Trajectory]]) -> LatentReasoner:
     """Write reasoners that stop thinking at a word, until one stops early, late, and not at all.
 
     Args:

@@ -1,15 +1,19 @@
-"""What integration tests share besides fixtures."""
+"""What tests share besides fixtures."""
 
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+
+from latent_core.trajectory import Trajectory, TrajectoryBatch
+from workers import tables
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 """Runs `latentswarm` with the given arguments in a process of its own."""
@@ -54,6 +58,11 @@ def stored_rows(folder: Path) -> pd.DataFrame:
         if rows[name].map(lambda value: isinstance(value, np.ndarray)).any():
             rows[name] = [None if value is None else value.tobytes() for value in rows[name]]
     return rows.sort_values(["question_index", "sample_index"], ignore_index=True)
+
+
+def trajectory_table(rows: Iterable[Trajectory], first_question: int, samples: int, latents: str = "none") -> pa.Table:
+    """The table of records that were made one by one."""
+    return tables.trajectory_table(TrajectoryBatch.of(rows), first_question, samples, latents)
 
 
 def processes_below(ancestor: int, name: str) -> list[int]:

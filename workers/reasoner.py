@@ -5,23 +5,23 @@ Every process that looks the actor up imports this module, so torch is imported 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from latent_core.columns import ColumnBatch
+from latent_core.reward.types import LabelledBatch
+from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
-from workers.records import trajectory_table
+from latent_core.trajectory import TrajectoryBatch
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
 from workers.resident import ResidentWorker
+from workers.tables import beam_table, label_table, trajectory_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from latent_core.reward.model import LatentRewardModel
-    from latent_core.reward.types import LabelledTrajectory
-    from latent_core.search.beam import Beam
 
-T = TypeVar("T")
+Batch = TypeVar("Batch", bound=ColumnBatch[Any])
 
 _QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
 """What a question that cannot be computed raises; anything else is no question's fault."""
@@ -60,36 +60,35 @@ class ReasonerWorker(ResidentWorker):
         return summary_of(rules) if self._reasoner.device.type == "cpu" else None
 
     def sample(self, request: SampleRequest) -> "pa.Table":
-        """Sample a shard; returns it as it is stored, see `workers.records.trajectory_table`.
+        """Sample a shard; returns its table, see `trajectory_table`."""
+        samples = range(request.first_sample, request.first_sample + request.samples)
 
-        Tables are what travels: as objects, trajectories take several times as long to pack and to unpack.
+        def failed(problem: Problem, error: str) -> TrajectoryBatch:
+            return TrajectoryBatch.failed([problem.question_id] * len(samples), samples, [error] * len(samples))
+
+        batch = self._one_by_one_if_needed(lambda some: self._sample(request, some), request.problems, failed)
+        return trajectory_table(batch, request.first_question, request.samples, request.latents)
+
+    def search(self, request: SearchRequest) -> "pa.Table":
+        """Search a shard with beams; returns its table, see `beam_table`.
+
+        The LatentRM that guides them is loaded beside the reasoner.
         """
 
-        def failed(problem: Problem, error: str) -> list[Trajectory]:
-            samples = range(request.first_sample, request.first_sample + request.samples)
-            return [Trajectory.failed(problem, sample, error) for sample in samples]
+        def failed(problem: Problem, error: str) -> BeamBatch:
+            return BeamBatch.failed(problem.question_id, request.beams, request.latent_steps, error)
 
-        rows = self._one_by_one_if_needed(lambda some: self._sample(request, some), request.problems, failed)
-        return trajectory_table(rows, request.first_question, request.samples, request.latents)
+        batch = self._one_by_one_if_needed(lambda some: self._search(request, some), request.problems, failed)
+        return beam_table(batch, request.first_question, request.beams, request.latents)
 
-    def search(self, request: SearchRequest) -> "list[Beam]":
-        """Search a shard with beams; the LatentRM that guides them is loaded beside the reasoner."""
-        from latent_core.search.beam import Beam
+    def annotate(self, request: AnnotateRequest) -> "pa.Table":
+        """Sample and label a shard of candidates; returns its table, see `label_table`."""
 
-        def failed(problem: Problem, error: str) -> list[Beam]:
-            return [Beam.failed(problem, rank, request.latent_steps, error) for rank in range(request.beams)]
+        def failed(problem: Problem, error: str) -> LabelledBatch:
+            return LabelledBatch.failed(problem.question_id, request.candidates, error)
 
-        return self._one_by_one_if_needed(lambda some: self._search(request, some), request.problems, failed)
-
-    def annotate(self, request: AnnotateRequest) -> "list[LabelledTrajectory]":
-        """Sample and label a shard of candidates."""
-        from latent_core.reward.types import LabelledTrajectory
-
-        def failed(problem: Problem, error: str) -> list[LabelledTrajectory]:
-            rows = (Trajectory.failed(problem, sample, error) for sample in range(request.candidates))
-            return [LabelledTrajectory(row, None) for row in rows]
-
-        return self._one_by_one_if_needed(lambda some: self._annotate(request, some), request.problems, failed)
+        batch = self._one_by_one_if_needed(lambda some: self._annotate(request, some), request.problems, failed)
+        return label_table(batch, request.problems, request.first_question, request.candidates, request.rollouts)
 
     def _check_code(self, request: SampleRequest | SearchRequest | AnnotateRequest) -> None:
         """Refuse a request that was planned for other code than is at work here.
@@ -116,10 +115,10 @@ class ReasonerWorker(ResidentWorker):
 
     def _one_by_one_if_needed(
         self,
-        compute: Callable[[Sequence[Problem]], list[T]],
+        compute: Callable[[Sequence[Problem]], Batch],
         problems: Sequence[Problem],
-        failed: Callable[[Problem, str], list[T]],
-    ) -> list[T]:
+        failed: Callable[[Problem, str], Batch],
+    ) -> Batch:
         """Compute a batch, and where it fails, each of its questions.
 
         Only questions that fail alone become error rows, so one bad question neither stops a run nor takes its
@@ -130,9 +129,10 @@ class ReasonerWorker(ResidentWorker):
                 return compute(problems)
             except _QUESTION_ERRORS as error:
                 logger.warning("a batch of %d questions failed (%s); one by one", len(problems), error)
-            return [row for problem in problems for row in _alone(compute, problem, failed)]
+            batches = [_alone(compute, problem, failed) for problem in problems]
+            return type(batches[0]).concat(batches)
 
-    def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> list[Trajectory]:
+    def _sample(self, request: SampleRequest, problems: Sequence[Problem]) -> TrajectoryBatch:
         from latent_core.engine.sampling import sample_trajectories
         from latent_core.models.reasoner import DTYPES
         from latent_core.samplers import parse_sampler
@@ -150,12 +150,12 @@ class ReasonerWorker(ResidentWorker):
             latents=None if request.latents == "none" else DTYPES[request.latents],
         )
 
-    def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> "list[Beam]":
+    def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> BeamBatch:
         from latent_core.samplers import parse_sampler
         from latent_core.search.beam_search import beam_search
 
         self._check_code(request)
-        found = beam_search(
+        return beam_search(
             self._reasoner,
             self._reward_model(request.scorer, request.scorer_dtype),
             parse_sampler(request.sampler),
@@ -166,11 +166,8 @@ class ReasonerWorker(ResidentWorker):
             answer_tokens=request.answer_tokens,
             seed=request.seed,
         )
-        if request.keep_latents:
-            return found
-        return [replace(beam, trajectory=beam.trajectory._replace(latents=None)) for beam in found]
 
-    def _annotate(self, request: AnnotateRequest, problems: Sequence[Problem]) -> "list[LabelledTrajectory]":
+    def _annotate(self, request: AnnotateRequest, problems: Sequence[Problem]) -> LabelledBatch:
         from latent_core.reward.annotation import annotate
         from latent_core.samplers import parse_sampler
 
@@ -199,8 +196,8 @@ class ReasonerWorker(ResidentWorker):
 
 
 def _alone(
-    compute: Callable[[Sequence[Problem]], list[T]], problem: Problem, failed: Callable[[Problem, str], list[T]]
-) -> list[T]:
+    compute: Callable[[Sequence[Problem]], Batch], problem: Problem, failed: Callable[[Problem, str], Batch]
+) -> Batch:
     try:
         return compute((problem,))
     except _QUESTION_ERRORS as error:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latent_core.reward.types import QuestionToScore
+import pyarrow as pa
+
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers
 
@@ -65,7 +66,8 @@ class SearchRequest:
         latent_steps: T.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
-        keep_latents: Whether the reply carries latent vectors.
+        first_question: Index of the first question in its task.
+        latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
         code: Which code has to be at work; None for whatever is there.
     """
 
@@ -78,7 +80,8 @@ class SearchRequest:
     latent_steps: int
     answer_tokens: int
     seed: int
-    keep_latents: bool = False
+    first_question: int = 0
+    latents: str = "none"
     code: PlannedCode | None = None
 
 
@@ -95,6 +98,7 @@ class AnnotateRequest:
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
         cut_answers: What becomes of answers that were cut off.
+        first_question: Index of the first question in its task.
         code: Which code has to be at work; None for whatever is there.
     """
 
@@ -106,17 +110,24 @@ class AnnotateRequest:
     answer_tokens: int
     seed: int
     cut_answers: CutAnswers = "abstain"
+    first_question: int = 0
     code: PlannedCode | None = None
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """Trajectories to score.
+    """One shard of trajectories to score.
 
     Attributes:
-        questions: The questions with their trajectories, as many for each; they are one batch.
+        trajectories: Their table, question by question, as many for each; they are one batch.
+        samples: Samples per question.
+        questions: The text of each question.
+        latents: Precision in which latents are read.
         score_answer: Whether the answers are read too.
     """
 
-    questions: tuple[QuestionToScore, ...]
+    trajectories: pa.Table
+    samples: int
+    questions: tuple[str, ...]
+    latents: str
     score_answer: bool

@@ -5,10 +5,18 @@ Every process that looks the actor up imports this module, so torch is imported 
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from latent_core.reward.types import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, ScoreBatch
 from workers.requests import ScoreRequest
 from workers.resident import ResidentWorker
+from workers.tables import questions_to_score, score_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
+"""What a question that cannot be scored raises; anything else is no question's fault."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,30 +51,31 @@ class ScorerWorker(ResidentWorker):
 
         return summary_of(self._model.row_rules) if self._model.device.type == "cpu" else None
 
-    def score(self, request: ScoreRequest) -> list[Score]:
-        """Score a shard: one result per trajectory, in the order of the request.
+    def score(self, request: ScoreRequest) -> "pa.Table":
+        """Score a shard; returns its table, one row per trajectory in the order of the request, see `score_table`.
 
         A batch that fails is repeated question by question; trajectories of a question that fails alone have an error
         in place of a score, so one bad question neither stops a run nor takes its neighbours with it.
         """
         with self._turn():
-            return self._score_or_isolate(request)
+            questions = questions_to_score(request.trajectories, request.samples, request.questions, request.latents)
+            return score_table(request.trajectories, self._score_or_isolate(questions, request.score_answer))
 
-    def _score_or_isolate(self, request: ScoreRequest) -> list[Score]:
+    def _score_or_isolate(self, questions: Sequence[QuestionToScore], score_answer: bool) -> ScoreBatch:
         try:
-            return self._score(request.questions, request.score_answer)
-        except (RuntimeError, ValueError, IndexError) as error:
-            logger.warning("scoring %d questions failed (%s); one by one", len(request.questions), error)
-        return [score for one in request.questions for score in self._score_alone(one, request.score_answer)]
+            return self._score(questions, score_answer)
+        except _QUESTION_ERRORS as error:
+            logger.warning("scoring %d questions failed (%s); one by one", len(questions), error)
+        return ScoreBatch.concat([self._score_alone(one, score_answer) for one in questions])
 
-    def _score_alone(self, question: QuestionToScore, score_answer: bool) -> list[Score]:
+    def _score_alone(self, question: QuestionToScore, score_answer: bool) -> ScoreBatch:
         try:
             return self._score([question], score_answer)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except _QUESTION_ERRORS as error:
             message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-            return [Score.failed(message) for _ in question.latents]
+            return ScoreBatch.failed(len(question.latents), message)
 
-    def _score(self, questions: Sequence[QuestionToScore], score_answer: bool) -> list[Score]:
+    def _score(self, questions: Sequence[QuestionToScore], score_answer: bool) -> ScoreBatch:
         from latent_core.reward.batch_scoring import score_groups
 
         prompts = [self._checkpoint.prompt_ids(one.question) for one in questions]

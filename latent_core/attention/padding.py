@@ -1,12 +1,15 @@
 """Prompts as one padded tensor."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-T = TypeVar("T")
+from latent_core.columns import ColumnBatch
+
+Batch = TypeVar("Batch", bound=ColumnBatch[Any])
 
 _PROMPT_MULTIPLE = 32
 """Prompts are padded to a multiple of this many tokens: sums over paddings of different lengths round differently."""
@@ -26,7 +29,7 @@ def shortest_first(prompts: Sequence[Sequence[int]]) -> list[int]:
     return sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
 
 
-def as_asked(rows: Sequence[T], order: Sequence[int]) -> list[T]:
+def as_asked(rows: Batch, order: Sequence[int]) -> Batch:
     """Bring results of reordered questions, as many for each, back into the order that was asked for.
 
     Args:
@@ -34,8 +37,7 @@ def as_asked(rows: Sequence[T], order: Sequence[int]) -> list[T]:
         order: Which question stands where: what `shortest_first` has returned.
     """
     per_question = len(rows) // len(order)
-    first = {index: position * per_question for position, index in enumerate(order)}
-    return [row for index in sorted(first) for row in rows[first[index] : first[index] + per_question]]
+    return rows.take((np.argsort(order)[:, None] * per_question + np.arange(per_question)).ravel())
 
 
 def runs_in_one_pass(prompts: Sequence[Sequence[int]], device: torch.device) -> Iterator[slice]:

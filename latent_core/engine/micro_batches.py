@@ -91,24 +91,23 @@ class RowLimit:
     rows: int | None = None
     release: Callable[[], None] = lambda: None
 
-    def run(
-        self, batches: Iterable[MicroBatch], divisible: bool, compute: Callable[[MicroBatch], Sequence[Sequence[T]]]
-    ) -> list[T]:
+    def run(self, batches: Iterable[MicroBatch], divisible: bool, compute: Callable[[MicroBatch], T]) -> list[T]:
         """Compute batches one after the other; one that runs out of memory is halved and computed again.
 
         Args:
             batches: What to compute, question by question.
             divisible: Whether the samples of one question may be computed apart.
-            compute: Returns the results of each question of a batch.
+            compute: Returns the results of a batch.
 
         Returns:
-            All results, question by question.
+            The results of all batches. Samples are cut only where a batch is one question, so one behind the other
+            they are question by question, in sample order.
 
         Raises:
             RuntimeError: If memory does not even suffice for the smallest batch.
         """
         waiting = list(batches)[::-1]
-        done: dict[int, list[T]] = {}
+        done: list[T] = []
         while waiting:
             batch = waiting.pop()
             halves = batch.halves(divisible)
@@ -116,18 +115,16 @@ class RowLimit:
                 waiting.extend(reversed(halves))
                 continue
             try:
-                found = compute(batch)
+                done.append(compute(batch))
             except RuntimeError as error:
                 if halves is None or not _is_out_of_memory(error):
                     raise
             else:
-                for question, results in zip(range(batch.questions.start, batch.questions.stop), found, strict=True):
-                    done.setdefault(question, []).extend(results)
                 continue
             # Only here is the error gone, and with it the tensors that its frames held.
             self._lower(batch.rows)
             waiting.extend(reversed(halves))
-        return [result for question in sorted(done) for result in done[question]]
+        return done
 
     def _lower(self, tried: int) -> None:
         if self.rows is None:

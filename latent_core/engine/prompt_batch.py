@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from latent_core.attention.padding import as_asked, shortest_first
+from latent_core.columns import ColumnBatch
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
 
-T = TypeVar("T")
+Batch = TypeVar("Batch", bound=ColumnBatch[Any])
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,7 @@ class PromptBlock:
         """Return the questions several times over."""
         return type(self)(self.indices * times, self.problems * times, self.prompts * times)
 
-    def by_question(self, rows: Sequence[T]) -> list[list[T]]:
-        """Cut results, as many for each question."""
-        count = len(rows) // len(self.problems)
-        return [list(rows[first : first + count]) for first in range(0, len(rows), count)]
-
-    def as_asked(self, rows: Sequence[T]) -> list[T]:
+    def as_asked(self, rows: Batch) -> Batch:
         """Bring results, as many for each question, into the order in which the questions were asked for."""
         return as_asked(rows, self.indices)
 

@@ -15,7 +15,7 @@ from latent_core.models.reasoner import LatentReasoner
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import TrajectoryBatch
 
 
 def sample_trajectories(
@@ -28,7 +28,7 @@ def sample_trajectories(
     answer_tokens: int,
     seed: int,
     latents: torch.dtype | None = torch.float32,
-) -> list[Trajectory]:
+) -> TrajectoryBatch:
     """Sample every question of a block at the given sample indices, as many at once as memory has room for.
 
     Args:
@@ -42,20 +42,19 @@ def sample_trajectories(
         latents: Precision of the latent vectors in the records, float32 or float16; None leaves them out.
 
     Returns:
-        len(problems) * len(samples) trajectories, question by question in sample order.
+        len(problems) * len(samples) trajectories, question by question in sample order; iterating yields records.
     """
     engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
 
-    def compute(batch: MicroBatch) -> list[list[Trajectory]]:
+    def compute(batch: MicroBatch) -> TrajectoryBatch:
         some, started = block.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps)
-        rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
-        return some.by_question(rows)
+        return read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
 
     needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     batches = micro_batches(needs, samples, reasoner.memory_budget, divisible=True)
-    return block.as_asked(reasoner.row_limit.run(batches, divisible=True, compute=compute))
+    return block.as_asked(TrajectoryBatch.concat(reasoner.row_limit.run(batches, divisible=True, compute=compute)))
 
 
 def start_samples(

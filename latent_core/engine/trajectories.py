@@ -6,18 +6,19 @@ A GPU waits meanwhile, so records are made column by column: a batch has thousan
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import compress, repeat
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from latent_core.columns import ColumnBatch, Ragged
 from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.trajectory import NO_TOKEN, LatentArray, Trajectory, is_cut
+from latent_core.trajectory import NO_TOKEN, TrajectoryBatch, is_cut
 
 
 def read_trajectories(
@@ -29,8 +30,8 @@ def read_trajectories(
     answer_tokens: int,
     started: float,
     latents: torch.dtype | None = torch.float32,
-) -> list[Trajectory]:
-    """Decode the answers behind the last latent steps and make a record of each kept row.
+) -> TrajectoryBatch:
+    """Decode the answers behind the last latent steps and make the batch of the kept rows.
 
     Args:
         engine: The engine that has taken the steps.
@@ -42,34 +43,62 @@ def read_trajectories(
         started: When the batch was begun, by `time.perf_counter()`.
         latents: Precision of the latent vectors in the records, float32 or float16; None leaves them out.
     """
-    finished: dict[int, _Finished] = {}
+    parts = []
     for stop in stops:
         answers = engine.decode(stop.state, answer_tokens, truncated=stop.truncated)
-        finished.update(_finished(stop, answers, latents))
+        parts.append(_Finished.of(stop, answers, latents))
+    rows = _Finished.concat(parts).of_origins(kept)
     seconds = (time.perf_counter() - started) / len(kept)
-    return _Reader(engine, block, answer_tokens).trajectories([finished[row] for row in kept], samples, seconds)
+    return _Reader(engine, block, answer_tokens).batch(rows, samples, seconds)
 
 
-_Finished = tuple[LatentArray | None, int, int, tuple[int, ...], bool]
-"""What a row has thought, in how many steps, how many of them are finite before the first that is not, the ids that it
-has written, and whether its thinking was truncated."""
+@dataclass(frozen=True, eq=False)
+class _Finished(ColumnBatch[Any]):
+    """Rows that have thought and written, on the host.
 
-_Grade = tuple[str, str | None, bool, tuple[int, ...]]
-"""The text of an answer, the canonical answer in it or None, whether it is right, and the ids that do not show
-thinking."""
+    Attributes:
+        origin: The row of the first state that each of them is, int64 [rows].
+        latents: What each has thought; nowhere there if that is not kept.
+        steps: In how many steps, int64 [rows].
+        finite: How many of them are finite before the first that is not, int64 [rows].
+        ids: The tokens that each has written.
+        truncated: Whether its thinking was truncated, bool [rows].
+    """
 
+    origin: NDArray[np.int64]
+    latents: Ragged
+    steps: NDArray[np.int64]
+    finite: NDArray[np.int64]
+    ids: Ragged
+    truncated: NDArray[np.bool_]
 
-def _finished(stop: ActiveRows, answers: Answers, dtype: torch.dtype | None) -> Iterable[tuple[int, _Finished]]:
-    """Go through the rows that count, with the row of the first state that each of them is."""
-    latents, rows = stop.state.latents, stop.state.rows
-    wanted = [] if dtype is None else [latents.to(dtype)]
-    *thoughts, token_ids, lengths, origin, counts, finite = to_host(
-        *wanted, answers.token_ids, answers.lengths, stop.origin, stop.counts, _finite_steps(latents)
-    )
-    arrays: Iterable[LatentArray | None] = thoughts[0].numpy() if thoughts else repeat(None, rows)
-    ids = (tuple(row[:length]) for row, length in zip(token_ids.tolist(), lengths.tolist(), strict=True))
-    columns = zip(arrays, repeat(latents.shape[1]), finite.tolist(), ids, repeat(stop.truncated), strict=False)
-    return compress(zip(origin.tolist(), columns, strict=True), counts.tolist())
+    @classmethod
+    def of(cls, stop: ActiveRows, answers: Answers, dtype: torch.dtype | None) -> Self:
+        """Copy the rows that count to the host; `dtype` is the precision of their latents, None for none."""
+        thoughts = stop.state.latents
+        rows, steps = thoughts.shape[:2]
+        wanted = [] if dtype is None else [thoughts.to(dtype)]
+        *copied, token_ids, lengths, origin, counts, are_finite = to_host(
+            *wanted, answers.token_ids, answers.lengths, stop.origin, stop.counts, _are_finite(thoughts)
+        )
+        latents, written = Ragged.absent(rows), token_ids.numpy().astype(np.int32)
+        if copied:
+            values = copied[0].numpy().reshape(rows * steps, thoughts.shape[-1])
+            latents = Ragged.behind_each_other(values, np.full(rows, steps))
+        return cls(
+            origin=origin.numpy(),
+            latents=latents,
+            steps=np.full(rows, steps),
+            finite=np.full(rows, steps) if bool(are_finite) else _finite_steps(thoughts).cpu().numpy(),
+            ids=Ragged(written.ravel(), np.arange(rows) * written.shape[1], lengths.numpy()),
+            truncated=np.full(rows, stop.truncated),
+        ).take(np.flatnonzero(counts.numpy()))
+
+    def of_origins(self, rows: Sequence[int]) -> Self:
+        """Return those that are these rows of the first state, in this order."""
+        place = np.zeros(int(self.origin.max()) + 1, np.int64)
+        place[self.origin] = np.arange(len(self))
+        return self.take(place[np.asarray(rows)])
 
 
 def to_host(*tensors: Tensor) -> list[Tensor]:
@@ -82,9 +111,16 @@ def to_host(*tensors: Tensor) -> list[Tensor]:
     return copies
 
 
+def _are_finite(latents: Tensor) -> Tensor:
+    """Return whether all latents are finite, which they nearly always are; bool []."""
+    if latents.numel() == 0:
+        return torch.ones((), dtype=torch.bool, device=latents.device)
+    # Both extremes are what is not a number as soon as one element is; looking at every element takes longer.
+    return torch.stack(latents.aminmax()).isfinite().all()
+
+
 def _finite_steps(latents: Tensor) -> Tensor:
     """Return how many latents of each row are finite before the first that is not, int64 [rows]."""
-    # Both extremes are what is not a number as soon as one element is; looking at every element takes longer.
     finite = latents.amax(dim=-1).isfinite() & latents.amin(dim=-1).isfinite()
     return finite.long().cumprod(dim=-1).sum(dim=-1)
 
@@ -97,48 +133,72 @@ class _Reader:
     block: PromptBlock
     answer_tokens: int
 
-    def trajectories(self, rows: Sequence[_Finished], samples: range, seconds: float) -> list[Trajectory]:
-        """Make the records of finished rows, question by question in sample order."""
-        latents, steps, finite, ids, truncated = zip(*rows, strict=True)
-        questions = [question for question in range(len(self.block.problems)) for _ in samples]
-        tokens = list(map(len, ids))
-        texts, answers, correct, spoken = zip(*self._grades(list(zip(questions, ids, strict=True))), strict=True)
-        last = [one[-1] if one else NO_TOKEN for one in spoken]
-        ends = self.engine.reasoner.checkpoint.answer_ends
-        prompt_flops, flops = zip(*map(cache(self._cost), questions, steps, tokens, truncated), strict=True)
-        trajectories = Trajectory.of_columns(
-            question_id=[problem.question_id for problem in self.block.problems for _ in samples],
-            sample_index=[sample for _ in self.block.problems for sample in samples],
+    def batch(self, rows: _Finished, samples: range, seconds: float) -> TrajectoryBatch:
+        """Make the batch of finished rows, question by question in sample order."""
+        problems, per_question = self.block.problems, len(samples)
+        questions = np.repeat(np.arange(len(problems)), per_question)
+        tokens, shown = rows.ids.lengths, self._shown(rows.ids)
+        texts, answers, correct = self._grades(questions, shown)
+        last = np.full(len(rows), NO_TOKEN)
+        last[shown.lengths > 0] = shown.values[(shown.starts + shown.lengths - 1)[shown.lengths > 0]]
+        prompt_flops, flops = self._costs(questions, rows.steps, tokens, rows.truncated)
+        batch = TrajectoryBatch(
+            question_id=[problem.question_id for problem in problems for _ in samples],
+            sample_index=np.tile(np.array(samples), len(problems)),
             answer_text=texts,
             answer=answers,
             correct=correct,
-            latent_steps=steps,
-            answer_tokens=tokens,
-            answer_ids=spoken,
-            latents=latents,
+            latent_steps=rows.steps.astype(np.int32),
+            answer_tokens=tokens.astype(np.int32),
+            answer_ids=shown,
+            latents=rows.latents,
             prompt_flops=prompt_flops,
             flops=flops,
-            seconds=repeat(seconds),
-            error=repeat(None),
-            cut=is_cut(np.array(tokens), np.array(last), self.answer_tokens, ends).tolist(),
+            seconds=np.full(len(rows), seconds),
+            error=[None] * len(rows),
+            cut=is_cut(tokens, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends),
         )
-        for row, one in enumerate(trajectories):
-            if finite[row] < steps[row]:
-                problem, error = self.block.problems[questions[row]], f"non-finite latent at step {finite[row] + 1}"
-                trajectories[row] = Trajectory.failed(problem, one.sample_index, error)
-        return trajectories
+        failed = np.flatnonzero(rows.finite < rows.steps)
+        if not len(failed):
+            return batch
+        errors = [f"non-finite latent at step {step + 1}" for step in rows.finite[failed].tolist()]
+        ids, indices = batch.take(failed).question_id, batch.sample_index[failed].tolist()
+        return batch.replaced(failed, TrajectoryBatch.failed(ids, indices, errors))
 
-    def _grades(self, written: Sequence[tuple[int, tuple[int, ...]]]) -> Iterable[_Grade]:
-        """Read and judge answers, given as their questions and ids."""
-        distinct = dict.fromkeys(written)
-        reasoner, problems = self.engine.reasoner, [self.block.problems[question] for question, _ in distinct]
-        own = reasoner.checkpoint.format.extract_answer
-        spoken = [reasoner.spoken(ids) for _, ids in distinct]
-        texts = reasoner.texts_of(spoken)
+    def _shown(self, ids: Ragged) -> Ragged:
+        """Return the ids that do not show thinking."""
+        ids = ids.packed()
+        is_shown = ids.values != self.engine.reasoner.checkpoint.latent_id
+        if is_shown.all():
+            return ids
+        before = np.append(0, np.cumsum(is_shown))
+        return Ragged.behind_each_other(ids.values[is_shown], before[ids.starts + ids.lengths] - before[ids.starts])
+
+    def _grades(self, questions: NDArray[Any], ids: Ragged) -> tuple[list[str], list[str | None], NDArray[np.bool_]]:
+        """Read and judge answers, given as their questions and ids: texts, canonical answers, and which are right."""
+        begins, ends = ids.starts, ids.starts + ids.lengths
+        raw, size = ids.values.tobytes(), ids.values.itemsize
+        written = [raw[first:end] for first, end in zip((begins * size).tolist(), (ends * size).tolist(), strict=True)]
+        known: dict[tuple[int, bytes], int] = {}
+        place = [known.setdefault(one, len(known)) for one in zip(questions.tolist(), written, strict=True)]
+        _, first = np.unique(place, return_index=True)
+        reasoner, problems = self.engine.reasoner, [self.block.problems[one] for one in questions[first].tolist()]
+        own, flat = reasoner.checkpoint.format.extract_answer, ids.values.tolist()
+        distinct = [flat[begin:end] for begin, end in zip(begins[first].tolist(), ends[first].tolist(), strict=True)]
+        texts = reasoner.texts_of(distinct)
         answers = [problem.canonical(problem.extract(text, own)) for problem, text in zip(problems, texts, strict=True)]
         correct = [problem.is_correct(answer) for problem, answer in zip(problems, answers, strict=True)]
-        grades = dict(zip(distinct, zip(texts, answers, correct, spoken, strict=True), strict=True))
-        return map(grades.__getitem__, written)
+        return list(map(texts.__getitem__, place)), list(map(answers.__getitem__, place)), np.array(correct)[place]
+
+    def _costs(
+        self, questions: NDArray[Any], steps: NDArray[Any], tokens: NDArray[Any], truncated: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what `_cost` says of each row; few rows differ in it."""
+        kinds = ((questions * (steps.max() + 1) + steps) * (tokens.max() + 1) + tokens) * 2 + truncated
+        _, first, place = np.unique(kinds, return_index=True, return_inverse=True)
+        columns = [column[first].tolist() for column in (questions, steps, tokens, truncated)]
+        costs = np.array([self._cost(*kind) for kind in zip(*columns, strict=True)], np.float64)[place]
+        return costs[:, 0], costs[:, 1]
 
     def _cost(self, question: int, steps: int, tokens: int, truncated: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latent_core.columns import ABSENT, Ragged
 from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.engine.prompt_batch import PromptBlock
@@ -20,11 +21,11 @@ from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import start_samples
 from latent_core.engine.trajectories import read_trajectories
 from latent_core.models.reasoner import LatentReasoner
-from latent_core.reward.types import LabelledTrajectory
+from latent_core.reward.types import LabelledBatch
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import NO_TOKEN, CutAnswers, FloatArray, Trajectory, is_cut
+from latent_core.trajectory import NO_TOKEN, CutAnswers, FloatArray, TrajectoryBatch, is_cut
 
 _MOST_ROWS = 1024
 """Completions that are computed at once, unless one question alone has more."""
@@ -41,7 +42,7 @@ def annotate(
     answer_tokens: int,
     seed: int,
     cut_answers: CutAnswers = "abstain",
-) -> list[LabelledTrajectory]:
+) -> LabelledBatch:
     """Sample candidates of every question and label their steps.
 
     Args:
@@ -57,26 +58,26 @@ def annotate(
             they "abstain".
 
     Returns:
-        len(problems) * candidates labelled trajectories, question by question in sample order.
+        len(problems) * candidates labelled trajectories, question by question in sample order; iterating yields
+        records.
     """
     engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
 
-    def compute(batch: MicroBatch) -> list[list[LabelledTrajectory]]:
+    def compute(batch: MicroBatch) -> LabelledBatch:
         some, started = block.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
         behind: list[ActiveRows] = []
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps, behind.append)
         rows = read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started)
-        rows = [row.judged(cut_answers) for row in rows]
         labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens, cut_answers)
-        return some.by_question(labeller.label(rows, kept, behind))
+        return labeller.label(rows.judged(cut_answers), kept, behind)
 
     # Candidates are kept while they are completed.
     needs = [
         (own, row * (1 + rollouts)) for own, row in block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     ]
     batches = micro_batches(needs, range(candidates), reasoner.memory_budget, divisible=False)
-    return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
+    return block.as_asked(LabelledBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ class _Labeller:
     answer_tokens: int
     cut_answers: CutAnswers
 
-    def label(
-        self, trajectories: list[Trajectory], kept: Sequence[int], behind: Sequence[ActiveRows]
-    ) -> list[LabelledTrajectory]:
+    def label(self, trajectories: TrajectoryBatch, kept: Sequence[int], behind: Sequence[ActiveRows]) -> LabelledBatch:
         """Label candidates.
 
         Args:
@@ -99,11 +98,11 @@ class _Labeller:
             behind: The rows that took each latent step, behind it.
         """
         questions = len(self.block.problems)
-        correct = np.array([trajectory.correct for trajectory in trajectories]).reshape(questions, -1)
+        correct = trajectories.correct.reshape(questions, -1)
         is_mixed: NDArray[np.bool_] = np.logical_and(correct.any(axis=1), ~correct.all(axis=1))
         labels = np.full((len(trajectories), self.latent_steps), np.nan, dtype=np.float32)
         flops, cut = np.zeros(len(trajectories)), np.zeros(len(trajectories), dtype=np.int64)
-        steps = np.array([trajectory.latent_steps for trajectory in trajectories])
+        steps = trajectories.latent_steps.astype(np.int64)
         if self.rollouts > 0:
             candidate_of = {row: candidate for candidate, row in enumerate(kept)}
             at_once = max(1, _MOST_ROWS // (correct.shape[1] * self.rollouts))
@@ -112,15 +111,14 @@ class _Labeller:
                 some = set(mixed[first : first + at_once].tolist())
                 for step, active in enumerate(behind, start=1):
                     self._complete_step(step, active, candidate_of, some, steps, labels, flops, cut)
-        result = []
-        for candidate, trajectory in enumerate(trajectories):
-            own = None
-            # A row that failed is a wrong candidate that nobody can read.
-            if is_mixed[candidate // correct.shape[1]] and trajectory.error is None:
-                own = labels[candidate, : steps[candidate]].copy()
-                own[-1:] = trajectory.correct
-            result.append(LabelledTrajectory(trajectory, own, float(flops[candidate]), int(cut[candidate])))
-        return result
+        # A row that failed is a wrong candidate that nobody can read.
+        failed = np.array([error is not None for error in trajectories.error], np.bool_)
+        is_labelled = np.repeat(is_mixed, correct.shape[1]) & ~failed
+        ends = np.flatnonzero(is_labelled & (steps > 0))
+        labels[ends, steps[ends] - 1] = trajectories.correct[ends]
+        places = np.arange(len(trajectories)) * self.latent_steps
+        own = Ragged(labels.ravel(), places, np.where(is_labelled, steps, ABSENT))
+        return LabelledBatch(trajectories, own, flops, cut)
 
     def _complete_step(
         self,

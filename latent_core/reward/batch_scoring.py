@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from latent_core.attention.padding import as_asked, shortest_first
+from latent_core.columns import ABSENT, Ragged
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, score_candidates
-from latent_core.reward.types import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, ScoreBatch
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.trajectory import LatentArray
 
@@ -21,7 +22,7 @@ def score_groups(
     prompts: Sequence[Sequence[int]],
     questions: Sequence[QuestionToScore],
     score_answer: bool,
-) -> list[Score]:
+) -> ScoreBatch:
     """Score trajectories, as many at once as memory has room for.
 
     Args:
@@ -31,8 +32,8 @@ def score_groups(
         score_answer: Whether to read the answers too.
 
     Returns:
-        One score per trajectory, question by question; trajectories that failed, and those whose rewards are not
-        finite, have an error in its place.
+        One score per trajectory, question by question, as a sequence of records; trajectories that failed, and those
+        whose rewards are not finite, have an error in its place.
 
     Raises:
         ValueError: If questions have different numbers of trajectories.
@@ -43,15 +44,13 @@ def score_groups(
     order = shortest_first(prompts)
     ordered = [questions[index] for index in order]
 
-    def compute(batch: MicroBatch) -> list[list[Score]]:
+    def compute(batch: MicroBatch) -> ScoreBatch:
         some = [_part(question, batch.samples) for question in ordered[batch.questions]]
-        scores = _score_batch(model, [prompts[index] for index in order[batch.questions]], some, score_answer)
-        count = len(batch.samples)
-        return [scores[first : first + count] for first in range(0, len(scores), count)]
+        return _score_batch(model, [prompts[index] for index in order[batch.questions]], some, score_answer)
 
     needs = _needs(model, [prompts[index] for index in order], ordered, score_answer)
     batches = micro_batches(needs, range(len(questions[0].latents)), share_of(model.device), divisible=True)
-    return as_asked(model.row_limit.run(batches, divisible=True, compute=compute), order)
+    return as_asked(ScoreBatch.concat(model.row_limit.run(batches, divisible=True, compute=compute)), order)
 
 
 def _part(question: QuestionToScore, samples: range) -> QuestionToScore:
@@ -78,7 +77,7 @@ def _score_batch(
     prompts: Sequence[Sequence[int]],
     questions: Sequence[QuestionToScore],
     score_answer: bool,
-) -> list[Score]:
+) -> ScoreBatch:
     started = time.perf_counter()
     given = len(questions[0].latents)
     # Batches below the smallest size are filled up; what fills is dropped.
@@ -87,37 +86,39 @@ def _score_batch(
     latents = [array for one in questions for array in (*one.latents, *fillers)]
     answers = [ids for one in questions for ids in (*one.answer_ids, *((),) * len(fillers))]
     if all(array is None for array in latents):
-        return [Score.failed("the trajectory failed") for _ in range(len(questions) * given)]
+        return ScoreBatch.failed(len(questions) * given, "the trajectory failed")
     candidates = _candidates(model, latents, answers if score_answer else None)
     with torch.inference_mode():
         rewards = score_candidates(model, prompts, candidates, apart=True)
-    steps = rewards.steps.cpu().numpy()
-    answer_rewards = None if rewards.answer is None else rewards.answer.cpu().numpy()
-    seconds = (time.perf_counter() - started) / (len(questions) * given)
-    scores = []
-    for question, prompt in enumerate(prompts):
-        for row in range(question * per_question, question * per_question + given):
-            array = latents[row]
-            if array is None:
-                scores.append(Score.failed("the trajectory failed"))
-                continue
-            own = steps[row, : len(array)]
-            answer = None if answer_rewards is None else float(answer_rewards[row])
-            if not np.isfinite(own).all() or (answer is not None and not np.isfinite(answer)):
-                scores.append(Score.failed("the reward is not finite"))
-                continue
-            written = len(array) + 1 + len(answers[row])
-            scores.append(
-                Score(
-                    own,
-                    answer,
-                    model.flops.prompt(len(prompt)),
-                    model.flops.suffix(len(prompt), len(array)),
-                    model.flops.suffix(len(prompt), written) if score_answer else 0.0,
-                    seconds,
-                )
-            )
-    return scores
+    # What fills the batch is dropped.
+    rows = (np.arange(len(questions))[:, None] * per_question + np.arange(given)).ravel()
+    steps = rewards.steps.cpu().numpy()[rows]
+    lengths = np.array([ABSENT if array is None else len(array) for array in latents])[rows]
+    answer = np.full(len(rows), np.nan) if rewards.answer is None else rewards.answer.cpu().numpy()[rows].astype(float)
+    is_finite = (np.isfinite(steps) | (np.arange(steps.shape[1]) >= lengths[:, None])).all(axis=1)
+    if rewards.answer is not None:
+        is_finite &= np.isfinite(answer)
+    seconds = (time.perf_counter() - started) / len(rows)
+    error = [
+        "the trajectory failed" if length == ABSENT else None if finite else "the reward is not finite"
+        for length, finite in zip(lengths.tolist(), is_finite.tolist(), strict=True)
+    ]
+    known = np.array([one is None for one in error])
+    contexts = [len(prompt) for prompt in prompts for _ in range(given)]
+    thought = [model.flops.suffix(context, length) for context, length in zip(contexts, lengths.tolist(), strict=True)]
+    read = [
+        model.flops.suffix(context, length + 1 + len(answers[row])) if score_answer else 0.0
+        for context, length, row in zip(contexts, lengths.tolist(), rows.tolist(), strict=True)
+    ]
+    return ScoreBatch(
+        Ragged(steps.ravel(), np.arange(len(rows)) * steps.shape[1], np.where(known, lengths, ABSENT)),
+        np.where(known, answer, np.nan),
+        np.where(known, [model.flops.prompt(context) for context in contexts], 0.0),
+        np.where(known, thought, 0.0),
+        np.where(known, read, 0.0),
+        np.where(known, seconds, 0.0),
+        error,
+    )
 
 
 def _candidates(

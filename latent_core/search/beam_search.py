@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +28,8 @@ from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import extend, read_prompts
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Sampler
-from latent_core.search.beam import Beam
+from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import FloatArray, Trajectory
 
 
 def beam_search(
@@ -43,7 +43,7 @@ def beam_search(
     latent_steps: int,
     answer_tokens: int,
     seed: int,
-) -> list[Beam]:
+) -> BeamBatch:
     """Search the latent trajectories of questions.
 
     Args:
@@ -58,7 +58,7 @@ def beam_search(
         seed: Seed of the run.
 
     Returns:
-        len(problems) * beams beams, question by question, the best one first.
+        len(problems) * beams beams, question by question, the best one first; iterating yields records.
 
     Raises:
         ValueError: If the sampler perturbs the prompt, which beams share, if the reasoner decides by itself how long
@@ -73,9 +73,8 @@ def beam_search(
     search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, candidates, seed)
     block = PromptBlock.of(reasoner, problems)
 
-    def compute(batch: MicroBatch) -> list[list[Beam]]:
-        some = block.part(batch.questions)
-        return some.by_question(search.run(some, latent_steps, answer_tokens))
+    def compute(batch: MicroBatch) -> BeamBatch:
+        return search.run(block.part(batch.questions), latent_steps, answer_tokens)
 
     scorer = Footprint.of(reward_model.model)
     needs = [
@@ -88,7 +87,7 @@ def beam_search(
         )
     ]
     batches = micro_batches(needs, range(beams * candidates), reasoner.memory_budget, divisible=False)
-    return block.as_asked(reasoner.row_limit.run(batches, divisible=False, compute=compute))
+    return block.as_asked(BeamBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class _Search:
     candidates: int
     seed: int
 
-    def run(self, block: PromptBlock, steps: int, answer_tokens: int) -> list[Beam]:
+    def run(self, block: PromptBlock, steps: int, answer_tokens: int) -> BeamBatch:
         """Search questions."""
         questions = len(block.problems)
         # Batches below the smallest size are filled up with repetitions, which are dropped again.
@@ -107,7 +106,7 @@ class _Search:
         return self._run(repeated, steps, answer_tokens)[: questions * self.beams]
 
     @torch.inference_mode()
-    def _run(self, block: PromptBlock, steps: int, answer_tokens: int) -> list[Beam]:
+    def _run(self, block: PromptBlock, steps: int, answer_tokens: int) -> BeamBatch:
         started, questions = time.perf_counter(), len(block.problems)
         late = self.engine.sampler.perturbs_forward
         # What acts inside a forward pass shows in the next latent: such beams branch before they are fed, others after.
@@ -136,12 +135,14 @@ class _Search:
         state, rewards = state.select(order), rewards[order]
         ranks = range(self.beams)
         stops = [ActiveRows.of(state)]
-        trajectories = read_trajectories(self.engine, stops, block, ranks, range(len(order)), answer_tokens, started)
-        scores = rewards.cpu().numpy()
-        return [
-            self._beam(trajectory, scores[row], len(block.prompts[row // self.beams]), fed, read)
-            for row, trajectory in enumerate(trajectories)
+        rows = read_trajectories(self.engine, stops, block, ranks, range(len(order)), answer_tokens, started)
+        lengths = [len(prompt) for prompt in block.prompts for _ in ranks]
+        costs = [
+            self._cost(length, written, fed, read)
+            for length, written in zip(lengths, rows.answer_tokens.tolist(), strict=True)
         ]
+        thinking, scoring, prompt = np.array(costs, np.float64).T
+        return BeamBatch(replace(rows, flops=thinking), rewards.cpu().numpy(), scoring, prompt)
 
     def _branched(self, state: RolloutState, step: int, branches: int) -> RolloutState:
         """Branch every beam: its first continuation goes on with its own draws, the others with fresh ones."""
@@ -158,21 +159,24 @@ class _Search:
         """Return the rows of the best beams of every question, in their order, int64 [questions * beams]."""
         return _by_rank(totals, questions)[:, : self.beams].sort(dim=1).values.flatten()
 
-    def _beam(
-        self, trajectory: Trajectory, step_scores: FloatArray, prompt_tokens: int, fed: list[int], read: list[int]
-    ) -> Beam:
-        """Make the record of a beam; `fed` and `read` count the rows per question at every step."""
+    def _cost(self, prompt_tokens: int, written: int, fed: list[int], read: list[int]) -> tuple[float, float, float]:
+        """Return the FLOPs of a beam, an even share of all that the search has computed for its question.
+
+        Args:
+            prompt_tokens: Length of the prompt.
+            written: Answer tokens.
+            fed: Rows per question that the reasoner was fed at every step.
+            read: Those that the reward model read.
+
+        Returns:
+            What the reasoner computed, what the reward model did, and its reading of the prompt.
+        """
         reasoner, scorer = self.engine.reasoner.flops, self.reward_model.flops
         steps = range(len(fed))
         thinking = sum(fed[step] * reasoner.trajectory(prompt_tokens + step, 1, 0, 0) for step in steps)
         scoring = sum(read[step] * scorer.suffix(prompt_tokens + step, 1) for step in steps)
-        writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, trajectory.answer_tokens)
-        return Beam(
-            trajectory._replace(flops=thinking / self.beams + writing),
-            step_scores,
-            scoring / self.beams,
-            scorer.prompt(prompt_tokens),
-        )
+        writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, written)
+        return thinking / self.beams + writing, scoring / self.beams, scorer.prompt(prompt_tokens)
 
 
 def _by_rank(totals: Tensor, questions: int) -> Tensor:

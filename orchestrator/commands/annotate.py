@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.data
 from rich.console import Console
 
 from latent_core.errors import UserError
@@ -15,18 +14,19 @@ from orchestrator.console import say
 from orchestrator.experiment.dry_run import reference_lines
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.files import write_json, write_yaml
-from orchestrator.pipeline.annotate_stage import CUT_FIELDS, Annotate
+from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.dispatch import call_actors, users_errors
-from orchestrator.pipeline.rollouts import work_item
+from orchestrator.pipeline.rollouts import GENERATE_CPUS, persist
+from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import LabelSpec, LabelStore
+from workers.tables import CUT_FIELDS
 
-_ANNOTATE_CPUS = 0.02
 _CUT_COLUMNS = [name for name, _ in CUT_FIELDS]
 
 
@@ -80,9 +80,10 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
         check_resources(plan.config)
         with reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners:
             board = create_board()
-            items = [work_item(number, shard, plan.problems) for number, shard in enumerate(shards)]
-            to_label = ray.data.from_items(items, override_num_blocks=len(items))
-            labelled = call_actors(to_label, Annotate(reasoners, store), len(reasoners), len(items), _ANNOTATE_CPUS)
+            stage = CallActor(reasoners, "annotate", AnnotateRequests(store.spec))
+            work = dataset_of(shards, plan.problems)
+            labelled = call_actors(work, stage, len(reasoners), len(shards), GENERATE_CPUS)
+            receipts = persist(labelled, Persist(store), len(reasoners), len(shards))
             to_do = sum(shard.rows for shard in shards)
             with (
                 ActorMeter({"reasoners": reasoners}) as meter,
@@ -90,9 +91,9 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
                 users_errors(),
             ):
                 ray.get(board.begin.remote("annotation"))
-                for batch in labelled.iter_batches(batch_size=None, batch_format="pyarrow"):
-                    receipts: Any = batch
-                    for one in receipts.to_pylist():
+                for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                    table: Any = batch
+                    for one in table.to_pylist():
                         board.advance.remote(**one)
     finally:
         ray.shutdown()

@@ -2,11 +2,10 @@
 
 One shard is one input block and one actor call, because Ray Data streams between tasks, not inside one. The stages
 wait for actors; they take a little CPU each, different amounts so that Ray Data does not fuse them and generation and
-scoring overlap. Trajectories reach the store before they are scored, so what has been
-sampled is never sampled again because a scorer failed.
+scoring overlap. Trajectories reach the store before they are scored, so what has been sampled is never sampled again
+because a scorer failed.
 """
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,16 @@ import ray.data
 from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
+from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.dispatch import call_actors, users_errors
-from orchestrator.pipeline.search_stage import Search
-from orchestrator.pipeline.stages import Generate, Load, Persist, ScoreTrajectories
+from orchestrator.pipeline.stages import CallActor, Load, Persist, SampleRequests, ScoreRequests, SearchRequests
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.trial import Trial
 
-_GENERATE_CPUS = 0.02
+GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
 _SCORE_CPUS = 0.015
-_WRITERS, _REASONERS_PER_WRITER = 2, 8
+_WRITERS, _ACTORS_PER_WRITER = 2, 8
 """Processes that write: some, and one more for so many actors. Without a limit there would be one for each shard."""
 
 
@@ -82,31 +81,27 @@ class Sampling:
 
     def _generate(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
         store, beam = trial.store, trial.store.spec.beam
-        stage: Generate | Search = Generate(self.reasoners, store)
+        stage = CallActor(self.reasoners, "sample", SampleRequests(store.spec, store.latents))
         if beam is not None:
-            stage = Search(self.reasoners, store, beam, str(trial.scorer))
-        writers = _WRITERS + len(self.reasoners) // _REASONERS_PER_WRITER
-        return call_actors(self._items(shards), stage, len(self.reasoners), len(shards), _GENERATE_CPUS).map_batches(
-            Persist(store, pass_on=trial.scored is not None),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=min(writers, len(shards))),
-            num_cpus=_STORE_CPUS,
-        )
+            requests = SearchRequests(store.spec, beam, str(trial.scorer), store.latents)
+            stage = CallActor(self.reasoners, "search", requests)
+        work = dataset_of(shards, self.problems)
+        answers = call_actors(work, stage, len(self.reasoners), len(shards), GENERATE_CPUS)
+        return persist(answers, Persist(store, trial.scored is not None), len(self.reasoners), len(shards))
 
     def _read(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
-        return self._items(shards).map_batches(
+        return dataset_of(shards, self.problems).map_batches(
             Load(trial.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
         )
 
     def _score(self, trial: Trial, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
         assert trial.scored is not None
-        stage = ScoreTrajectories(self.scorers, trial.scored, trial.store.latents, self.problems)
-        return call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
-
-    def _items(self, shards: Sequence[Shard]) -> ray.data.Dataset:
-        items = [work_item(number, shard, self.problems) for number, shard in enumerate(shards)]
-        return ray.data.from_items(items, override_num_blocks=len(items))
+        store = trial.scored.store
+        texts = tuple(problem.question for problem in self.problems)
+        requests = ScoreRequests(texts, trial.store.latents, store.spec.score_answer)
+        stage = CallActor(self.scorers, "score", requests)
+        answers = call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
+        return persist(answers, Persist(store), len(self.scorers), len(shards))
 
     def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any]) -> None:
         # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
@@ -117,17 +112,12 @@ class Sampling:
                     board.advance.remote(**one)
 
 
-def work_item(number: int, shard: Shard, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return a shard with its questions, as a row of a table.
-
-    The questions are one value: the driver holds the rows of all shards, and nested tables cost it more of both memory
-    and time.
-    """
-    return {
-        "number": number,
-        "first_question": shard.first_question,
-        "questions": shard.questions,
-        "first_sample": shard.first_sample,
-        "samples": shard.samples,
-        "problems": pickle.dumps(tuple(problems[shard.first_question : shard.end_question])),
-    }
+def persist(answers: ray.data.Dataset, stage: Persist, actors: int, shards: int) -> ray.data.Dataset:
+    """Let a few processes write what so many actors have answered."""
+    return answers.map_batches(
+        stage,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=min(_WRITERS + actors // _ACTORS_PER_WRITER, shards)),
+        num_cpus=_STORE_CPUS,
+    )

@@ -3,49 +3,134 @@
 They run in worker processes of their own, which start the faster the less is imported here: no torch.
 """
 
-import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latent_core.tasks.base import Problem
-from orchestrator.pipeline.score_records import questions_to_score, score_table
-from orchestrator.store.shards import Shard
-from orchestrator.store.specs import TrajectoryStore
-from orchestrator.store.trial import Scored
+from orchestrator.pipeline.blocks import WorkItem, problems_of
+from orchestrator.store.folder import ShardFolder
+from orchestrator.store.specs import BeamShape, LabelSpec, TrajectorySpec, TrajectoryStore
 from workers.pool import actor_pool
-from workers.records import LATENT_DTYPES, trajectory_schema
-from workers.requests import SampleRequest, ScoreRequest
+from workers.requests import AnnotateRequest, SampleRequest, ScoreRequest, SearchRequest
+from workers.tables import LATENT_DTYPES, trajectory_schema
+
+_READ_BY_SCORERS = ("question_id", "question_index", "sample_index", "latent_steps", "answer_ids", "latents")
+
+RequestOf = Callable[[pa.Table, WorkItem], Any]
+"""Makes the request to an actor out of a block."""
 
 
-class Generate:
-    """Have an actor sample the shard."""
+class CallActor:
+    """Stage that has an actor of a pool answer each block with the table of its shard."""
 
-    def __init__(self, reasoners: Sequence[str], store: TrajectoryStore) -> None:
-        self._reasoners = tuple(reasoners)
-        self._spec = store.spec
-        self._latents = store.latents
+    def __init__(self, actors: Sequence[str], method: str, request_of: RequestOf) -> None:
+        """Call a method of the actors of these names."""
+        self._actors = tuple(actors)
+        self._method = method
+        self._request_of = request_of
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Turn work items into the table of their trajectories."""
-        tables: list[pa.Table] = []
-        for item in block.to_pylist():
-            request = SampleRequest(
-                problems=problems_of(item),
-                first_sample=item["first_sample"],
-                samples=item["samples"],
-                sampler=self._spec.sampler,
-                latent_steps=self._spec.latent_steps,
-                answer_tokens=self._spec.answer_tokens,
-                seed=self._spec.seed,
-                first_question=item["first_question"],
-                latents=self._latents,
-                code=self._spec.code,
-            )
-            tables.append(actor_pool(self._reasoners).call("sample", request, item["number"]))
-        return pa.concat_tables(tables)
+        """Turn a block into the actor's answer."""
+        item = WorkItem.of(block)
+        request = self._request_of(block, item)
+        return item.label(actor_pool(self._actors).call(self._method, request, item.number))
+
+
+@dataclass(frozen=True)
+class SampleRequests:
+    """Request factory: sample the trajectories of a work block."""
+
+    spec: TrajectorySpec
+    latents: str
+
+    def __call__(self, block: pa.Table, item: WorkItem) -> SampleRequest:
+        """Make the request."""
+        return SampleRequest(
+            problems=problems_of(block),
+            first_sample=item.shard.first_sample,
+            samples=item.shard.samples,
+            sampler=self.spec.sampler,
+            latent_steps=self.spec.latent_steps,
+            answer_tokens=self.spec.answer_tokens,
+            seed=self.spec.seed,
+            first_question=item.shard.first_question,
+            latents=self.latents,
+            code=self.spec.code,
+        )
+
+
+@dataclass(frozen=True)
+class SearchRequests:
+    """Request factory: search a work block; the samples of a question are its beams, the best one first."""
+
+    spec: TrajectorySpec
+    beam: BeamShape
+    scorer: str
+    latents: str
+
+    def __call__(self, block: pa.Table, item: WorkItem) -> SearchRequest:
+        """Make the request."""
+        return SearchRequest(
+            problems=problems_of(block),
+            sampler=self.spec.sampler,
+            beams=self.beam.beams,
+            candidates=self.beam.candidates,
+            scorer=self.scorer,
+            scorer_dtype=self.beam.scorer_dtype,
+            latent_steps=self.spec.latent_steps,
+            answer_tokens=self.spec.answer_tokens,
+            seed=self.spec.seed,
+            first_question=item.shard.first_question,
+            latents=self.latents,
+            code=self.spec.code,
+        )
+
+
+@dataclass(frozen=True)
+class AnnotateRequests:
+    """Request factory: sample and label the candidates of a work block."""
+
+    spec: LabelSpec
+
+    def __call__(self, block: pa.Table, item: WorkItem) -> AnnotateRequest:
+        """Make the request."""
+        trajectories = self.spec.trajectories
+        return AnnotateRequest(
+            problems=problems_of(block),
+            sampler=trajectories.sampler,
+            candidates=self.spec.candidates,
+            rollouts=self.spec.rollouts,
+            latent_steps=trajectories.latent_steps,
+            answer_tokens=trajectories.answer_tokens,
+            seed=trajectories.seed,
+            cut_answers=self.spec.cut_answers,
+            first_question=item.shard.first_question,
+            code=trajectories.code,
+        )
+
+
+@dataclass(frozen=True)
+class ScoreRequests:
+    """Request factory: score a shard of trajectories.
+
+    Attributes:
+        texts: The text of every question of the task.
+        latents: Precision in which latents are read.
+        score_answer: Whether the answers are read too.
+    """
+
+    texts: tuple[str, ...]
+    latents: str
+    score_answer: bool
+
+    def __call__(self, block: pa.Table, item: WorkItem) -> ScoreRequest:
+        """Make the request."""
+        rows, shard = item.whole(block).select(_READ_BY_SCORERS), item.shard
+        texts = self.texts[shard.first_question : shard.end_question]
+        return ScoreRequest(rows, shard.samples, texts, self.latents, self.score_answer)
 
 
 class Load:
@@ -55,21 +140,16 @@ class Load:
         self._store = store
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Turn work items into the table of their trajectories."""
-        tables: list[pa.Table] = []
-        schema = trajectory_schema(self._store.latents)
-        for item in block.to_pylist():
-            end_question, end_sample = (
-                item["first_question"] + item["questions"],
-                item["first_sample"] + item["samples"],
-            )
-            rows = self._store.read(end_question, end_sample, schema.names, first_question=item["first_question"])
-            rows = rows[rows["sample_index"] >= item["first_sample"]]
-            if "latents" in rows:
-                # The store may keep them more precisely than they are wanted, which Arrow does not convert by itself.
-                rows = rows.assign(latents=[self._as_wanted(values) for values in rows["latents"]])
-            tables.append(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
-        return pa.concat_tables(tables)
+        """Turn a work block into the table of its trajectories."""
+        item, schema = WorkItem.of(block), trajectory_schema(self._store.latents)
+        shard = item.shard
+        rows = self._store.read(shard.end_question, shard.end_sample, schema.names, first_question=shard.first_question)
+        rows = rows[rows["sample_index"] >= shard.first_sample]
+        if "latents" in rows:
+            # The store may keep them more precisely than they are wanted, which Arrow does not convert by itself.
+            rows = rows.assign(latents=[self._as_wanted(values) for values in rows["latents"]])
+        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+        return replace(item, counts=trajectory_counts(table)).label(table)
 
     def _as_wanted(self, values: Any) -> Any:
         return None if values is None else values.astype(LATENT_DTYPES[self._store.latents])
@@ -78,71 +158,29 @@ class Load:
 class Persist:
     """Write the shard; pass on its receipt, or the shard itself where scorers still need it."""
 
-    def __init__(self, store: TrajectoryStore, pass_on: bool) -> None:
+    def __init__(self, store: ShardFolder, pass_on: bool = False) -> None:
         self._store = store
         self._pass_on = pass_on
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Store a table of trajectories, which has to be one whole shard."""
-        self._store.write(shard_of(block), block)
-        return block if self._pass_on else receipt(block)
+        """Store the rows of a block, which have to be one whole shard."""
+        item = WorkItem.of(block)
+        self._store.write(item.shard, item.whole(block))
+        counts = item.counts or trajectory_counts(block)
+        return replace(item, counts=counts).label(block) if self._pass_on else pa.Table.from_pylist([dict(counts)])
 
 
-class ScoreTrajectories:
-    """Have an actor score the shard, and write the scores beside the trajectories."""
-
-    def __init__(self, scorers: Sequence[str], scored: Scored, latents: str, problems: Sequence[Problem]) -> None:
-        self._scorers = tuple(scorers)
-        self._store = scored.store
-        self._latents = latents
-        self._texts = tuple(problem.question for problem in problems)
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Turn a table of trajectories, which has to be one whole shard, into a receipt."""
-        shard = shard_of(block)
-        texts = self._texts[shard.first_question : shard.end_question]
-        request = ScoreRequest(
-            questions_to_score(block, shard.samples, texts, self._latents), self._store.spec.score_answer
-        )
-        scores = actor_pool(self._scorers).call("score", request, shard.first_question)
-        self._store.write(shard, score_table(block, scores))
-        return receipt(block)
-
-
-def problems_of(item: dict[str, Any]) -> tuple[Problem, ...]:
-    """Return the questions of a work item."""
-    problems: tuple[Problem, ...] = pickle.loads(item["problems"])
-    return problems
-
-
-def shard_of(block: pa.Table) -> Shard:
-    """Return the shard that a block of rows is.
-
-    Raises:
-        ValueError: If it is not one whole shard.
-    """
-    questions, samples = pc.min_max(block["question_index"]), pc.min_max(block["sample_index"])
-    shard = Shard(
-        questions["min"].as_py(), questions["max"].as_py() + 1, samples["min"].as_py(), samples["max"].as_py() + 1
-    )
-    if shard.rows != len(block):
-        raise ValueError(f"a block of {len(block)} rows is not the whole shard {shard}")
-    return shard
-
-
-def receipt(block: pa.Table) -> pa.Table:
-    """Return what the driver wants to know of a shard that has been dealt with."""
-    answered = pc.is_null(block["error"])
-    whole = pc.and_(answered, pc.invert(block["cut"]))
-    return pa.table(
-        {
-            "rows": [len(block)],
-            "correct": [pc.sum(block["correct"]).as_py()],
-            "errors": [len(block) - _count(answered)],
-            "unparsable": [_count(pc.and_(whole, pc.is_null(block["answer"])))],
-            "cut": [_count(pc.and_(answered, block["cut"]))],
-        }
-    )
+def trajectory_counts(rows: pa.Table) -> dict[str, int]:
+    """Return what the driver wants to know of the trajectories of a shard."""
+    answered = pc.is_null(rows["error"])
+    whole = pc.and_(answered, pc.invert(rows["cut"]))
+    return {
+        "rows": len(rows),
+        "correct": _count(rows["correct"]),
+        "errors": len(rows) - _count(answered),
+        "unparsable": _count(pc.and_(whole, pc.is_null(rows["answer"]))),
+        "cut": _count(pc.and_(answered, rows["cut"])),
+    }
 
 
 def _count(marks: Any) -> int:

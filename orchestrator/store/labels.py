@@ -14,34 +14,9 @@ from latent_core.settings import Settings, explain_validation_error
 from latent_core.trajectory import CutAnswers
 from orchestrator.files import write_json
 from orchestrator.store.shards import Shard
+from workers.tables import LABEL_SCHEMA
 
 MANIFEST_FILE = "labels.json"
-
-LABEL_SCHEMA = pa.schema(
-    [
-        ("question_id", pa.string()),
-        ("question_index", pa.int64()),
-        ("question", pa.string()),
-        ("reference", pa.string()),
-        ("grader", pa.string()),
-        ("sample_index", pa.int32()),
-        ("answer", pa.string()),
-        ("correct", pa.bool_()),
-        ("latent_steps", pa.int32()),
-        ("latents", pa.list_(pa.float16())),
-        ("answer_ids", pa.list_(pa.int32())),
-        ("labels", pa.list_(pa.float32())),
-        ("rollouts", pa.int32()),
-        ("error", pa.string()),
-    ]
-)
-"""One row per candidate trajectory, question by question in sample order, all candidates of a question in one file.
-
-`latents` holds the latent_steps x hidden size values of a row one step after the other; it is null where the question's
-candidates are all right or all wrong. `labels` has one value per latent step, NaN for a step that was not labelled; it
-is null where there is nothing to learn. `answer_ids` includes the end-of-text token. A row with `error` is a wrong
-candidate without latents, labels and answer.
-"""
 
 
 class ReasonerIdentity(Settings):

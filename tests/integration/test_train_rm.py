@@ -35,8 +35,9 @@ from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import plan_training
-from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, ReasonerIdentity
+from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard
+from workers.tables import LABEL_SCHEMA
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 

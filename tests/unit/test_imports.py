@@ -10,8 +10,8 @@ import pytest
     "module",
     [
         "orchestrator.pipeline.stages",
-        "orchestrator.pipeline.search_stage",
-        "orchestrator.pipeline.annotate_stage",
+        "orchestrator.pipeline.rollouts",
+        "workers.tables",
         "orchestrator.tuning.trainable",
         # Reading a record imports its module.
         "latent_core.trajectory",

@@ -20,7 +20,7 @@ from latent_core.reward.types import QuestionToScore
 from latent_core.row_invariance import is_slow
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 
 STEPS, SEED = 3, 5
 QUESTIONS = [Problem(f"{n}", "ann has 3 pens . " * (1 + n % 3 * 3) + f"ben buys {n} cards ?", "1") for n in range(8)]
@@ -70,7 +70,7 @@ def checkpoint(family: str, width: int, tmp_path_factory: pytest.TempPathFactory
     )
 
 
-def sampled(reasoner: LatentReasoner, sampler: dict[str, Any], some: list[Problem], samples: range) -> list[Trajectory]:
+def sampled(reasoner: LatentReasoner, sampler: dict[str, Any], some: list[Problem], samples: range) -> TrajectoryBatch:
     return sample_trajectories(
         reasoner, parse_sampler(sampler), some, samples, latent_steps=STEPS, answer_tokens=3, seed=SEED
     )

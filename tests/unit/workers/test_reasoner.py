@@ -18,10 +18,9 @@ from latent_core.reward.model import LatentRewardModel
 from latent_core.samplers import parse_sampler
 from latent_core.search.beam_search import beam_search
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
 from workers.reasoner import ReasonerWorker
-from workers.records import trajectory_schema, trajectory_table
 from workers.requests import AnnotateRequest, PlannedCode, SampleRequest, SearchRequest
+from workers.tables import beam_table, label_table, trajectory_schema, trajectory_table
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}
 
@@ -44,10 +43,6 @@ def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
         **changes,
     }
     return SampleRequest(problems, **trials)
-
-
-def said(row: Trajectory) -> tuple[Any, ...]:
-    return row.question_id, row.sample_index, row.answer_text, row.answer_tokens, row.flops, row.error
 
 
 def content(table: pa.Table) -> list[dict[str, Any]]:
@@ -122,7 +117,7 @@ def test_a_search_is_what_beam_search_finds(
     tiny_reward_model: LatentRewardModel,
     problems: tuple[Problem, ...],
 ) -> None:
-    asked = search_request(problems, tiny_reward_checkpoint, keep_latents=True)
+    asked = search_request(problems, tiny_reward_checkpoint, first_question=5, latents="float32")
     found = worker.search(asked)
     expected = beam_search(
         tiny_reasoner,
@@ -135,25 +130,28 @@ def test_a_search_is_what_beam_search_finds(
         answer_tokens=4,
         seed=1,
     )
-    assert [said(beam.trajectory) for beam in found] == [said(beam.trajectory) for beam in expected]
-    for one, other in zip(found, expected, strict=True):
-        assert one.trajectory.latents is not None
-        np.testing.assert_allclose(one.step_scores, other.step_scores, atol=1e-5)
-    again = worker.search(search_request(problems, tiny_reward_checkpoint))
-    assert [said(beam.trajectory) for beam in again] == [said(beam.trajectory) for beam in found]
-    assert all(beam.trajectory.latents is None for beam in again)
+    table = beam_table(expected, 5, 2, "float32")
+    assert found.schema.equals(table.schema)
+    inexact = ["latents", "step_scores", "score"]
+    assert content(found.drop_columns(inexact)) == content(table.drop_columns(inexact))
+    for name in inexact:
+        for one, other in zip(found[name].to_pylist(), table[name].to_pylist(), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    again = worker.search(search_request(problems, tiny_reward_checkpoint, first_question=5))
+    assert content(again) == content(found.drop_columns(["latents"]))
 
 
 def test_a_search_that_fails_for_one_question_goes_on_for_the_others(
     worker: ReasonerWorker, tiny_reward_checkpoint: Path, problems: tuple[Problem, ...]
 ) -> None:
     too_long = Problem("long", "ann " * 200, "1")
-    beams = worker.search(search_request((problems[0], too_long, problems[1]), tiny_reward_checkpoint))
-    assert [(beam.trajectory.question_id, beam.trajectory.sample_index) for beam in beams] == [
+    beams = content(worker.search(search_request((problems[0], too_long, problems[1]), tiny_reward_checkpoint)))
+    assert [(beam["question_id"], beam["sample_index"]) for beam in beams] == [
         (name, rank) for name in ("question-0", "long", "question-1") for rank in (0, 1)
     ]
-    assert [beam.trajectory.error is None for beam in beams] == [True, True, False, False, True, True]
-    assert np.isnan(beams[2].step_scores).all()
+    assert [beam["error"] is None for beam in beams] == [True, True, False, False, True, True]
+    assert np.isnan(beams[2]["step_scores"]).all()
+    assert [beam["score"] is None for beam in beams] == [False, False, True, True, False, False]
 
 
 def test_a_latent_rm_that_cannot_be_loaded_is_no_questions_fault(
@@ -170,13 +168,17 @@ def test_annotation_is_what_annotate_labels(
     asked = AnnotateRequest(problems, GAUSSIAN, candidates=4, rollouts=2, latent_steps=3, answer_tokens=4, seed=1)
     found = worker.annotate(asked)
     expected = annotate(tiny_reasoner, parse_sampler(GAUSSIAN), problems, 4, 2, latent_steps=3, answer_tokens=4, seed=1)
-    assert [said(row.trajectory) for row in found] == [said(row.trajectory) for row in expected]
-    assert [row.label_flops for row in found] == [row.label_flops for row in expected]
+    table = label_table(expected, problems, 0, 4, 2)
+    assert found.schema.equals(table.schema)
+    assert found.drop_columns(["latents"]).to_pylist() == table.drop_columns(["latents"]).to_pylist()
     too_long = Problem("long", "ann " * 200, "1")
-    rows = worker.annotate(replace(asked, problems=(too_long, problems[0])))
-    assert [row.trajectory.question_id for row in rows] == ["long"] * 4 + ["question-0"] * 4
-    assert [(row.labels, row.trajectory.error is None) for row in rows[:4]] == [(None, False)] * 4
-    assert [said(row.trajectory) for row in rows[4:]] == [said(row.trajectory) for row in found[:4]]
+    rows = worker.annotate(replace(asked, problems=(too_long, problems[0]), first_question=7)).to_pylist()
+    assert [row["question_id"] for row in rows] == ["long"] * 4 + ["question-0"] * 4
+    assert [row["question_index"] for row in rows] == [7] * 4 + [8] * 4
+    assert [(row["labels"], row["error"] is None) for row in rows[:4]] == [(None, False)] * 4
+    alone = [{**row, "question_index": 8} for row in found.slice(0, 4).to_pylist()]
+    assert [row["answer"] for row in rows[4:]] == [row["answer"] for row in alone]
+    assert [row["flops"] for row in rows[4:]] == [row["flops"] for row in alone]
 
 
 def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) -> SearchRequest:

@@ -1,19 +1,25 @@
 """The scorer as a plain object: Ray adds nothing but where it runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from support import trajectory_table
 
 from latent_core.models import LatentReasoner
 from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.types import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore
 from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory
 from workers.requests import ScoreRequest
 from workers.scorer import ScorerWorker
+from workers.tables import score_table
 
 WIDTH = 32
 
@@ -36,8 +42,28 @@ def questions(problems: tuple[Problem, ...]) -> tuple[QuestionToScore, ...]:
     return tuple(question_of(problem.question, seed) for seed, problem in enumerate(problems))
 
 
-def values(scores: list[Score]) -> list[tuple[float | None, float | None, str | None]]:
-    return [(score.score, score.answer_score, score.error) for score in scores]
+def request_of(questions: Sequence[QuestionToScore], score_answer: bool = True) -> ScoreRequest:
+    """What is asked for trajectories of these questions."""
+    tables = [
+        trajectory_table(
+            [
+                Trajectory(one.question, sample, "", None, False, len(latents), len(ids), ids, latents, 0.0, 0.0, 0.0)
+                for sample, (latents, ids) in enumerate(zip(one.latents, one.answer_ids, strict=True))
+                if latents is not None
+            ],
+            index,
+            2,
+            "float16",
+        )
+        for index, one in enumerate(questions)
+    ]
+    texts = tuple(one.question for one in questions)
+    return ScoreRequest(pa.concat_tables(tables), 2, texts, "float16", score_answer)
+
+
+def content(table: pa.Table) -> list[dict[str, Any]]:
+    """Everything but the time that it took."""
+    return table.drop_columns(["score_seconds"]).to_pylist()
 
 
 @pytest.mark.parametrize("score_answer", [True, False])
@@ -51,12 +77,14 @@ def test_a_request_is_what_the_model_scores(
     """The prompt is written as for the reasoner."""
     prompts = [tiny_reasoner.checkpoint.prompt_ids(one.question) for one in questions]
     expected = score_groups(tiny_reward_model, prompts, questions, score_answer)
-    found = worker.score(ScoreRequest(questions, score_answer))
+    asked = request_of(questions, score_answer)
+    found, table = worker.score(asked), score_table(asked.trajectories, expected)
+    assert found.schema.equals(table.schema)
     assert len(found) == 8
-    for one, other in zip(found, expected, strict=True):
-        assert one.score == pytest.approx(other.score, abs=1e-5)
-        assert one.answer_score == pytest.approx(other.answer_score, abs=1e-5)
-        assert (one.prompt_flops, one.flops, one.answer_flops) == (other.prompt_flops, other.flops, other.answer_flops)
+    for one, other in zip(content(found), content(table), strict=True):
+        for name in ("score", "answer_score", "step_scores"):
+            assert one.pop(name) == pytest.approx(other.pop(name), abs=1e-5)
+        assert one == other
 
 
 @pytest.mark.parametrize(
@@ -67,27 +95,28 @@ def test_a_request_is_what_the_model_scores(
 def test_a_question_that_fails_takes_no_other_with_it(
     worker: ScorerWorker, questions: tuple[QuestionToScore, ...], broken: QuestionToScore
 ) -> None:
-    scores = worker.score(ScoreRequest((*questions[:2], broken, *questions[2:]), True))
-    healthy = worker.score(ScoreRequest(questions, True))
-    for one, other in zip(values(scores[:4] + scores[6:]), values(healthy), strict=True):
-        assert one[:2] == pytest.approx(other[:2], abs=1e-5)
-        assert one[2] is None
+    scores = content(worker.score(request_of((*questions[:2], broken, *questions[2:]))))
+    healthy = content(worker.score(request_of(questions)))
+    for one, other in zip(scores[:4] + scores[6:], healthy, strict=True):
+        for name in ("score", "answer_score"):
+            assert one[name] == pytest.approx(other[name], abs=1e-5)
+        assert one["score_error"] is None
     for failed in scores[4:6]:
-        assert failed.score is None
-        assert failed.error is not None
-        assert "\n" not in failed.error
+        assert (failed["score"], failed["step_scores"]) == (None, None)
+        assert failed["score_error"] is not None
+        assert "\n" not in failed["score_error"]
 
 
 def test_a_scorer_is_idle_after_success_and_failure(
     worker: ScorerWorker, questions: tuple[QuestionToScore, ...]
 ) -> None:
     assert worker.load() == 0
-    worker.score(ScoreRequest(questions, True))
-    worker.score(ScoreRequest((question_of("ann " * 200, 1),), True))
+    worker.score(request_of(questions))
+    worker.score(request_of([question_of("ann " * 200, 1)]))
     assert worker.load() == 0
 
 
 def test_a_bug_is_not_turned_into_scores(worker: ScorerWorker, questions: tuple[QuestionToScore, ...]) -> None:
     with pytest.raises(TypeError):
-        worker.score(ScoreRequest((QuestionToScore("ann ?", questions[0].latents, None),), True))  # type: ignore[arg-type]
+        worker.score(replace(request_of(questions[:1]), questions=(None,)))  # type: ignore[arg-type]
     assert worker.load() == 0

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from latent_core.attention.padding import as_asked, padded_length, right_padded, runs_in_one_pass, shortest_first
+from latent_core.tasks.base import Problem
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 
 
 @pytest.mark.parametrize(("tokens", "padded"), [(1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 96)])
@@ -36,8 +38,10 @@ def test_results_return_to_the_order_that_was_asked_for() -> None:
     prompts = [[1] * length for length in (9, 2, 5, 2)]
     order = shortest_first(prompts)
     assert order == [1, 3, 2, 0]
-    rows = [(question, sample) for question in order for sample in range(3)]
-    assert as_asked(rows, order) == [(question, sample) for question in range(4) for sample in range(3)]
+    asked = [Problem(f"q{question}", "?", "1") for question in range(4)]
+    rows = [Trajectory.failed(asked[question], sample, "no") for question in order for sample in range(3)]
+    found = as_asked(TrajectoryBatch.of(rows), order)
+    assert found.rows() == [Trajectory.failed(problem, sample, "no") for problem in asked for sample in range(3)]
 
 
 @pytest.mark.parametrize(

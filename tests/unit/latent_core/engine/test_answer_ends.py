@@ -18,7 +18,7 @@ from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import TrajectoryBatch
 
 PROBLEMS = [Problem("a", "ann has 3 pens ?", "3"), Problem("b", "ben buys 5 cards . sells 2 ?", "3")]
 ADAPTIVE = {"latent_length": "adaptive", "feedback": "latent_head", "end_token": "###", "latent_token": None}
@@ -34,7 +34,7 @@ def state_ends(directory: Path, ends: Any) -> Path:
     return directory
 
 
-def sample(directory: Path, kind: dict[str, Any], samples: int = 4) -> list[Trajectory]:
+def sample(directory: Path, kind: dict[str, Any], samples: int = 4) -> TrajectoryBatch:
     reasoner = LatentReasoner.from_pretrained(str(directory))
     sampler = parse_sampler(kind)
     return sample_trajectories(reasoner, sampler, PROBLEMS, range(samples), latent_steps=2, answer_tokens=8, seed=3)

@@ -16,7 +16,7 @@ from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import TrajectoryBatch
 
 MOST, TOKENS, SEED, SAMPLES = 5, 6, 3, 8
 NOISE = parse_sampler({"kind": "gaussian", "sigma": 0.5, "relative": True})
@@ -39,7 +39,7 @@ GRADERS.register(
 PROBLEMS = tuple(Problem(f"question-{index}", text, "7") for index, text in enumerate(QUESTIONS))
 
 
-def sample(reasoner: LatentReasoner, sampler: Sampler, problems: tuple[Problem, ...] = PROBLEMS) -> list[Trajectory]:
+def sample(reasoner: LatentReasoner, sampler: Sampler, problems: tuple[Problem, ...] = PROBLEMS) -> TrajectoryBatch:
     samples = range(SAMPLES)
     return sample_trajectories(reasoner, sampler, problems, samples, latent_steps=MOST, answer_tokens=TOKENS, seed=SEED)
 

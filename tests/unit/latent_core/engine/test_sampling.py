@@ -18,7 +18,7 @@ from latent_core.randomness import Streams
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 
 STEPS, TOKENS, SEED = 3, 6, 1
 
@@ -49,13 +49,13 @@ def sample(
     problems: tuple[Problem, ...],
     samples: range = range(3),
     tokens: int = TOKENS,
-) -> list[Trajectory]:
+) -> TrajectoryBatch:
     return sample_trajectories(
         reasoner, sampler, problems, samples, latent_steps=STEPS, answer_tokens=tokens, seed=SEED
     )
 
 
-def assert_same(one: list[Trajectory], other: list[Trajectory]) -> None:
+def assert_same(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert (a.question_id, a.sample_index) == (b.question_id, b.sample_index)
@@ -232,7 +232,7 @@ def test_a_row_that_breaks_is_an_error_and_nothing_else_changes(
     assert (broken.question_id, broken.sample_index) == (problems[1].question_id, 1)
     assert (broken.answer, broken.correct, broken.latents) == (None, False, None)
     healthy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
-    assert_same(rows[:4] + rows[5:], healthy[:4] + healthy[5:])
+    assert_same([*rows[:4], *rows[5:]], [*healthy[:4], *healthy[5:]])
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_answers_are_cut_where_the_end_token_has_no_room(config: dict[str, Any])
     reasoner, sampler = LatentReasoner.from_pretrained("bundled:coconut-tiny"), parse_sampler(config)
     problems = tuple(load_task(name="word_problems", count=4).problems)
 
-    def answers(limit: int) -> list[Trajectory]:
+    def answers(limit: int) -> TrajectoryBatch:
         lengths = {"latent_steps": reasoner.checkpoint.latent_steps, "answer_tokens": limit}
         return sample_trajectories(reasoner, sampler, problems, range(8), seed=SEED, **lengths)
 

@@ -1,6 +1,7 @@
 """Step labels: against a reasoner whose chances are known, and against a recomputation that shares nothing."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.reward import annotation
 from latent_core.reward.annotation import annotate
-from latent_core.reward.types import LabelledTrajectory
+from latent_core.reward.types import LabelledBatch, LabelledTrajectory
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.samplers.base import DrawSite
 from latent_core.tasks.base import Problem
@@ -24,7 +25,7 @@ from latent_core.tasks.word_problems import word_problems
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
-from latent_core.trajectory import CutAnswers, Trajectory
+from latent_core.trajectory import CutAnswers, TrajectoryBatch
 
 STEPS = 5
 CHANCE = 0.55
@@ -92,9 +93,7 @@ def test_labels_converge_to_the_known_chances(coin_counter: LatentReasoner, roll
     np.testing.assert_array_equal(labels[:, -1], chances[:, -1])
 
 
-def toss(
-    reasoner: LatentReasoner, candidates: int, rollouts: int, cut_answers: CutAnswers = "vote"
-) -> list[LabelledTrajectory]:
+def toss(reasoner: LatentReasoner, candidates: int, rollouts: int, cut_answers: CutAnswers = "vote") -> LabelledBatch:
     problem = Problem("coins", "toss", "1")
     return annotate(
         reasoner,
@@ -187,8 +186,9 @@ def test_cut_answers_are_wrong_wherever_they_abstain(coin_counter: LatentReasone
 def test_a_cut_completion_of_a_whole_candidate_is_not_right(
     coin_counter: LatentReasoner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def whole(*arguments: Any) -> list[Trajectory]:
-        return [row._replace(cut=False) for row in read_trajectories(*arguments)]
+    def whole(*arguments: Any) -> TrajectoryBatch:
+        rows = read_trajectories(*arguments)
+        return replace(rows, cut=np.zeros(len(rows), np.bool_))
 
     monkeypatch.setattr(annotation, "read_trajectories", whole)
     voting = toss(coin_counter, candidates=8, rollouts=4)

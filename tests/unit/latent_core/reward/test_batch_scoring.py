@@ -13,7 +13,7 @@ from latent_core.reward import batch_scoring as groups
 from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, score_candidates
-from latent_core.reward.types import QuestionToScore, Score
+from latent_core.reward.types import QuestionToScore, Score, ScoreBatch
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import LatentArray
 
@@ -56,7 +56,7 @@ def one_thread() -> Iterator[None]:
 def score(
     model: LatentRewardModel, questions: Sequence[QuestionToScore], places: Sequence[int], score_answer: bool = True
 ) -> list[Score]:
-    return score_groups(model, [PROMPTS[place] for place in places], questions, score_answer)
+    return score_groups(model, [PROMPTS[place] for place in places], questions, score_answer).rows()
 
 
 def assert_same(one: Sequence[Score], other: Sequence[Score], tolerance: float = 1e-5) -> None:
@@ -216,7 +216,7 @@ def test_scores_are_the_same_with_little_memory(
 
     def counted(
         model: LatentRewardModel, prompts: Sequence[Sequence[int]], some: Sequence[QuestionToScore], answers: bool
-    ) -> list[Score]:
+    ) -> ScoreBatch:
         batches.append(sum(len(one.latents) for one in some))
         return original(model, prompts, some, answers)
 

@@ -17,7 +17,7 @@ from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Candidates, score_candidates
 from latent_core.samplers import parse_sampler
-from latent_core.search.beam import Beam
+from latent_core.search.beam import BeamBatch
 from latent_core.search.beam_search import beam_search
 from latent_core.tasks.base import Problem
 
@@ -38,7 +38,7 @@ def reward_model(tiny_reasoner: LatentReasoner) -> LatentRewardModel:
 
 def search(
     reasoner: LatentReasoner, model: LatentRewardModel, sampler: Any, problems: Any, beams: int, candidates: int
-) -> list[Beam]:
+) -> BeamBatch:
     return beam_search(reasoner, model, sampler, problems, beams, candidates, seed=5, **LENGTHS)
 
 

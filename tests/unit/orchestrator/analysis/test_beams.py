@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -11,7 +12,6 @@ from orchestrator.analysis.beams import evaluate_search
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
-from workers.records import trajectory_table
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", "1") for index in range(3))
 # Per question, the answers of its beams, the best one first.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support import trajectory_table
 
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
@@ -15,7 +16,6 @@ from orchestrator.reporting.run_files import evaluate
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelSpec, LabelStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
-from workers.records import trajectory_table
 
 END, OTHER_END, LIMIT = 2, 3, 4
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, LIMIT, 0, "float32")

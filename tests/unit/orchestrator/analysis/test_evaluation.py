@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
-from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.records import trajectory_table
+from workers.tables import SCORE_SCHEMA
 
 PROBLEMS = tuple(Problem(f"q{index}", "?", f"{index}.0") for index in range(3))
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")

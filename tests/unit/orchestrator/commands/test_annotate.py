@@ -13,30 +13,28 @@ from rich.console import Console
 
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
-from latent_core.reward.types import LabelledTrajectory
+from latent_core.reward.types import LabelledBatch
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.word_problems import word_problems
-from latent_core.trajectory import Trajectory
 from orchestrator.commands.annotate import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.experiment.plan import Plan, make_plan
-from orchestrator.pipeline import annotate_stage
-from orchestrator.pipeline.annotate_stage import Annotate, label_table
-from orchestrator.pipeline.rollouts import work_item
-from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, label_files, read_labels
+from orchestrator.pipeline import stages
+from orchestrator.pipeline.blocks import work_block
+from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
+from orchestrator.store.labels import LabelManifest, label_files, read_labels
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelStore
 from workers.requests import AnnotateRequest, PlannedCode
+from workers.tables import LABEL_SCHEMA, label_table
 
 CHECKPOINT = "bundled:coconut-tiny"
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.3, "relative": True}
 CANDIDATES, ROLLOUTS, STEPS = 4, 2, 6
 
 
-def label(
-    reasoner: LatentReasoner, problems: tuple[Problem, ...], rollouts: int = ROLLOUTS
-) -> list[LabelledTrajectory]:
+def label(reasoner: LatentReasoner, problems: tuple[Problem, ...], rollouts: int = ROLLOUTS) -> LabelledBatch:
     return annotate(
         reasoner,
         parse_sampler(GAUSSIAN),
@@ -98,16 +96,17 @@ class FakePool:
         self.asked: list[AnnotateRequest] = []
         self._reasoner = reasoner
 
-    def call(self, method: str, request: AnnotateRequest, preferred: int) -> list[LabelledTrajectory]:
+    def call(self, method: str, request: AnnotateRequest, preferred: int) -> pa.Table:
         assert method == "annotate"
         self.asked.append(request)
-        return label(self._reasoner, request.problems)
+        rows = label(self._reasoner, request.problems)
+        return label_table(rows, request.problems, request.first_question, CANDIDATES, ROLLOUTS)
 
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch, reasoner: LatentReasoner) -> FakePool:
     made = FakePool(reasoner)
-    monkeypatch.setattr(annotate_stage, "actor_pool", lambda names: made)
+    monkeypatch.setattr(stages, "actor_pool", lambda names: made)
     return made
 
 
@@ -116,8 +115,8 @@ def fill(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
     shards = missing_labels(config, plan, store)
     store.prepare()
     for number, shard in enumerate(shards):
-        item: Any = work_item(number, shard, plan.problems)
-        Annotate(("one",), store)(pa.Table.from_pylist([item]))
+        stage = CallActor(("one",), "annotate", AnnotateRequests(store.spec))
+        Persist(store)(stage(work_block(number, shard, plan.problems)))
     return shards
 
 
@@ -204,9 +203,8 @@ def test_a_row_is_what_was_labelled(reasoner: LatentReasoner, asked: tuple[Probl
 
 
 def test_a_failed_candidate_is_a_row_without_labels(asked: tuple[Problem, ...]) -> None:
-    failed = (Trajectory.failed(asked[0], sample, "IndexError: no") for sample in range(CANDIDATES))
-    rows = [LabelledTrajectory(trajectory, None) for trajectory in failed]
-    for row in label_table(rows, asked[:1], 0, CANDIDATES, ROLLOUTS).to_pylist():
+    failed = LabelledBatch.failed(asked[0].question_id, CANDIDATES, "IndexError: no")
+    for row in label_table(failed, asked[:1], 0, CANDIDATES, ROLLOUTS).to_pylist():
         assert (row["error"], row["labels"], row["latents"], row["correct"]) == ("IndexError: no", None, None, False)
         assert row["answer_ids"] == []
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -22,7 +23,6 @@ from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
-from workers.records import trajectory_table
 
 Right = Callable[[int, int], bool]
 

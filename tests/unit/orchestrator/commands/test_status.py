@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import ray
 from rich.console import Console
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -22,11 +23,10 @@ from orchestrator.cli import main
 from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.commands.status_text import age_in_words, print_status, status_json
 from orchestrator.experiment.run_directory import write_run_file
-from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.records import trajectory_table
+from workers.tables import SCORE_SCHEMA
 
 QUESTIONS = 3
 PROBLEMS = tuple(Problem(f"q{index}", "?", str(index)) for index in range(QUESTIONS))

@@ -27,8 +27,9 @@ from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training
-from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest
+from orchestrator.store.labels import LabelManifest
 from orchestrator.store.shards import Shard
+from workers.tables import LABEL_SCHEMA
 
 CANDIDATES, STEPS, WIDTH, PER_SHARD = 3, 2, 32, 4
 MakeLabels = Callable[..., Path]

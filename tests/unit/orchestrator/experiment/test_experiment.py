@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support import trajectory_table
 
 from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.trajectory import Trajectory
@@ -22,7 +23,6 @@ from orchestrator.experiment.execution import ExperimentRun, carry_out
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
-from workers.records import trajectory_table
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
@@ -19,7 +20,6 @@ from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.finalize import finalize, start_tracking
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
-from workers.records import trajectory_table
 
 ERROR = "RuntimeError: shape '[2, 3]' is invalid for input [/of size 7]"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support import trajectory_table
 
 from latent_core.errors import UserError
 from latent_core.flops import FlopModel
@@ -19,7 +20,6 @@ from orchestrator.config.run import parse_config
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.shards import Shard
-from workers.records import trajectory_table
 
 QUESTIONS = ["ann has 12 pens . buys 3 pens ?", "ben 5 cards ?", "eva 7 cards . sells 2 cards ?", "ann 1 ?"]
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.4}

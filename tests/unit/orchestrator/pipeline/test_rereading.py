@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
 from latent_core.answers.extractors import after_last_hash
 from latent_core.errors import UserError
@@ -17,11 +18,10 @@ from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.pipeline import rereading
 from orchestrator.pipeline.rereading import reread, rereadable
-from orchestrator.pipeline.search_stage import BEAM_COLUMNS
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.records import trajectory_table
+from workers.tables import BEAM_COLUMNS
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
 OLD = replace(SPEC, reading={"graders": {"numeric": {"version": 7}}})

@@ -10,19 +10,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.config.run import load_config, parse_config
-from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.reporting.run_files import all_comparisons, all_rows, evaluate, write_files
 from orchestrator.reporting.tables import render
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.records import trajectory_table
+from workers.tables import SCORE_SCHEMA
 
 TASK = Task("mine", tuple(Problem(f"q{index}", "?", str(index)) for index in range(3)))
 Answer = Callable[[int, int], str | None]

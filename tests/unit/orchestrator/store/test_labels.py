@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.store.labels import LABEL_SCHEMA, LabelManifest, check_labels, label_files, read_labels
+from orchestrator.store.labels import LabelManifest, check_labels, label_files, read_labels
+from workers.tables import LABEL_SCHEMA
 
 MANIFEST: dict[str, Any] = {
     "directory": "/somewhere/shards",

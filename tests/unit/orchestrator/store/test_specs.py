@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support import trajectory_table
 
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
@@ -22,7 +23,6 @@ from orchestrator.store.specs import (
     TrajectorySpec,
     TrajectoryStore,
 )
-from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("checkpoint", "task", {"kind": "gaussian", "sigma": 0.4}, 6, 32, 0, "float32")
 STEPS, WIDTH = 2, 3

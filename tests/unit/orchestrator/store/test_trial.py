@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.records import trajectory_table
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
 

@@ -7,36 +7,32 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from latent_core.search.beam import Beam
+from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
-from latent_core.trajectory import Trajectory
-from orchestrator.pipeline import search_stage
-from orchestrator.pipeline.rollouts import work_item
-from orchestrator.pipeline.search_stage import BEAM_COLUMNS, Search
-from orchestrator.pipeline.stages import Persist
+from latent_core.trajectory import Trajectory, TrajectoryBatch
+from orchestrator.pipeline import stages
+from orchestrator.pipeline.blocks import work_block
+from orchestrator.pipeline.stages import CallActor, Persist, SearchRequests
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore
-from workers.records import trajectory_schema
 from workers.requests import PlannedCode, SearchRequest
+from workers.tables import BEAM_COLUMNS, beam_table, trajectory_schema
 
 SHAPE = BeamShape(2, 3, "rm", "bfloat16")
 SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 7, "float32", SHAPE)
 PROBLEMS = tuple(Problem(f"q{index}", f"question {index}?", "1") for index in range(4))
 
 
-def beams_of(problem: Problem) -> list[Beam]:
+def beams_of(problem: Problem) -> BeamBatch:
     if problem.question_id == "q3":
-        return [Beam.failed(problem, rank, 2, "RuntimeError: no") for rank in range(2)]
+        return BeamBatch.failed("q3", 2, 2, "RuntimeError: no")
     latents = np.ones((2, 3), dtype=np.float32)
-    return [
-        Beam(
-            Trajectory(problem.question_id, rank, "1", "1", rank == 0, 2, 1, (5,), latents, 1.0, 2.0, 0.1),
-            np.array([1.5, -rank], dtype=np.float32),
-            6.0,
-            4.0,
-        )
+    rows = (
+        Trajectory(problem.question_id, rank, "1", "1", rank == 0, 2, 1, (5,), latents, 1.0, 2.0, 0.1)
         for rank in range(2)
-    ]
+    )
+    step_scores = np.array([[1.5, 0.0], [1.5, -1.0]], dtype=np.float32)
+    return BeamBatch(TrajectoryBatch.of(rows), step_scores, np.full(2, 6.0), np.full(2, 4.0))
 
 
 class FakePool:
@@ -47,24 +43,25 @@ class FakePool:
     def __init__(self) -> None:
         self.asked = []
 
-    def call(self, method: str, request: SearchRequest, preferred: int) -> list[Beam]:
+    def call(self, method: str, request: SearchRequest, preferred: int) -> pa.Table:
         assert method == "search"
         self.asked.append(request)
-        return [beam for problem in request.problems for beam in beams_of(problem)]
+        batch = BeamBatch.concat([beams_of(problem) for problem in request.problems])
+        return beam_table(batch, request.first_question, request.beams, request.latents)
 
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     made = FakePool()
-    monkeypatch.setattr(search_stage, "actor_pool", lambda names: made)
+    monkeypatch.setattr(stages, "actor_pool", lambda names: made)
     return made
 
 
 def search(tmp_path: Path, latents: str = "none") -> tuple[TrajectoryStore, pa.Table]:
     store = TrajectoryStore(str(tmp_path), SPEC, latents)
     store.prepare()
-    items = pa.Table.from_pylist([work_item(0, Shard(2, 4, 0, 2), PROBLEMS)])
-    return store, Search(("one",), store, SHAPE, "/models/rm")(items)
+    stage = CallActor(("one",), "search", SearchRequests(SPEC, SHAPE, "/models/rm", latents))
+    return store, stage(work_block(0, Shard(2, 4, 0, 2), PROBLEMS))
 
 
 @pytest.mark.parametrize("latents", ["none", "float16"])
@@ -81,7 +78,8 @@ def test_the_actor_is_asked_for_what_the_setting_says(actor: FakePool, tmp_path:
             latent_steps=2,
             answer_tokens=4,
             seed=7,
-            keep_latents=latents != "none",
+            first_question=2,
+            latents=latents,
             code=PlannedCode({}, {}),
         )
     ]

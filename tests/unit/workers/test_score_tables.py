@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
-from latent_core.reward.types import Score
+from latent_core.reward.types import Score, ScoreBatch
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from orchestrator.pipeline.score_records import SCORE_SCHEMA, questions_to_score, score_table
-from workers.records import trajectory_table
+from workers.tables import SCORE_SCHEMA, questions_to_score, score_table
 
 WIDTH = 4
 
@@ -80,7 +80,7 @@ SCORES = [
 
 
 def test_every_score_stands_where_its_trajectory_does() -> None:
-    table = score_table(trajectory_table(ROWS, 7, 2, "float16"), SCORES)
+    table = score_table(trajectory_table(ROWS, 7, 2, "float16"), ScoreBatch.of(SCORES))
     assert table.schema.equals(SCORE_SCHEMA)
     rows = table.to_pylist()
     assert [(row["question_id"], row["question_index"], row["sample_index"]) for row in rows] == [
@@ -111,7 +111,7 @@ def test_every_score_stands_where_its_trajectory_does() -> None:
 def test_scores_without_answers_have_no_cost_of_answers() -> None:
     """Costs of what was not computed must not be taken for zero."""
     blind = [replace(score, answer_reward=None, answer_flops=0.0) for score in SCORES]
-    rows = score_table(trajectory_table(ROWS, 7, 2, "float16"), blind).to_pylist()
+    rows = score_table(trajectory_table(ROWS, 7, 2, "float16"), ScoreBatch.of(blind)).to_pylist()
     for row in rows:
         assert (row["answer_score"], row["answer_score_flops"], row["answer_score_prompt_flops"]) == (None, None, None)
     assert [row["score"] for row in rows] == [1.5, 0.5, None, -0.5]
@@ -119,4 +119,4 @@ def test_scores_without_answers_have_no_cost_of_answers() -> None:
 
 def test_one_score_too_few_is_refused() -> None:
     with pytest.raises(pa.ArrowInvalid):
-        score_table(trajectory_table(ROWS, 7, 2, "float16"), SCORES[:3])
+        score_table(trajectory_table(ROWS, 7, 2, "float16"), ScoreBatch.of(SCORES[:3]))

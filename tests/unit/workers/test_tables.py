@@ -3,10 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import trajectory_table
 
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
-from workers.records import trajectory_schema, trajectory_table
+from workers.tables import trajectory_schema
 
 LATENTS = np.arange(12, dtype=np.float32).reshape(3, 4) / 7
 GOOD = Trajectory("a", 5, "### 7", "7", True, 3, 4, (11, 7, 0, 2), LATENTS, 10.0, 20.5, 0.25)
@@ -56,7 +57,7 @@ def test_a_shard_of_failures_only_has_the_same_schema() -> None:
 
 def test_latents_that_fill_more_than_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trajectory_table(ROWS, 0, 2, "float16")
-    monkeypatch.setattr("workers.records._MOST_VALUES", 2 * LATENTS.size)
+    monkeypatch.setattr("workers.tables._MOST_VALUES", 2 * LATENTS.size)
     table = trajectory_table(ROWS, 0, 2, "float16")
     assert table["latents"].num_chunks == 2
     assert table.equals(whole)

@@ -1,0 +1,86 @@
+"""Blocks of Ray Data: each belongs to one shard, and says to which one in the metadata of its schema.
+
+So the shard travels with its rows from stage to stage. Metadata survives because a task makes one block of each block
+that it is given: no two of them are joined, and `dataset_of` forbids cutting them.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+import ray.data
+
+from latent_core.tasks.base import Problem
+from orchestrator.store.shards import Shard
+
+_KEY = b"shard"
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """A shard on its way through a pipeline.
+
+    Attributes:
+        number: Its place in the work list.
+        shard: Which one it is.
+        counts: What the driver wants to know of its trajectories, once there are any: scores do not tell.
+    """
+
+    number: int
+    shard: Shard
+    counts: Mapping[str, int] | None = None
+
+    @classmethod
+    def of(cls, block: pa.Table) -> Self:
+        """Read from a block to which shard it belongs.
+
+        Raises:
+            ValueError: If it does not say so.
+        """
+        metadata = block.schema.metadata or {}
+        if _KEY not in metadata:
+            raise ValueError(f"a block of {len(block)} rows does not say of which shard it is")
+        content = json.loads(metadata[_KEY])
+        return cls(content["number"], Shard(**content["shard"]), content["counts"])
+
+    def label(self, table: pa.Table) -> pa.Table:
+        """Return a table that says to which shard it belongs."""
+        return table.replace_schema_metadata({_KEY: json.dumps(asdict(self))})
+
+    def whole(self, block: pa.Table) -> pa.Table:
+        """Return the rows of a block as they are stored, without what was only for the way.
+
+        Raises:
+            ValueError: If they are not all rows of the shard: its file name would claim what is not in it.
+        """
+        if len(block) != self.shard.rows:
+            raise ValueError(f"a block of {len(block)} rows is not the whole shard {self.shard}")
+        return block.replace_schema_metadata(None)
+
+
+def work_block(number: int, shard: Shard, problems: Sequence[Problem]) -> pa.Table:
+    """Return the block that asks for a shard; it carries the shard's questions.
+
+    The questions are one value: the driver holds the blocks of all shards, and nested tables cost it more of both
+    memory and time.
+    """
+    questions = pickle.dumps(tuple(problems[shard.first_question : shard.end_question]))
+    return WorkItem(number, shard).label(pa.table({"problems": pa.array([questions], pa.binary())}))
+
+
+def problems_of(block: pa.Table) -> tuple[Problem, ...]:
+    """Return the questions that a block of `work_block` carries."""
+    problems: tuple[Problem, ...] = pickle.loads(block["problems"][0].as_py())
+    return problems
+
+
+def dataset_of(shards: Sequence[Shard], problems: Sequence[Problem]) -> ray.data.Dataset:
+    """Return the work list as a dataset: one block per shard."""
+    blocks: Any = ray.data.from_arrow([work_block(number, shard, problems) for number, shard in enumerate(shards)])
+    # A shard with many latents is larger than Ray Data would let a block be, and half of it cannot be stored.
+    blocks.context.target_max_block_size = None
+    dataset: ray.data.Dataset = blocks
+    return dataset

@@ -70,7 +70,7 @@ def finalize(
         row_invariance: By pool, how its actors kept rows apart to the bit; None where this command computed nothing.
     """
     plan = experiment.plan
-    results = evaluate_all(experiment.sampled_trials(), plan.task)
+    results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
     rows = all_rows(results, plan.task, plan.config.budgets)
     tracker.log_curves(rows)
     for result in results:

@@ -1,6 +1,6 @@
 """From the store to what a person reads: curves, tables, pictures and a summary in the run directory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
 from orchestrator.reporting.plots.pareto_png import plot_pareto_png
-from orchestrator.store.trial import Trial
+from orchestrator.store.trial import Coverage, Trial
 
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
 _TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
@@ -60,7 +60,7 @@ class TrialResult:
     by_question: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
 
-def evaluate(trial: Trial, task: Task) -> TrialResult:
+def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResult:
     """Read a trial's trajectories and compute its curves and counts.
 
     Budgets beyond what has been sampled, because the trial was stopped early, have the value NaN.
@@ -68,8 +68,9 @@ def evaluate(trial: Trial, task: Task) -> TrialResult:
     Args:
         trial: The trial; the points of its beam searches belong to its curves, once they are finished.
         task: The questions that were asked.
+        samples: How many samples of every question are ready; looked up where it is not given.
     """
-    samples = sampled_so_far(trial, len(task.problems))
+    samples = sampled_so_far(trial, len(task.problems)) if samples is None else samples
     outcomes, questions, first_error = [], [], None
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
     for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
@@ -112,9 +113,19 @@ def evaluate(trial: Trial, task: Task) -> TrialResult:
     return TrialResult(trial, rows, summary, pd.concat(questions, ignore_index=True), by_question)
 
 
-def evaluate_all(trials: Iterable[Trial], task: Task) -> list[TrialResult]:
-    """Evaluate all trials of which the store has a sample of every question."""
-    return [evaluate(trial, task) for trial in trials if sampled_so_far(trial, len(task.problems)) > 0]
+def evaluate_all(
+    trials: Sequence[Trial], task: Task, coverage: Mapping[str, Coverage] | None = None
+) -> list[TrialResult]:
+    """Evaluate all trials of which the store has a sample of every question.
+
+    Args:
+        trials: The trials.
+        task: The questions that were asked.
+        coverage: What the store holds, by the name of the trial; looked up where it is not given.
+    """
+    known = coverage or {trial.name: trial.coverage(len(task.problems)) for trial in trials}
+    ready = {trial.name: known[trial.name].ready_samples for trial in trials}
+    return [evaluate(trial, task, ready[trial.name]) for trial in trials if ready[trial.name] > 0]
 
 
 def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:

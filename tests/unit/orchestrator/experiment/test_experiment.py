@@ -2,11 +2,13 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from support import trajectory_table
@@ -21,6 +23,9 @@ from orchestrator.experiment import execution
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.execution import ExperimentRun, carry_out
 from orchestrator.experiment.experiment import Experiment
+from orchestrator.experiment.finalize import start_tracking
+from orchestrator.pipeline.score_records import SCORE_SCHEMA
+from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
 
@@ -179,3 +184,69 @@ def test_a_setting_that_a_searcher_chooses_is_read_anew_too(
     running.add(trial)
     assert tracker.names == [trial.name]
     assert (running.missing, trial.coverage(2).missing) == (0, 0)
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the folders of the store that have been listed, in order."""
+    names: list[str] = []
+    entries = ShardFolder._entries
+
+    def listed(folder: ShardFolder) -> Any:
+        names.append(folder.name)
+        return entries(folder)
+
+    monkeypatch.setattr(ShardFolder, "_entries", listed)
+    return names
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_each_folder_is_listed_once_before_the_sampling_and_once_after_it(
+    planned: Callable[..., Experiment],
+    tiny_reward_checkpoint: Path,
+    listings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    scored: bool,
+) -> None:
+    """A fresh run: reports go on to list a folder once for each block of questions that they read."""
+    changes = {"scorer": {"checkpoint": str(tiny_reward_checkpoint)}} if scored else {}
+    experiment = planned(**changes)
+    folders = [trial.store.name for trial in experiment.all_trials()]
+    folders += [trial.scored.store.name for trial in experiment.all_trials() if trial.scored]
+    counts: dict[str, Counter[str]] = {}
+
+    def sample_all(*_: Any) -> ExperimentRun:
+        counts["before"] = Counter(listings)
+        listings.clear()
+        for trial in experiment.all_trials():
+            sample(experiment, trial, trial.samples)
+            if trial.scored is not None:
+                trial.scored.store.prepare()
+                trial.scored.store.write(Shard(0, 2, 0, trial.samples), scores(2, trial.samples))
+        nothing: Any = None
+        tracker = start_tracking(experiment, Console(quiet=True))
+        return ExperimentRun(experiment, nothing, nothing, tracker, nothing, False, 10)
+
+    read = ShardFolder.read
+
+    def counted_read(folder: ShardFolder, *arguments: Any, **others: Any) -> Any:
+        found = read(folder, *arguments, **others)
+        listings.remove(folder.name)
+        return found
+
+    monkeypatch.setattr(ShardFolder, "read", counted_read)
+    monkeypatch.setattr(execution, "_sample_missing", sample_all)
+    carry_out(experiment, refuse, Console(quiet=True))
+    assert counts["before"] == Counter(folders)
+    assert Counter(listings) == Counter(folders)
+    capsys.readouterr()
+
+
+def scores(questions: int, samples: int) -> pa.Table:
+    rows = [
+        {"question_id": f"q{q}", "question_index": q, "sample_index": i, "score": 0.5, "score_flops": 1.0}
+        for q in range(questions)
+        for i in range(samples)
+    ]
+    return pa.Table.from_pylist(rows, schema=SCORE_SCHEMA)

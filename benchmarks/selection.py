@@ -14,7 +14,8 @@ from statistics import mean
 from typing import NamedTuple
 
 from latent_core.errors import UserError
-from orchestrator.analysis.curves import GREEDY, read_curves_csv
+from orchestrator.analysis.curves import read_curves_csv
+from orchestrator.names import GREEDY
 
 _BUDGETS = (4, 16, 64)
 _WITHOUT_SCORES = ("coverage", "majority_vote")

@@ -10,9 +10,10 @@ import pandas as pd
 from latent_core.selection.aggregations.majority_vote import majority_vote
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Problem
-from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow, row_of
+from orchestrator.analysis.curves import CurveRow, row_of
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.outcomes import outcomes_from_records
+from orchestrator.names import BEAM_SEARCH, BEAM_VOTE
 from orchestrator.store.trial import Trial
 
 _COLUMNS = (

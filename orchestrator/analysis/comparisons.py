@@ -12,8 +12,8 @@ from rich.text import Text
 from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray
 from latent_core.selection.intervals import paired_difference
-from orchestrator.analysis.curves import GREEDY
 from orchestrator.files import write_csv
+from orchestrator.names import GREEDY
 from orchestrator.reporting.layout import heading
 
 _MAJORITY_VOTE = "majority_vote"

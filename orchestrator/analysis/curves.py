@@ -18,10 +18,7 @@ from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
 from latent_core.selection.intervals import UNIT_BOUNDS, mean_interval
 from orchestrator.files import write_csv
-
-GREEDY = "greedy"
-RANDOM_GUESS = "random_guess"
-BEAM_SEARCH, BEAM_VOTE = "beam_search", "beam_vote"
+from orchestrator.names import GREEDY, RANDOM_GUESS
 
 
 @dataclass(frozen=True)

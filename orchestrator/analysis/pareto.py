@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.config.objective import Objective
 from orchestrator.files import write_csv
+from orchestrator.names import GREEDY, RANDOM_GUESS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 
 from latent_core.registry import nearest_hint
 from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import BEAM_SEARCH, BEAM_VOTE
 
 FLOPS = "flops"
 _TERA = 1e12

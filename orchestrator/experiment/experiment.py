@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.objective import Objective
 from orchestrator.experiment.fingerprint import fingerprint_of
 from orchestrator.experiment.plan import Plan
 from orchestrator.experiment.run_directory import read_run_file, write_run_file
+from orchestrator.names import GREEDY
 from orchestrator.pipeline.rereading import reread
 from orchestrator.store.trial import Coverage, Trial
 

@@ -11,10 +11,10 @@ from latent_core.samplers import Sampler, parse_sampler
 from latent_core.tasks.base import Problem, Task
 from latent_core.tasks.reading import reading_of
 from latent_core.tasks.references import ReferenceCounts, count_references
-from orchestrator.analysis.curves import GREEDY
 from orchestrator.config.run import RunConfig
 from orchestrator.experiment.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.experiment.task_checks import check_outside, check_prompts, check_questions
+from orchestrator.names import GREEDY
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from orchestrator.analysis.curves import COLUMNS, GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import COLUMNS, CurveRow
 from orchestrator.files import write_atomically, write_csv
+from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.layout import COVERAGE, aggregations, heading
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png

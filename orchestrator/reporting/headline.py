@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from orchestrator.analysis.curves import GREEDY, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import GREEDY
 from orchestrator.reporting.layout import heading
 from orchestrator.tracking.tracker import best_trials
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import BEAM_SEARCH, BEAM_VOTE, GREEDY, RANDOM_GUESS
 
 COVERAGE = "coverage"
 X_LABEL, Y_LABEL = "samples per question N", "correct, % of questions"

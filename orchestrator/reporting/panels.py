@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis.curves import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import BEAM_SEARCH, BEAM_VOTE, RANDOM_GUESS
 from orchestrator.reporting.layout import COVERAGE, TrialStyle, aggregations, budgets, curve, heading, shade, trials
 
 # Looks of the aggregations where one picture shows them all: index of hue and marker, and whether dashed. The

@@ -14,16 +14,7 @@ from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Task
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.comparisons import Comparison, compare, write_comparisons_csv
-from orchestrator.analysis.curves import (
-    GREEDY,
-    Cost,
-    CurveRow,
-    cost_of,
-    curve_rows,
-    greedy_row,
-    guess_rows,
-    write_curves_csv,
-)
+from orchestrator.analysis.curves import Cost, CurveRow, cost_of, curve_rows, greedy_row, guess_rows, write_curves_csv
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows, write_difficulty_csv
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, outcomes_of, sampled_so_far
 from orchestrator.analysis.outcomes import join_outcomes
@@ -31,6 +22,7 @@ from orchestrator.analysis.pareto import judge, write_objectives_csv
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig, save_config
 from orchestrator.files import write_atomically, write_json
+from orchestrator.names import GREEDY
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png

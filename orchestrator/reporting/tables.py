@@ -10,8 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.console import widened
+from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, heading, trials
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.analysis.curves import GREEDY, RANDOM_GUESS, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.layout import GREEDY_COLOUR, trials
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.sender import Sender

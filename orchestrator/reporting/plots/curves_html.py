@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.analysis.curves import GREEDY, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import GREEDY
 from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
 from orchestrator.reporting.panels import Line, Panel, grid, panels, ticks
 

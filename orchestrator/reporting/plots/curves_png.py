@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from orchestrator.analysis.curves import GREEDY, CurveRow
+from orchestrator.analysis.curves import CurveRow
+from orchestrator.names import GREEDY
 from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
 from orchestrator.reporting.panels import Panel, grid, panels, ticks
 from orchestrator.reporting.plots.curves_html import plot_curves_html

@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.analysis.curves import GREEDY
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
+from orchestrator.names import GREEDY
 from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, heading
 
 _DPI = 160

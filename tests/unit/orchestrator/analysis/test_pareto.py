@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from orchestrator.analysis.curves import GREEDY, CurveRow
+from orchestrator.analysis.curves import CurveRow
 from orchestrator.analysis.pareto import judge, print_objectives, write_objectives_csv
 from orchestrator.config.objective import parse_objective
+from orchestrator.names import GREEDY
 
 
 def row(trial: str, value: float, flops: float, n: int = 4) -> CurveRow:

@@ -1,20 +1,14 @@
 """Does choosing by score beat choosing without? Differences between aggregations on the same questions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from latent_core.selection.estimators import FloatArray
 from latent_core.selection.intervals import paired_difference
 from orchestrator.files import write_csv
 from orchestrator.names import GREEDY
-from orchestrator.reporting.layout import heading
 
 _MAJORITY_VOTE = "majority_vote"
 _BASELINES = (_MAJORITY_VOTE, GREEDY)
@@ -84,37 +78,3 @@ def compare(values: Mapping[str, FloatArray], *, trial: str, n: int) -> list[Com
 def write_comparisons_csv(comparisons: Iterable[Comparison], path: Path) -> None:
     """Write comparisons; numbers are spelled so that reading restores them exactly."""
     write_csv(path, COLUMNS, map(astuple, comparisons))
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Lay out comparisons, trial by trial; a difference whose interval leaves out zero is bold."""
-    table = Table(
-        title="paired differences over the same questions, percentage points [95 % interval]",
-        title_style="bold",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column("sampler setting", overflow="fold", min_width=16, max_width=28)
-    table.add_column("difference", overflow="fold", min_width=24)
-    table.add_column("N", justify="right", no_wrap=True)
-    table.add_column("points", justify="right", no_wrap=True, min_width=22)
-    previous = None
-    for one in comparisons:
-        style = "bold" if one.is_clear else ""
-        points = Text.assemble(
-            (f"{100 * one.difference:+.1f}", style), (f" [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]", "dim")
-        )
-        name = Text(one.trial if one.trial != previous else "")
-        table.add_row(name, Text(f"{heading(one.aggregation)} minus {heading(one.baseline)}"), str(one.n), points)
-        previous = one.trial
-    return table
-
-
-def print_comparisons(comparisons: Sequence[Comparison], console: Console | None = None) -> None:
-    """Print the comparisons, or nothing where there are none."""
-    if comparisons:
-        console = console or Console()
-        console.print(comparison_table(comparisons))
-        console.print()

@@ -213,6 +213,18 @@ def guess_rows(chances: Sequence[float], budgets: Sequence[int]) -> list[CurveRo
     return rows
 
 
+def best_trials(rows: Sequence[CurveRow]) -> dict[str, str]:
+    """Return, for each aggregation, the sampled trial with the highest value at its largest budget."""
+    best: dict[str, CurveRow] = {}
+    for row in rows:
+        if row.trial in (GREEDY, RANDOM_GUESS) or row.value != row.value:
+            continue
+        leader = best.get(row.aggregation)
+        if leader is None or (row.n, row.value) > (leader.n, leader.value):
+            best[row.aggregation] = row
+    return {aggregation: row.trial for aggregation, row in best.items()}
+
+
 def write_curves_csv(rows: Iterable[CurveRow], path: Path) -> None:
     """Write rows, replacing the file in one step; numbers are spelled so that reading restores them exactly."""
     write_csv(path, COLUMNS, map(astuple, rows))

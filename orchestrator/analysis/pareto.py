@@ -5,9 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.config.objective import Objective
 from orchestrator.files import write_csv
@@ -58,20 +55,3 @@ def write_objectives_csv(judged: Sequence[Judged], objectives: Sequence[Objectiv
     """Write one line per trial: its objectives, and whether it is on the Pareto front."""
     columns = ["trial", *(one.text for one in objectives), "pareto"]
     write_csv(path, columns, ([one.trial, *one.values, one.best] for one in judged))
-
-
-def print_objectives(judged: Sequence[Judged], objectives: Sequence[Objective], output: Console) -> None:
-    """Print the trials that no other one beats, the best by the first objective on top."""
-    if not judged:
-        return
-    sign = 1 if objectives[0].mode == "min" else -1
-    chosen = sorted((one for one in judged if one.best), key=lambda one: sign * one.values[0])
-    title = "best by objective" if len(objectives) == 1 else "Pareto front"
-    table = Table(box=None, pad_edge=False)
-    table.add_column(title, no_wrap=True)
-    for one in objectives:
-        table.add_column(one.text, justify="right", no_wrap=True)
-    for trial in chosen:
-        table.add_row(trial.trial, *(f"{value:.4g}" for value in trial.values))
-    output.print(table)
-    output.print()

@@ -11,9 +11,9 @@ from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.console import say
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
-from orchestrator.reporting.compare_runs import ReportedRun, headline_table, title_of, write_comparison
-from orchestrator.reporting.printing import print_places, print_results
+from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_drawings
+from orchestrator.reporting.tables import print_places, print_results
 
 
 def report_runs(
@@ -51,7 +51,7 @@ def report_runs(
         raise UserError(f"--out {target}: cannot be written: {error}") from error
     write_comparison(reported, target)
     say(output, f"{title_of(reported)}\n")
-    say(output, headline_table(reported))
+    say(output, summary_table(reported))
     output.print()
     print_places(
         [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output

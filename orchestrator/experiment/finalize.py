@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.analysis.pareto import judge, print_objectives
+from orchestrator.analysis.pareto import judge
 from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
-from orchestrator.reporting.headline import headline
-from orchestrator.reporting.printing import print_places, print_results
+from orchestrator.reporting.layout import trial_colours
 from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
+from orchestrator.reporting.tables import print_objectives, print_places, print_results, summary_table
 from orchestrator.store.trial import Coverage, Trial
 from orchestrator.tracking import Tracker, tracking_uri
 
@@ -72,10 +72,10 @@ def finalize(
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
     rows = all_rows(results, plan.task, plan.config.budgets)
-    tracker.log_curves(rows)
+    tracker.log_curves(rows, trial_colours(rows))
     for result in results:
         tracker.log_counts(result.trial.name, result.summary)
-    tracker.describe(headline(rows))
+    tracker.describe(summary_table(rows))
     judged = judge(rows, experiment.objectives) if experiment.objectives else []
     for one in judged:
         points = [

@@ -1,4 +1,4 @@
-"""Several runs beside each other: one table of curves, one picture, and a headline table."""
+"""Several runs beside each other: one table of curves, one picture, and a summary table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.analysis.curves import COLUMNS, CurveRow
 from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
-from orchestrator.reporting.layout import COVERAGE, aggregations, heading
+from orchestrator.reporting.layout import COVERAGE, aggregations, title
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 
@@ -93,7 +93,7 @@ def figure_rows(runs: Sequence[ReportedRun]) -> list[CurveRow]:
     return rows
 
 
-def headline_table(runs: Sequence[ReportedRun]) -> str:
+def summary_table(runs: Sequence[ReportedRun]) -> str:
     """Return a Markdown table: of every aggregation, each run's best trial at the largest budget that all of them have.
 
     Where a single run has an aggregation, that is its own largest budget.
@@ -107,7 +107,7 @@ def headline_table(runs: Sequence[ReportedRun]) -> str:
             n = max(common)
             lines += [_line(name, run, found[n]) for run, found in best.items()]
         elif best:
-            lines.append(f"| {heading(name)} | - | {', '.join(best)} | | no budget in common | |")
+            lines.append(f"| {title(name)} | - | {', '.join(best)} | | no budget in common | |")
     return "\n".join(lines)
 
 
@@ -117,7 +117,7 @@ def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
     plot_curves_png(rows, out / "curves.png", title)
     plot_curves_html(rows, out / "curves.html", title)
     write_csv(out / "curves.csv", ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(runs)))
-    write_atomically(out / "comparison.md", f"# {title}\n\n{headline_table(runs)}\n\n{_caveat(runs)}\n")
+    write_atomically(out / "comparison.md", f"# {title}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
     return [out / name for name in ("curves.png", "curves.html", "curves.csv", "comparison.md")]
 
 
@@ -134,7 +134,7 @@ def _line(aggregation: str, run: str, row: CurveRow) -> str:
     value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
     questions = row.trajectories / row.n
     flops = "-" if math.isnan(row.flops) else f"{row.flops / questions:.3g}"
-    return f"| {heading(aggregation)} | {row.n} | {run} | {row.trial} | {value} [{low}, {high}] | {flops} |"
+    return f"| {title(aggregation)} | {row.n} | {run} | {row.trial} | {value} [{low}, {high}] | {flops} |"
 
 
 def _caveat(runs: Sequence[ReportedRun]) -> str:

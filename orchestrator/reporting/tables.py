@@ -1,8 +1,9 @@
-"""Curves as tables for a terminal, a log file or a report: sampler setting x budget, one table per aggregation."""
+"""Tables of results for a terminal, a log file or a report: curves, comparisons, objectives, and what failed."""
 
 import io
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,13 +11,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.curves import CurveRow
-from orchestrator.console import widened
+from orchestrator.analysis.comparisons import Comparison
+from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.analysis.pareto import Judged
+from orchestrator.config.objective import Objective
+from orchestrator.console import say, widened
 from orchestrator.names import GREEDY, RANDOM_GUESS
-from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, heading, trials
+from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, title, trials
+from orchestrator.reporting.run_files import TrialResult, all_comparisons
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
 _NARROWEST_LABEL, _WIDEST_LABEL = 16, 28
+_GAP = "\N{EM SPACE}"
 
 
 def table(rows: Sequence[CurveRow], aggregation: str, columns: Sequence[int] | None = None) -> Table:
@@ -39,11 +45,11 @@ def table(rows: Sequence[CurveRow], aggregation: str, columns: Sequence[int] | N
         lines["random guess"] = curve(rows, RANDOM_GUESS)
     if columns is None:
         columns = _columns(rows, aggregation)
-    title = f"{heading(aggregation)}, % [95 % interval]"
+    caption = f"{title(aggregation)}, % [95 % interval]"
     result = Table(
-        title=title,
+        title=caption,
         # A table narrower than its title would fold it.
-        min_width=len(title),
+        min_width=len(caption),
         title_style="bold",
         title_justify="left",
         box=SIMPLE_HEAD,
@@ -84,6 +90,96 @@ def render(rows: Sequence[CurveRow]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Lay out comparisons, trial by trial; a difference whose interval leaves out zero is bold."""
+    table = Table(
+        title="paired differences over the same questions, percentage points [95 % interval]",
+        title_style="bold",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("sampler setting", overflow="fold", min_width=16, max_width=28)
+    table.add_column("difference", overflow="fold", min_width=24)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True, min_width=22)
+    previous = None
+    for one in comparisons:
+        style = "bold" if one.is_clear else ""
+        points = Text.assemble(
+            (f"{100 * one.difference:+.1f}", style), (f" [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]", "dim")
+        )
+        name = Text(one.trial if one.trial != previous else "")
+        table.add_row(name, Text(f"{title(one.aggregation)} minus {title(one.baseline)}"), str(one.n), points)
+        previous = one.trial
+    return table
+
+
+def print_comparisons(comparisons: Sequence[Comparison], console: Console | None = None) -> None:
+    """Print the comparisons, or nothing where there are none."""
+    if comparisons:
+        console = console or Console()
+        console.print(comparison_table(comparisons))
+        console.print()
+
+
+def print_objectives(judged: Sequence[Judged], objectives: Sequence[Objective], output: Console) -> None:
+    """Print the trials that no other one beats, the best by the first objective on top."""
+    if not judged:
+        return
+    sign = 1 if objectives[0].mode == "min" else -1
+    chosen = sorted((one for one in judged if one.best), key=lambda one: sign * one.values[0])
+    title = "best by objective" if len(objectives) == 1 else "Pareto front"
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title, no_wrap=True)
+    for one in objectives:
+        table.add_column(one.text, justify="right", no_wrap=True)
+    for trial in chosen:
+        table.add_row(trial.trial, *(f"{value:.4g}" for value in trial.values))
+    output.print(table)
+    output.print()
+
+
+def print_results(rows: Sequence[CurveRow], results: Sequence[TrialResult], output: Console, remarks: Console) -> None:
+    """Print a table per aggregation, the comparisons at the largest budget, and what failed.
+
+    Args:
+        rows: Rows of `curves.csv`.
+        results: What the trials came to.
+        output: Where tables go.
+        remarks: Where failures are told.
+    """
+    print_tables(rows, output)
+    comparisons = all_comparisons(results)
+    largest = max((one.n for one in comparisons), default=0)
+    # The file has all budgets; a terminal is for the one that was paid for.
+    print_comparisons([one for one in comparisons if one.n == largest], output)
+    for result in results:
+        for summary in (result.summary, *result.summary["searches"]):
+            for line in _failures(summary):
+                say(remarks, line)
+
+
+def print_places(places: Sequence[tuple[str, object]], output: Console) -> None:
+    """Print where things are, one line each: a label and a path, a link or a command."""
+    for label, value in places:
+        say(output, f"{label:<13} {value}")
+
+
+def summary_table(rows: Sequence[CurveRow]) -> str:
+    """Summary table in Markdown: greedy decoding, and of each aggregation the best trial with its interval.
+
+    A trial stands there with its largest budget that was sampled.
+    """
+    lines = ["| | trial | N | % correct [95 % interval] |", "|---|---|---|---|"]
+    lines += [_summary_line(GREEDY, row) for row in rows if row.aggregation == GREEDY]
+    for aggregation, trial in best_trials(rows).items():
+        own = [one for one in rows if (one.aggregation, one.trial) == (aggregation, trial) and one.value == one.value]
+        lines.append(_summary_line(title(aggregation), max(own, key=lambda row: row.n)))
+    return "\n".join(lines)
+
+
 def _columns(rows: Sequence[CurveRow], aggregation: str) -> list[int]:
     """Budgets of this table; greedy decoding stands in the column of one sample."""
     others = (GREEDY, RANDOM_GUESS) if aggregation == COVERAGE else (GREEDY,)
@@ -107,3 +203,32 @@ def _cell(row: CurveRow) -> Text:
     if math.isnan(row.value):
         return Text("-")
     return Text.assemble(f"{100 * row.value:.1f}\n", (f"[{100 * row.lo:.1f}, {100 * row.hi:.1f}]", "dim"))
+
+
+def _summary_line(label: str, row: CurveRow) -> str:
+    value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
+    # MLflow leaves no room between the columns of a table.
+    return f"| {label}{_GAP} | {row.trial}{_GAP} | {row.n}{_GAP} | {value} [{low}, {high}] |"
+
+
+def _failures(summary: dict[str, Any]) -> Iterator[str]:
+    """Say what went wrong in a trial, if anything did."""
+    if summary["errors"]:
+        yield (
+            f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "
+            f"wrong; the first: {summary['first_error']}"
+        )
+    if summary["unparsable"]:
+        yield (
+            f"{summary['trial']}: {summary['unparsable']} of {summary['trajectories']} answers could not be read; they "
+            "count as wrong and do not vote"
+        )
+    if summary["cut"]:
+        abstain = summary["cut_answers"] == "abstain"
+        yield (
+            f"{summary['trial']}: {summary['cut']} of {summary['trajectories']} answers were cut off at answer_tokens; "
+            + ("they count as wrong and do not vote" if abstain else "they are judged, and vote, as far as they got")
+            + f" (task.cut_answers: {summary['cut_answers']})"
+        )
+    if summary.get("unscored"):
+        yield f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score"

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.analysis.curves import CurveRow
-from orchestrator.names import GREEDY, RANDOM_GUESS
-from orchestrator.reporting.layout import GREEDY_COLOUR, trials
+from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.names import GREEDY
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.sender import Sender
 from orchestrator.tracking.server import chart_link, ui_command
@@ -67,11 +66,15 @@ class Tracker:
         """Log what a setting looks like after n samples per question, under `live/`."""
         self.log(child, [(f"live/{key}", value, n) for key, value in metrics.items()])
 
-    def log_curves(self, rows: Sequence[CurveRow]) -> None:
-        """Log the final curves: each child's own, and on the parent the best one of every aggregation."""
+    def log_curves(self, rows: Sequence[CurveRow], colours: Mapping[str, str] | None = None) -> None:
+        """Log the final curves: each child's own, and on the parent the best one of every aggregation.
+
+        Args:
+            rows: Rows of `curves.csv`.
+            colours: By child, its colour in charts, "#rrggbb". Left to itself, MLflow draws several runs in one colour.
+        """
         budgets = sorted({row.n for row in rows})
-        # Left to itself, MLflow draws several runs in one colour.
-        colours = {trial.name: trial.colour for trial in trials(rows)} | {GREEDY: GREEDY_COLOUR}
+        colours = colours or {}
         for name in self._children:
             if name in colours:
                 self._append("tags", name, **{_COLOUR_TAG: colours[name]})
@@ -181,18 +184,6 @@ class Tracker:
     def _append(self, kind: Any, run: str, **content: Any) -> None:
         self.journal.append(kind, run, **content)
         self._sender.wake()
-
-
-def best_trials(rows: Sequence[CurveRow]) -> dict[str, str]:
-    """Return, for each aggregation, the sampled trial with the highest value at its largest budget."""
-    best: dict[str, CurveRow] = {}
-    for row in rows:
-        if row.trial in (GREEDY, RANDOM_GUESS) or row.value != row.value:
-            continue
-        leader = best.get(row.aggregation)
-        if leader is None or (row.n, row.value) > (leader.n, leader.value):
-            best[row.aggregation] = row
-    return {aggregation: row.trial for aggregation, row in best.items()}
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

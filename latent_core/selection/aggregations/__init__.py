@@ -7,6 +7,8 @@ the names from the registry.
 from latent_core.selection.aggregations.base import (
     AGGREGATIONS,
     Aggregation,
+    Look,
+    Marker,
     Need,
     Outcomes,
     Scorer,
@@ -14,4 +16,14 @@ from latent_core.selection.aggregations.base import (
     register_aggregation,
 )
 
-__all__ = ["AGGREGATIONS", "Aggregation", "Need", "Outcomes", "Scorer", "available", "register_aggregation"]
+__all__ = [
+    "AGGREGATIONS",
+    "Aggregation",
+    "Look",
+    "Marker",
+    "Need",
+    "Outcomes",
+    "Scorer",
+    "available",
+    "register_aggregation",
+]

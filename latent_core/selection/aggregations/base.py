@@ -15,6 +15,9 @@ Scorer = Literal["trajectory", "answer"]
 Need = Literal["scores", "vote_weights", "answer_scores", "answer_vote_weights"]
 """The attributes of `Outcomes` that may be absent."""
 
+Marker = Literal["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x"]
+"""Shapes of the points of a curve, in plotly's words."""
+
 _SCORER_OF: dict[Need, Scorer] = {
     "scores": "trajectory",
     "vote_weights": "trajectory",
@@ -87,6 +90,23 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Colour and marker of a curve, for pictures that show several aggregations together.
+
+    The answer-aware variant of a method has the method's own colour and marker, dashed.
+
+    Attributes:
+        colour: "#rrggbb".
+        marker: Shape of its points: what the hue says, for those who cannot tell hues apart.
+        dashed: Whether it is dashed, with hollow markers.
+    """
+
+    colour: str
+    marker: Marker
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
 class Aggregation:
     """A way to turn n samples of a question into a result.
 
@@ -94,11 +114,15 @@ class Aggregation:
         name: What curves, tables, plots and MLflow call it.
         estimate: From outcomes and a budget n to a value in [0, 1] per question [Q]; NaN where n exceeds the samples.
         needs: The attribute of the outcomes without which it cannot be computed.
+        title: What people read above its table and beside its curve.
+        look: What its curve looks like; None for the next free colour and marker.
     """
 
     name: str
     estimate: Callable[[Outcomes, int], FloatArray]
     needs: Need | None = None
+    title: str = ""
+    look: Look | None = None
 
     def __call__(self, outcomes: Outcomes, n: int) -> FloatArray:
         """Return the estimate [Q] for budget n.
@@ -119,16 +143,19 @@ AGGREGATIONS: Registry[Aggregation] = Registry("aggregation", "latent_core.selec
 
 
 def register_aggregation(
-    needs: Need | None = None,
+    needs: Need | None = None, *, title: str | None = None, look: Look | None = None
 ) -> Callable[[Callable[[Outcomes, int], FloatArray]], Aggregation]:
     """Decorator that makes an aggregation of a function and makes it available under the function's name.
 
     Args:
         needs: The attribute of the outcomes without which it cannot be computed.
+        title: What people read; by default the function's name in words.
+        look: What its curve looks like; by default the next free colour and marker.
     """
 
     def register(estimate: Callable[[Outcomes, int], FloatArray]) -> Aggregation:
-        aggregation = Aggregation(estimate.__name__, estimate, needs)
+        name = estimate.__name__
+        aggregation = Aggregation(name, estimate, needs, title or name.replace("_", " "), look)
         return AGGREGATIONS.register(aggregation.name, aggregation)
 
     return register

@@ -11,11 +11,21 @@ from plotly.subplots import make_subplots
 
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
-from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.reporting.panels import Line, Panel, grid, panels, ticks
+from orchestrator.reporting.layout import (
+    GREEDY_COLOUR,
+    GUESS_COLOUR,
+    X_LABEL,
+    Y_LABEL,
+    Line,
+    Panel,
+    band_opacity,
+    curve,
+    grid,
+    panels,
+    ticks,
+)
 
 _X_LABEL_FLOPS = "FLOPs over all questions"
-_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 # Heights in pixels: of the axes of a row of panels, between rows, above the first one (title and buttons), below.
 _ROW, _BETWEEN, _ABOVE, _BELOW = 400, 110, 120, 80
 _HOVER = (
@@ -105,7 +115,7 @@ def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:
         trace = _line(panel.guess, "random guess", line=look)
         drawn.append(_Drawn(trace, [row.n for row in panel.guess], [None] * len(panel.guess)))
     for line, points in lines:
-        symbol = _SYMBOLS[line.shape % len(_SYMBOLS)] + ("-open" if line.dashed else "")
+        symbol = line.marker + ("-open" if line.dashed else "")
         look = {"color": line.colour, "width": 2, "dash": "5px,3px" if line.dashed else "solid"}
         trace = _line(points, line.label, line=look, mode="lines+markers", marker={"symbol": symbol, "size": 8})
         drawn.append(_Drawn(trace, [row.n for row in points], [row.flops for row in points]))

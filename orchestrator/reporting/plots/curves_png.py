@@ -1,8 +1,9 @@
-"""Curves as pictures: a PNG for papers and trackers, and the HTML page of `plots_html`. Neither needs a display."""
+"""Curves as a PNG for papers and trackers. Drawing needs no display."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -10,16 +11,31 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from latent_core.selection.aggregations import Marker
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
-from orchestrator.reporting.layout import GREEDY_COLOUR, GUESS_COLOUR, X_LABEL, Y_LABEL, band_opacity, curve
-from orchestrator.reporting.panels import Panel, grid, panels, ticks
-from orchestrator.reporting.plots.curves_html import plot_curves_html
+from orchestrator.reporting.layout import (
+    GREEDY_COLOUR,
+    GUESS_COLOUR,
+    X_LABEL,
+    Y_LABEL,
+    Panel,
+    band_opacity,
+    curve,
+    grid,
+    panels,
+    ticks,
+)
 
-__all__ = ["plot_curves_html", "plot_curves_png"]
-
-# One shape per sampler: what the hue says, for those who cannot tell hues apart.
-_MARKERS = "os^DvPX"
+_MARKERS: Final[Mapping[Marker, str]] = {
+    "circle": "o",
+    "square": "s",
+    "triangle-up": "^",
+    "diamond": "D",
+    "triangle-down": "v",
+    "cross": "P",
+    "x": "X",
+}
 _DPI = 160
 _PANEL_INCHES = (5.6, 4.4)
 # A panel that stands alone has to hold every curve.
@@ -92,7 +108,7 @@ def _draw_panel(axis: Axes, panel: Panel, rows: Sequence[CurveRow], *, first_in_
             value,
             color=line.colour,
             ls="--" if line.dashed else "-",
-            marker=_MARKERS[line.shape % len(_MARKERS)],
+            marker=_MARKERS[line.marker],
             mfc="white" if line.dashed else line.colour,
             ms=4.5,
             lw=1.6,

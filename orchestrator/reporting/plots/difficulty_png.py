@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
 from orchestrator.names import GREEDY
-from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, heading
+from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, title
 
 _DPI = 160
 _PANEL_INCHES = (5.2, 3.9)
@@ -59,7 +59,7 @@ def _draw_panel(axis: Axes, rows: Sequence[DifficultyRow], aggregation: str, tri
     _draw_points(axis, [row for row in own if row.n == most], _SHIFT, _MOST, "s", f"N = {most}")
     counts = {row.difficulty: row.questions for row in own}
     axis.set_xticks(range(len(BINS)), [f"{name}\n{counts.get(name, 0):,}" for name in BINS], fontsize="small")
-    axis.set(title=f"{heading(aggregation)}\n{trial}", ylim=(-4, 104), xlim=(-0.5, len(BINS) - 0.5))
+    axis.set(title=f"{title(aggregation)}\n{trial}", ylim=(-4, 104), xlim=(-0.5, len(BINS) - 0.5))
     axis.set_xlabel("share of samples that is right, and number of questions", fontsize="small")
     axis.grid(axis="y", color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,15 +1,13 @@
-"""Comparisons: the right pairs, paired question by question, written and printed whole."""
+"""Comparisons: the right pairs, paired question by question, written whole."""
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from latent_core.selection.intervals import paired_difference
-from orchestrator.analysis.comparisons import COLUMNS, compare, print_comparisons, write_comparisons_csv
+from orchestrator.analysis.comparisons import COLUMNS, compare, write_comparisons_csv
 
 RNG = np.random.default_rng(0)
 HARD = RNG.random(300)
@@ -71,23 +69,3 @@ def test_the_file_restores_every_number(tmp_path: Path) -> None:
     assert tuple(reader.fieldnames or ()) == COLUMNS
     assert read == [{name: str(getattr(one, name)) for name in COLUMNS} for one in comparisons]
     assert [float(line["lo"]) for line in read] == [one.lo for one in comparisons]
-
-
-@pytest.mark.parametrize("width", [120, 80])
-def test_the_table_holds_every_number_whole(width: int) -> None:
-    comparisons = compare(VALUES, trial="gaussian sigma=0.4 [x]", n=16)
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_comparisons(comparisons, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert max(map(len, text.splitlines())) <= width
-    assert "…" not in text
-    for one in comparisons:
-        assert f"{100 * one.difference:+.1f} [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]" in text
-    assert text.count("gaussian sigma=0.4 [x]") == 1
-    assert "best-of-N (LatentRM)" in text
-
-
-def test_nothing_is_printed_where_there_is_nothing() -> None:
-    console = Console(file=io.StringIO())
-    print_comparisons([], console)
-    assert console.file.getvalue() == ""  # type: ignore[attr-defined]

@@ -1,14 +1,12 @@
 """The trials of a sweep, judged by its objectives."""
 
-import io
 import math
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.analysis.pareto import judge, print_objectives, write_objectives_csv
+from orchestrator.analysis.pareto import judge, write_objectives_csv
 from orchestrator.config.objective import parse_objective
 from orchestrator.names import GREEDY
 
@@ -41,15 +39,3 @@ def test_the_front_of_two_objectives(tmp_path: Path) -> None:
 def test_one_objective_has_one_best() -> None:
     judged = judge(ROWS, BOTH[:1])
     assert [one.trial for one in judged if one.best] == ["dear"]
-    text = io.StringIO()
-    print_objectives(judged, BOTH[:1], Console(file=text, width=80))
-    assert "best by objective" in text.getvalue()
-    assert "dear " in text.getvalue()
-    assert "cheap" not in text.getvalue()
-
-
-def test_the_front_is_printed_from_its_best_end() -> None:
-    text = io.StringIO()
-    print_objectives(judge(ROWS, BOTH), BOTH, Console(file=text, width=80))
-    assert text.getvalue().index("dear") < text.getvalue().index("cheap")
-    assert "worse" not in text.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.reporting.compare_runs import ReportedRun, figure_rows, headline_table, named_rows, title_of
+from orchestrator.reporting.compare_runs import ReportedRun, figure_rows, named_rows, summary_table, title_of
 from orchestrator.reporting.layout import trials
 
 
@@ -83,7 +83,7 @@ def test_every_row_is_named_after_its_run() -> None:
 
 
 def cells(runs: list[ReportedRun]) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in headline_table(runs).splitlines()[2:]]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary_table(runs).splitlines()[2:]]
 
 
 def test_the_headline_is_at_the_largest_budget_that_all_have() -> None:

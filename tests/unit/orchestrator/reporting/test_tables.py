@@ -3,16 +3,36 @@
 import io
 import re
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from orchestrator.analysis.comparisons import compare
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.reporting.tables import print_tables, render
+from orchestrator.analysis.pareto import Judged
+from orchestrator.config.objective import parse_objective
+from orchestrator.reporting.tables import print_comparisons, print_objectives, print_tables, render, summary_table
 
 BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 NAMES = [f"gaussian sigma={sigma}" for sigma in ("1.0", "0.1", "0.05", "0.4")] + [
     f"mc_dropout p={p} scope=latent sites=ffn+attention" for p in ("0.1", "0.2", "0.3", "0.5")
 ]
+
+
+RNG = np.random.default_rng(0)
+HARD = RNG.random(300)
+BY_QUESTION = {
+    "greedy": (HARD < 0.5).astype(float),
+    "majority_vote": 0.6 * (1 - HARD),
+    "best_of_n": 0.6 * (1 - HARD) + 0.1 * RNG.random(300),
+    "beam_search": (HARD < 0.3).astype(float),
+}
+JUDGED = [
+    Judged("cheap", (0.3, 1.0), True),
+    Judged("dear", (0.9, 9.0), True),
+    Judged("worse", (0.8, 10.0), False),
+]
+BOTH = (parse_objective("coverage"), parse_objective("flops"))
 
 
 def make_rows() -> list[CurveRow]:
@@ -95,4 +115,63 @@ def test_methods_that_use_scores_say_whose() -> None:
         "weighted vote (answer-aware)",
         "beam search (LatentRM)",
         "beam search + vote (LatentRM)",
+    ]
+
+
+@pytest.mark.parametrize("width", [120, 80])
+def test_the_table_holds_every_number_whole(width: int) -> None:
+    comparisons = compare(BY_QUESTION, trial="gaussian sigma=0.4 [x]", n=16)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    print_comparisons(comparisons, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for one in comparisons:
+        assert f"{100 * one.difference:+.1f} [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]" in text
+    assert text.count("gaussian sigma=0.4 [x]") == 1
+    assert "best-of-N (LatentRM)" in text
+
+
+def test_nothing_is_printed_where_there_is_nothing() -> None:
+    console = Console(file=io.StringIO())
+    print_comparisons([], console)
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_objectives_are_printed_from_their_best_end() -> None:
+    text = io.StringIO()
+    print_objectives(JUDGED, BOTH, Console(file=text, width=80))
+    assert "Pareto front" in text.getvalue()
+    assert text.getvalue().index("dear") < text.getvalue().index("cheap")
+    assert "worse" not in text.getvalue()
+
+
+def test_one_objective_has_one_line() -> None:
+    text = io.StringIO()
+    print_objectives([Judged("cheap", (0.3,), False), Judged("dear", (0.9,), True)], BOTH[:1], Console(file=text))
+    assert "best by objective" in text.getvalue()
+    assert "dear " in text.getvalue()
+    assert "cheap" not in text.getvalue()
+
+
+def point(trial: str, aggregation: str, n: int, value: float) -> CurveRow:
+    return CurveRow(trial, trial, aggregation, n, value, value - 0.1, value + 0.1, 10, 1e9)
+
+
+def test_the_best_trial_of_every_way_to_choose() -> None:
+    rows = [
+        point("greedy", "greedy", 1, 0.4),
+        point("a", "coverage", 1, 0.3),
+        point("a", "coverage", 4, 0.7),
+        point("b", "coverage", 4, 0.6),
+        point("b", "majority_vote", 4, 0.5),
+        point("b", "majority_vote", 8, float("nan")),
+        point("random_guess", "random_guess", 4, 0.99),
+    ]
+    assert summary_table(rows).replace("\N{EM SPACE}", "").splitlines() == [
+        "| | trial | N | % correct [95 % interval] |",
+        "|---|---|---|---|",
+        "| greedy | greedy | 1 | 40.0 [30.0, 50.0] |",
+        "| coverage (pass@N) | a | 4 | 70.0 [60.0, 80.0] |",
+        "| majority vote | b | 4 | 50.0 [40.0, 60.0] |",
     ]

@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from orchestrator.analysis.curves import CurveRow
+from orchestrator.analysis.curves import CurveRow, best_trials
 from orchestrator.tracking import Tracker
-from orchestrator.tracking.tracker import best_trials, flatten
+from orchestrator.tracking.tracker import flatten
 
 NAN = float("nan")
 

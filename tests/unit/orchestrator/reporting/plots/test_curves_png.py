@@ -10,7 +10,8 @@ from matplotlib.image import imread
 
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.reporting.layout import trials
-from orchestrator.reporting.plots.curves_png import plot_curves_html, plot_curves_png
+from orchestrator.reporting.plots.curves_html import plot_curves_html
+from orchestrator.reporting.plots.curves_png import plot_curves_png
 
 BUDGETS = (1, 2, 4, 8)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.reporting.panels import grid, panels, ticks
+from orchestrator.reporting.layout import grid, panels, ticks
 
 SIX = ("coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer")
 
@@ -41,7 +41,7 @@ def test_a_sweep_has_a_panel_per_aggregation_and_a_line_per_setting() -> None:
     ]
     for panel in shown[:6]:
         assert [line.label for line in panel.lines] == ["gaussian sigma=0.1", "mc_dropout p=0.1"]
-        assert len({line.colour for line in panel.lines}) == len({line.shape for line in panel.lines}) == 2
+        assert len({line.colour for line in panel.lines}) == len({line.marker for line in panel.lines}) == 2
     assert [line.label for line in shown[6].lines] == ["gaussian sigma=0.1"]
     assert [row.n for row in shown[6].lines[0].rows] == [6, 20]
     assert [bool(panel.guess) for panel in shown] == [True] + [False] * 7
@@ -56,9 +56,9 @@ def test_a_run_has_one_panel_with_a_line_per_aggregation() -> None:
     assert all(len({row.aggregation for row in line.rows}) == 1 for line in panel.lines)
     assert panel.guess
     # No two lines look alike: the answer-aware variants have the hue of their method, but are dashed.
-    assert len({(line.colour, line.shape, line.dashed) for line in panel.lines}) == 8
+    assert len({(line.colour, line.marker, line.dashed) for line in panel.lines}) == 8
     plain, aware = panel.lines[2], panel.lines[4]
-    assert (plain.colour, plain.shape, plain.dashed) == (aware.colour, aware.shape, not aware.dashed)
+    assert (plain.colour, plain.marker, plain.dashed) == (aware.colour, aware.marker, not aware.dashed)
 
 
 def test_beam_searches_under_names_of_their_own_do_not_turn_a_run_into_a_sweep() -> None:

@@ -24,10 +24,10 @@ from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.execution import ExperimentRun, carry_out
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.finalize import start_tracking
-from orchestrator.pipeline.score_records import SCORE_SCHEMA
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
+from workers.tables import SCORE_SCHEMA
 
 
 @pytest.fixture

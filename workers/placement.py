@@ -1,4 +1,4 @@
-"""Which node holds which actor: arithmetic on plain numbers, so that it can be asked before anything is started."""
+"""Placement of actors on nodes: arithmetic on plain numbers, so that it can be asked before anything is started."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

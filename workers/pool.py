@@ -1,4 +1,4 @@
-"""Named pools of long-lived actors: create them once, find them from anywhere, send work to the least busy one."""
+"""Actor pools, named and long-lived: create them once, find them from anywhere, send work to the least busy one."""
 
 import json
 import random

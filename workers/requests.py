@@ -1,4 +1,4 @@
-"""What is asked of an actor. Kept apart from the actors so that asking needs no torch."""
+"""Requests to actors. Kept apart from the actors so that asking needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Prompts as one padded tensor."""
+"""Padding of prompts to one tensor, and the order and the passes in which they are read."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""Prompts that many rows share: their keys and values, stored once per question."""
+"""Shared prefix (prompt KV): keys and values of prompts that many rows share, stored once per question."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

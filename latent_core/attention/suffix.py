@@ -1,4 +1,4 @@
-"""The rows' own keys and values, which grow in place: appending a position copies that position only."""
+"""Suffix KV cache, the rows' own keys and values, grown in place: appending a position copies that position only."""
 
 import copy
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a batch of rollouts needs."""
+"""Memory budget: how much there is, and how much a batch of rollouts needs."""
 
 from dataclasses import dataclass
 from pathlib import Path

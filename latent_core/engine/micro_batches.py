@@ -1,4 +1,4 @@
-"""Batches that fit: as many rows at once as memory has room for, and fewer where that was too many."""
+"""Micro-batching: as many rows at once as memory has room for, and fewer where that was too many."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence

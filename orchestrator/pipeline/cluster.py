@@ -1,4 +1,4 @@
-"""Connect to Ray, check that it can hold what was asked for, and start the actors."""
+"""Ray cluster: connect, check that its nodes can hold what was asked for, and start the actors."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Stages of Ray Data that do nothing but wait for actors: how many calls at once, and who waits.
+"""Dispatch of actor calls by Ray Data, whose processes do nothing but wait: how many calls at once, and who waits.
 
 Where there are few actors, each call is waited for by a task: its process is shared with all other stages and with the
 pipelines that follow, so nothing has to be started. Where there are many, that would be as many processes; a few

@@ -1,4 +1,4 @@
-"""Work list -> Ray Data -> reasoner actors -> store -> scorer actors -> store. What run and sweep have in common.
+"""Sampling pipeline: work list -> Ray Data -> reasoner actors -> store -> scorer actors -> store, for run and sweep.
 
 One shard is one input block and one actor call, because Ray Data streams between tasks, not inside one. The stages
 wait for actors; they take a little CPU each, different amounts so that Ray Data does not fuse them and generation and

@@ -1,54 +1,131 @@
-"""Objectives of a sweep: parser of the short expressions that say what is to be made large or small.
+"""Objectives of sweeps as short expressions: what a sweep tries to make large or small.
 
 `best_of_n` is the accuracy of an aggregation at the largest budget, `best_of_n@16` at that of 16 samples,
 `area(best_of_n)` the mean accuracy over the logarithm of the budget; `flops`, or `flops@16`, is what sampling costs, in
 TFLOPs per question; `per_flop(...)` divides any accuracy by what it costs.
+
+Here they are read. Their arithmetic stands in `orchestrator.analysis.objectives`, a class each, where a new one is one
+new file.
 """
 
-import math
 import re
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, Protocol, Self, TypeVar
 
-import numpy as np
-
-from latent_core.registry import nearest_hint
+from latent_core.registry import Registry, nearest_hint
 from latent_core.selection.aggregations import AGGREGATIONS
-from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import BEAM_SEARCH, BEAM_VOTE
 
-FLOPS = "flops"
-_TERA = 1e12
-_COST_OF = "coverage"
-"""The aggregation whose cost is that of sampling alone."""
-_ACCURACY = re.compile(r"(?P<name>\w+)(@(?P<budget>[1-9]\d*))?")
-_AREA = re.compile(r"area\((?P<name>\w+)\)")
-_PER_FLOP = re.compile(r"per_flop\((?P<inner>.+)\)")
+AGGREGATION = "AGGREGATION"
+"""Name under which the objective is registered whose expressions begin with the name of an aggregation."""
+
+_EXPRESSION = re.compile(r"(?P<name>\w+)(?:@(?P<budget>[1-9]\d*)|\((?P<argument>.+)\))?")
+
+
+class Point(Protocol):
+    """A point of a curve as far as objectives read it: accuracy as a fraction of 1, and FLOPs over all questions."""
+
+    @property
+    def aggregation(self) -> str:
+        """Whose curve it is on."""
+
+    @property
+    def n(self) -> int:
+        """Budget."""
+
+    @property
+    def value(self) -> float:
+        """Accuracy; NaN where fewer than n samples exist."""
+
+    @property
+    def trajectories(self) -> int:
+        """Questions times n."""
+
+    @property
+    def flops(self) -> float:
+        """Cost of n samples of every question."""
 
 
 @dataclass(frozen=True)
-class Objective:
+class Expression:
+    """An objective as it is written: NAME, NAME@BUDGET or NAME(ARGUMENT)."""
+
+    text: str
+    name: str
+    budget: int | None = None
+    argument: str | None = None
+
+    def refuse(self, why: str) -> ValueError:
+        """Return the error that says why this is no objective."""
+        return ValueError(f"objective {self.text!r}{why}")
+
+    def unreadable(self) -> ValueError:
+        """Return the error that lists what can be read."""
+        forms = [form for name in OBJECTIVES for form in OBJECTIVES[name].forms]
+        return self.refuse(f" cannot be read: it is {', '.join(forms[:-1])} or {forms[-1]}")
+
+    def aggregation(self, name: str) -> str:
+        """Return the name of an aggregation or a beam search.
+
+        Raises:
+            ValueError: If it is neither.
+        """
+        known = [*AGGREGATIONS, BEAM_SEARCH, BEAM_VOTE]
+        if name not in known:
+            plain = [one for one in OBJECTIVES if any(re.fullmatch(r"\w+", form) for form in OBJECTIVES[one].forms)]
+            hint = nearest_hint(name, [*known, *(one for one in plain if one != AGGREGATION)])
+            raise self.refuse(f": unknown aggregation {name!r}: {hint}")
+        return name
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
     """One number per trial.
 
     Attributes:
         text: The expression.
-        aggregation: Whose curve it reads; None for the cost of sampling.
+        aggregation: Whose curve it needs.
         budget: Where it reads the curve; None for the largest budget.
-        area: Whether it is the mean over the logarithm of the budget.
-        per_flop: Whether it is divided by the cost.
+        forms: How it is written, for people.
+        mode: Whether it should be large or small.
+        is_accuracy: Whether it is a share of right answers.
     """
 
     text: str
-    aggregation: str | None
+    aggregation: str
     budget: int | None = None
-    area: bool = False
-    per_flop: bool = False
+
+    forms: ClassVar[tuple[str, ...]]
+    mode: ClassVar[Literal["max", "min"]] = "max"
+    is_accuracy: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, expression: Expression) -> Self:
+        """Read an expression that begins with the name of this objective.
+
+        Raises:
+            ValueError: If it is none.
+        """
+
+    @abstractmethod
+    def value(self, points: Sequence[Point], upto: int | None = None) -> float:
+        """Return its value for one trial.
+
+        Args:
+            points: The trial's curves.
+            upto: Largest budget that counts, for a trial that is still running; all of them where it is not given.
+
+        Returns:
+            The value; NaN where the points do not have what is needed.
+        """
 
     @property
-    def mode(self) -> Literal["max", "min"]:
-        """Whether it should be large or small."""
-        return "min" if self.aggregation is None else "max"
+    @abstractmethod
+    def label(self) -> str:
+        """What stands at the axis of a picture: the expression and its unit."""
 
     @property
     def key(self) -> str:
@@ -60,34 +137,21 @@ class Objective:
         """Whether it comes from a beam search, which is known at the end of a trial only."""
         return self.aggregation in (BEAM_SEARCH, BEAM_VOTE)
 
-    def value(self, rows: Sequence[CurveRow], upto: int | None = None) -> float:
-        """Return its value for one trial.
 
-        Args:
-            rows: The trial's curves.
-            upto: Largest budget that counts, for a trial that is still running; all of them where it is not given.
+OBJECTIVES: Registry[type[Objective]] = Registry("objective", "orchestrator.analysis.objectives")
+"""Objectives by the name with which their expressions begin."""
 
-        Returns:
-            The value; NaN where the rows do not have what is needed. Accuracies are fractions of 1, costs TFLOPs per
-            question, expected and with prompts read once.
-        """
-        limit = min(upto or math.inf, self.budget or math.inf)
-        curve = [row for row in rows if row.aggregation == (self.aggregation or _COST_OF) and row.n <= limit]
-        curve.sort(key=lambda row: row.n)
-        own = [row for row in curve if not math.isnan(row.value)]
-        # A trial that was stopped early must not be compared by a smaller budget, where it is cheaper too.
-        if upto is None and own != curve:
-            return math.nan
-        # A budget that has been asked for and is within reach is not replaced by a smaller one.
-        wanted = self.budget if self.budget is not None and (upto is None or upto >= self.budget) else None
-        if not own or wanted not in (None, own[-1].n):
-            return math.nan
-        last = own[-1]
-        cost = last.flops / _TERA * last.n / last.trajectories
-        if self.aggregation is None:
-            return cost
-        accuracy = _area(own) if self.area else last.value
-        return accuracy / cost if self.per_flop else accuracy
+ObjectiveClass = TypeVar("ObjectiveClass", bound=type[Objective])
+
+
+def register_objective(name: str) -> Callable[[ObjectiveClass], ObjectiveClass]:
+    """Decorator that makes an objective available under the name with which its expressions begin."""
+
+    def register(objective: ObjectiveClass) -> ObjectiveClass:
+        OBJECTIVES.register(name, objective)
+        return objective
+
+    return register
 
 
 def parse_objective(text: str) -> Objective:
@@ -96,32 +160,9 @@ def parse_objective(text: str) -> Objective:
     Raises:
         ValueError: If it is none, or names an unknown aggregation.
     """
-    if inner := _PER_FLOP.fullmatch(text):
-        found = parse_objective(inner["inner"])
-        if found.aggregation is None or found.per_flop:
-            raise ValueError(f"objective {text!r}: only an accuracy can be divided by its cost")
-        return Objective(text, found.aggregation, found.budget, found.area, per_flop=True)
-    if area := _AREA.fullmatch(text):
-        return Objective(text, _known(text, area["name"]), area=True)
-    if plain := _ACCURACY.fullmatch(text):
-        name = None if plain["name"] == FLOPS else _known(text, plain["name"])
-        return Objective(text, name, int(plain["budget"]) if plain["budget"] else None)
-    raise ValueError(
-        f"objective {text!r} cannot be read: it is AGGREGATION, AGGREGATION@N, area(AGGREGATION), per_flop(...), flops "
-        "or flops@N"
-    )
-
-
-def _known(text: str, name: str) -> str:
-    known = [*AGGREGATIONS, BEAM_SEARCH, BEAM_VOTE]
-    if name not in known:
-        raise ValueError(f"objective {text!r}: unknown aggregation {name!r}: {nearest_hint(name, [*known, FLOPS])}")
-    return name
-
-
-def _area(rows: Sequence[CurveRow]) -> float:
-    """Mean of the values over the logarithm of the budget, by trapezoids."""
-    if len(rows) == 1:
-        return rows[0].value
-    logs = np.log2([row.n for row in rows])
-    return float(np.trapezoid([row.value for row in rows], logs) / (logs[-1] - logs[0]))
+    found = _EXPRESSION.fullmatch(text)
+    if found is None:
+        raise Expression(text, "").unreadable()
+    budget = int(found["budget"]) if found["budget"] else None
+    name = found["name"] if found["name"] in OBJECTIVES else AGGREGATION
+    return OBJECTIVES[name].parse(Expression(text, found["name"], budget, found["argument"]))

@@ -34,14 +34,8 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
         place = (one.values[x], one.values[y])
         axis.annotate(one.trial, place, xytext=(5, -11), textcoords="offset points", fontsize="x-small", color=_FRONT)
     axis.margins(x=0.18, y=0.12)
-    axis.set(xlabel=_label(objectives[x]), ylabel=_label(objectives[y]), title=f"{title}: Pareto front")
+    axis.set(xlabel=objectives[x].label, ylabel=objectives[y].label, title=f"{title}: Pareto front")
     axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
     axis.grid(color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png")
-
-
-def _label(objective: Objective) -> str:
-    if objective.aggregation is None:
-        return f"{objective.text} (TFLOPs per question)"
-    return f"{objective.text} (per TFLOP of a question)" if objective.per_flop else f"{objective.text} (share right)"

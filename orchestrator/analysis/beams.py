@@ -1,4 +1,4 @@
-"""From stored beams to the rows of a curve: the best beam's answer, and the vote among the beams."""
+"""From stored beams to the points of a curve: the best beam's answer, and the vote among the beams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 from latent_core.selection.aggregations.majority_vote import majority_vote
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Problem
-from orchestrator.analysis.curves import CurveRow, row_of
+from orchestrator.analysis.curves import CurvePoint
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.outcomes import outcomes_from_records
 from orchestrator.names import BEAM_SEARCH, BEAM_VOTE
@@ -40,10 +40,10 @@ class BeamResult:
     flops: float
     summary: dict[str, Any]
 
-    def rows(self, trial: str) -> list[CurveRow]:
+    def points(self, trial: str) -> list[CurvePoint]:
         """Return its points of the curves of a sampled trial."""
         return [
-            row_of(trial, self.search.sampler, name, self.n, values, self.flops)
+            CurvePoint(trial, self.search.sampler, name, self.n, values, self.flops)
             for name, values in self.by_question.items()
         ]
 

@@ -16,7 +16,7 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, Scorer, available
 from latent_core.selection.aggregations.coverage import coverage
 from latent_core.selection.estimators import FloatArray, guess_coverage
-from latent_core.selection.intervals import UNIT_BOUNDS, mean_interval
+from latent_core.selection.intervals import UNIT_BOUNDS, mean_interval, mean_value
 from orchestrator.files import write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
 
@@ -50,6 +50,50 @@ class CurveRow:
 
 
 COLUMNS = tuple(field.name for field in fields(CurveRow))
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePoint:
+    """A point of a curve as one value per question; its interval is computed by whoever reads it.
+
+    Attributes:
+        trial: Name of the sampler setting.
+        sampler: Name of the sampler.
+        aggregation: What the values are of.
+        n: Budget.
+        by_question: [Q], one value per question, within the bounds.
+        flops: Cost over all questions.
+        bounds: Least and greatest possible value of a question.
+    """
+
+    trial: str
+    sampler: str
+    aggregation: str
+    n: int
+    by_question: FloatArray
+    flops: float
+    bounds: tuple[float, float] = UNIT_BOUNDS
+
+    @property
+    def value(self) -> float:
+        """Mean over questions; NaN where fewer than n samples exist."""
+        return mean_value(self.by_question, self.bounds)
+
+    @property
+    def trajectories(self) -> int:
+        """Questions times n."""
+        return len(self.by_question) * self.n
+
+    def row(self) -> CurveRow:
+        """Return it with its interval.
+
+        Raises:
+            ValueError: If there is no question, or a value lies outside the bounds.
+        """
+        interval = mean_interval(self.by_question, bounds=self.bounds)
+        return CurveRow(
+            self.trial, self.sampler, self.aggregation, self.n, *interval, self.trajectories, float(self.flops)
+        )
 
 
 @dataclass(frozen=True)
@@ -121,31 +165,7 @@ def _cost_of(records: pd.DataFrame, prompt: str, sample: str, *, may_lack: "pd.S
     return float(by_question[prompt].max().sum()), float(by_question[sample].mean().sum())
 
 
-def row_of(
-    trial: str,
-    sampler: str,
-    aggregation: str,
-    n: int,
-    values: FloatArray,
-    flops: float,
-    bounds: tuple[float, float] = UNIT_BOUNDS,
-) -> CurveRow:
-    """Make a row of the values of all questions.
-
-    Args:
-        trial: Name of the sampler setting.
-        sampler: Name of the sampler.
-        aggregation: What the values are of.
-        n: Budget.
-        values: [Q], one value per question, within the bounds.
-        flops: Cost over all questions.
-        bounds: Least and greatest possible value of a question.
-    """
-    interval = mean_interval(values, bounds=bounds)
-    return CurveRow(trial, sampler, aggregation, n, *interval, trajectories=len(values) * n, flops=float(flops))
-
-
-def curve_rows(
+def curve_points(
     outcomes: Outcomes,
     cost: Cost,
     budgets: Sequence[int],
@@ -153,33 +173,31 @@ def curve_rows(
     trial: str,
     sampler: str,
     aggregations: Sequence[str] | None = None,
-) -> list[CurveRow]:
+) -> list[CurvePoint]:
     """Evaluate every aggregation that the outcomes allow at every budget.
 
     Args:
         outcomes: What became of the trajectories.
         cost: What they cost.
-        budgets: Samples per question, each at least 1; one beyond what was sampled gives a row with NaN.
+        budgets: Samples per question, each at least 1; one beyond what was sampled gives a point with NaN.
         trial: Name of the sampler setting.
         sampler: Name of the sampler.
         aggregations: Keys of `AGGREGATIONS`; by default all that can be computed.
 
     Returns:
-        One row per aggregation and budget, in that order.
+        One point per aggregation and budget, in that order.
 
     Raises:
         ValueError: If an aggregation is asked for that needs scores which the outcomes do not have.
     """
-    rows = []
-    for name in available(outcomes) if aggregations is None else aggregations:
-        aggregation = AGGREGATIONS[name]
-        for n in budgets:
-            flops = cost.of(n, aggregation.scorer)
-            rows.append(row_of(trial, sampler, name, n, aggregation(outcomes, n), flops))
-    return rows
+    return [
+        CurvePoint(trial, sampler, name, n, AGGREGATIONS[name](outcomes, n), cost.of(n, AGGREGATIONS[name].scorer))
+        for name in (available(outcomes) if aggregations is None else aggregations)
+        for n in budgets
+    ]
 
 
-def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY) -> CurveRow:
+def greedy_point(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY) -> CurvePoint:
     """The accuracy of the model without any sampling, from one record per question.
 
     Raises:
@@ -187,7 +205,7 @@ def greedy_row(outcomes: Outcomes, cost: Cost, *, trial: str = GREEDY) -> CurveR
     """
     if outcomes.samples != 1:
         raise ValueError(f"greedy decoding gives one sample per question, got {outcomes.samples}")
-    return row_of(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1))
+    return CurvePoint(trial, "none", GREEDY, 1, coverage(outcomes, 1), cost.of(1))
 
 
 def guess_rows(chances: Sequence[float], budgets: Sequence[int]) -> list[CurveRow]:
@@ -209,7 +227,7 @@ def guess_rows(chances: Sequence[float], budgets: Sequence[int]) -> list[CurveRo
         # Chances are known, not estimated: equal ones leave nothing uncertain.
         least, greatest = float(values.min()), float(values.max())
         bounds = (least, greatest) if greatest - least <= 1e-12 else UNIT_BOUNDS
-        rows.append(row_of(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, bounds))
+        rows.append(CurvePoint(RANDOM_GUESS, RANDOM_GUESS, RANDOM_GUESS, n, values, 0.0, bounds).row())
     return rows
 
 

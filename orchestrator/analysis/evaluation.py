@@ -1,24 +1,129 @@
-"""From the store to curves: what trials report while they run and what reports are made of. Imports no torch."""
+"""Evaluation of trials: what they report while they run, and all that reports are made of. Imports no torch.
 
-from collections.abc import Iterator, Sequence
+A trial's records are read once, and every aggregation is estimated once at every budget; rows of curves, comparisons,
+difficulties and objectives are made of those values, and intervals where somebody reads them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latent_core.selection.aggregations import Outcomes
-from latent_core.tasks.base import Problem
-from orchestrator.analysis.curves import Cost, CurveRow, cost_of, curve_rows
+from latent_core.selection.estimators import FloatArray, IntArray
+from latent_core.tasks.base import Problem, Task
+from orchestrator.analysis.beams import evaluate_search
+from orchestrator.analysis.comparisons import Comparison, compare
+from orchestrator.analysis.curves import Cost, CurvePoint, CurveRow, cost_of, curve_points, greedy_point, guess_rows
 from orchestrator.analysis.cut_answers import judged
+from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
-from orchestrator.store.trial import Trial
+from orchestrator.analysis.pareto import Judged, judge
+from orchestrator.config.objective import Objective
+from orchestrator.names import GREEDY
+from orchestrator.store.trial import Coverage, Trial
 
 CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")
 """What curves need of a trajectory."""
 
 _SCORE_COLUMNS = ("score", "score_prompt_flops", "score_flops")
 _ANSWER_SCORE_COLUMNS = ("answer_score", "answer_score_prompt_flops", "answer_score_flops")
+_COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
+_TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
 _QUESTIONS_PER_READ = 256
 _ADDRESS = ["question_index", "sample_index"]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial came to.
+
+    Attributes:
+        trial: The trial.
+        points: Its curves, those of its beam searches included.
+        summary: Its counts for `summary.json`.
+        questions: One line per question.
+    """
+
+    trial: Trial
+    points: Sequence[CurvePoint]
+    summary: dict[str, Any]
+    questions: pd.DataFrame
+
+    @cached_property
+    def rows(self) -> list[CurveRow]:
+        """Its curves with their intervals."""
+        return [point.row() for point in self.points]
+
+    @cached_property
+    def by_question(self) -> Mapping[int, Mapping[str, FloatArray]]:
+        """By budget that was sampled and by aggregation, the value of every question [Q]."""
+        found: dict[int, dict[str, FloatArray]] = {}
+        for point in self.points:
+            if not np.isnan(point.value):
+                found.setdefault(point.n, {})[point.aggregation] = point.by_question
+        return found
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of an experiment. What is made of them is computed when it is first asked for, and once.
+
+    Attributes:
+        trials: What the trials came to.
+        task: The questions that were asked.
+        budgets: The budgets of the experiment, for the guessing baseline.
+        objectives: What the trials of a sweep are compared by.
+    """
+
+    trials: Sequence[TrialResult]
+    task: Task
+    budgets: Sequence[int]
+    objectives: Sequence[Objective] = ()
+
+    @cached_property
+    def rows(self) -> list[CurveRow]:
+        """Curves of all trials, and the guessing baseline where the task knows its answers' distribution."""
+        rows = [row for result in self.trials for row in result.rows]
+        if self.task.guess_chances is not None:
+            rows.extend(guess_rows(self.task.guess_chances, self.budgets))
+        return rows
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """What chooses by score against majority vote and greedy decoding, trial by trial and budget by budget."""
+        found = []
+        for result in self._sampled:
+            for n, values in sorted(result.by_question.items()):
+                # At one sample there is nothing to choose.
+                found += compare({**self._greedy, **values}, trial=result.trial.name, n=n) if n > 1 else []
+        return found
+
+    @cached_property
+    def difficulties(self) -> list[DifficultyRow]:
+        """Means over the questions of each bin of difficulty, trial by trial, greedy decoding among the values."""
+        rows = []
+        for result in self._sampled:
+            values = {**result.by_question, 1: {**self._greedy, **result.by_question.get(1, {})}}
+            correct = result.questions["correct"].to_numpy(dtype=np.int64)
+            rows += difficulty_rows(values, correct, result.summary["samples"], trial=result.trial.name)
+        return rows
+
+    @cached_property
+    def judged(self) -> list[Judged]:
+        """The sampled trials by the objectives; none where there are no objectives."""
+        return judge(self.rows, self.objectives) if self.objectives else []
+
+    @property
+    def _greedy(self) -> Mapping[str, FloatArray]:
+        return next((result.by_question[1] for result in self.trials if result.trial.name == GREEDY), {})
+
+    @property
+    def _sampled(self) -> list[TrialResult]:
+        return [result for result in self.trials if result.trial.name != GREEDY]
 
 
 def sampled_so_far(trial: Trial, questions: int) -> int:
@@ -59,10 +164,112 @@ def outcomes_of(trial: Trial, records: pd.DataFrame, problems: Sequence[Problem]
     )
 
 
-def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budgets: Sequence[int]) -> list[CurveRow]:
+def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budgets: Sequence[int]) -> list[CurvePoint]:
     """Evaluate the first `samples` samples of a trial at the given budgets."""
     parts, cost = [], Cost()
     for records, some in blocks(trial, problems, samples, CURVE_COLUMNS):
         parts.append(outcomes_of(trial, records, some))
         cost += cost_of(records)
-    return curve_rows(join_outcomes(parts), cost, budgets, trial=trial.name, sampler=trial.sampler)
+    return curve_points(join_outcomes(parts), cost, budgets, trial=trial.name, sampler=trial.sampler)
+
+
+def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResult:
+    """Read a trial's trajectories once and compute its curves and counts.
+
+    Budgets beyond what has been sampled, because the trial was stopped early, have the value NaN.
+
+    Args:
+        trial: The trial; the points of its beam searches belong to its curves, once they are finished.
+        task: The questions that were asked.
+        samples: How many samples of every question are ready, where that is known.
+    """
+    samples = sampled_so_far(trial, len(task.problems)) if samples is None else samples
+    outcomes, questions, first_error = [], [], None
+    cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
+    for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
+        outcomes.append(outcomes_of(trial, records, problems))
+        cost += cost_of(records)
+        failed = records["failed"]
+        records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
+        questions.append(_per_question(records, trial.name))
+        totals = totals + records[_TOTALS].sum()
+        first_error = first_error or next(iter(records.loc[failed, "error"]), None)
+    joined = join_outcomes(outcomes)
+    if trial.name == GREEDY:
+        points = [greedy_point(joined, cost)]
+    else:
+        points = curve_points(joined, cost, trial.budgets, trial=trial.name, sampler=trial.sampler)
+    beams = [found for search in trial.searches if (found := evaluate_search(search, task.problems)) is not None]
+    for found in beams:
+        points += found.points(trial.name)
+    summary = {
+        "trial": trial.name,
+        "sampler": trial.store.spec.sampler,
+        "samples": samples,
+        "trajectories": joined.correct.size,
+        "errors": int(totals["failed"]),
+        "first_error": first_error,
+        "unparsable": int(totals["unparsable"]),
+        "cut": int(totals["cut"]),
+        "cut_answers": trial.cut_answers,
+        "latent_steps": int(totals["latent_steps"]),
+        "answer_tokens": int(totals["answer_tokens"]),
+        "device_seconds": float(totals["seconds"]),
+        "unscored": int(totals["unscored"]),
+        "store": trial.store.spec.key,
+        "searches": [found.summary for found in beams],
+    }
+    return TrialResult(trial, points, summary, pd.concat(questions, ignore_index=True))
+
+
+def evaluate_all(
+    trials: Iterable[Trial], task: Task, coverage: Mapping[str, Coverage] | None = None
+) -> list[TrialResult]:
+    """Evaluate all trials of which the store has a sample of every question.
+
+    Args:
+        trials: The trials.
+        task: The questions that were asked.
+        coverage: What the store holds, by the name of the trial, where that is known.
+    """
+    known = coverage or {}
+    questions = len(task.problems)
+    ready = ((trial, (known.get(trial.name) or trial.coverage(questions)).ready_samples) for trial in trials)
+    return [evaluate(trial, task, samples) for trial, samples in ready if samples > 0]
+
+
+def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
+    """Count what became of each question's samples."""
+    by_question = records.groupby("question_id", sort=False)
+    counts = by_question[["correct", "failed", "unparsable", "cut"]].sum()
+    distinct, most_frequent = _answers(records)
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            "samples": by_question.size(),
+            "correct": counts["correct"],
+            "errors": counts["failed"],
+            "unparsable": counts["unparsable"],
+            "distinct_answers": distinct,
+            "most_frequent_answer": most_frequent,
+            "cut": counts["cut"],
+        }
+    ).reset_index()
+
+
+def _answers(records: pd.DataFrame) -> tuple[IntArray, list[Any]]:
+    """Number of distinct answers [Q], and the most frequent one, the first in order among equals; None where none is.
+
+    Questions are in the order of their first records.
+    """
+    question, questions = pd.factorize(records["question_id"])
+    codes, answers = pd.factorize(records["answer"], sort=True)
+    given = codes >= 0
+    pairs, count = np.unique(question[given] * max(1, len(answers)) + codes[given], return_counts=True)
+    row, code = np.divmod(pairs, max(1, len(answers)))
+    distinct = np.bincount(row, minlength=len(questions))
+    most_frequent: list[Any] = [None] * len(questions)
+    # The last one written wins: the most frequent, and among equals the smallest code.
+    for index in np.lexsort((-code, count)):
+        most_frequent[row[index]] = answers[code[index]]
+    return distinct.astype(np.int64), most_frequent

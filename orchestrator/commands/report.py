@@ -8,11 +8,13 @@ from rich.console import Console
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.config.run import RunConfig, parse_config
 from orchestrator.console import say
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
+from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
-from orchestrator.reporting.run_files import all_rows, evaluate_all, write_drawings
+from orchestrator.reporting.run_files import write_report
 from orchestrator.reporting.tables import print_places, print_results
 
 
@@ -93,19 +95,21 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     if not results:
         why = run.lost_store() or "`latentswarm status` says what the store has"
         raise UserError(f"{run.out}: there is no setting yet of which every question has a sample; {why}")
-    rows = all_rows(results, task, config.budgets)
+    objectives = config.sweep.objectives if run.command == "sweep" else ()
+    evaluation = Evaluation(results, task, config.budgets, objectives)
     title = f"{config.checkpoint} on {task.name}"
     try:
-        objectives = config.sweep.objectives if run.command == "sweep" else ()
-        files = write_drawings(run.out, title, rows, results, objectives)
+        files = write_report(run.out, Report(title, evaluation))
     except OSError as error:
         raise UserError(f"{run.out}: cannot be written: {error}") from error
     say(output, f"{name}: {title}, {len(task.problems):,} questions\n")
-    print_results(rows, results, output, remarks)
+    print_results(evaluation, output, remarks)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()
     spec = run.trials[0].store.spec
-    return ReportedRun(name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), rows)
+    return ReportedRun(
+        name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), evaluation.rows
+    )
 
 
 def _config(run: RunDirectory) -> RunConfig:

@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.analysis.pareto import judge
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
 from orchestrator.reporting.layout import trial_colours
-from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
+from orchestrator.reporting.run_files import write_files
 from orchestrator.reporting.tables import print_objectives, print_places, print_results, summary_table
 from orchestrator.store.trial import Coverage, Trial
 from orchestrator.tracking import Tracker, tracking_uri
@@ -71,13 +71,12 @@ def finalize(
     """
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
-    rows = all_rows(results, plan.task, plan.config.budgets)
-    tracker.log_curves(rows, trial_colours(rows))
+    evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives)
+    tracker.log_curves(evaluation.rows, trial_colours(evaluation.rows))
     for result in results:
         tracker.log_counts(result.trial.name, result.summary)
-    tracker.describe(summary_table(rows))
-    judged = judge(rows, experiment.objectives) if experiment.objectives else []
-    for one in judged:
+    tracker.describe(summary_table(evaluation.rows))
+    for one in evaluation.judged:
         points = [
             (f"objective.{objective.key}", value, 0)
             for objective, value in zip(experiment.objectives, one.values, strict=True)
@@ -96,7 +95,7 @@ def finalize(
         "scorer": _scorer(plan),
         "trials": [result.summary for result in results],
         "objectives": [objective.text for objective in experiment.objectives],
-        "best": [one.trial for one in judged if one.best],
+        "best": [one.trial for one in evaluation.judged if one.best],
         "trajectories_sampled_by_this_command": sampled,
         "seconds": round(seconds, 3),
         "row_invariance": row_invariance,
@@ -105,7 +104,7 @@ def finalize(
             name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
         },
     }
-    files = write_files(experiment.out, plan.config, rows, results, summary, experiment.objectives)
+    files = write_files(experiment.out, plan.config, evaluation, summary)
     tracker.log_files(files)
     tracker.log_table(experiment.out / "questions.csv")
     tracker.end()
@@ -123,8 +122,8 @@ def finalize(
             f"{tracker.journal.file}, and the same command sends them",
         )
     output = Console()
-    print_results(rows, results, output, console)
-    print_objectives(judged, experiment.objectives, output)
+    print_results(evaluation, output, console)
+    print_objectives(evaluation.judged, experiment.objectives, output)
     print_places(list(_places(experiment.out, tracker)), output)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.analysis.curves import COLUMNS, CurveRow
 from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
+from orchestrator.reporting.artifacts import Artifact, write_artifacts
 from orchestrator.reporting.layout import COVERAGE, aggregations, title
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
@@ -113,12 +114,31 @@ def summary_table(runs: Sequence[ReportedRun]) -> str:
 
 def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
     """Write the comparison of runs into a directory that exists; returns the files."""
-    title, rows = title_of(runs), figure_rows(runs)
-    plot_curves_png(rows, out / "curves.png", title)
-    plot_curves_html(rows, out / "curves.html", title)
-    write_csv(out / "curves.csv", ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(runs)))
-    write_atomically(out / "comparison.md", f"# {title}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
-    return [out / name for name in ("curves.png", "curves.html", "curves.csv", "comparison.md")]
+    return write_artifacts(_ARTIFACTS, runs, out)
+
+
+def _write_png(runs: Sequence[ReportedRun], path: Path) -> None:
+    plot_curves_png(figure_rows(runs), path, title_of(runs))
+
+
+def _write_html(runs: Sequence[ReportedRun], path: Path) -> None:
+    plot_curves_html(figure_rows(runs), path, title_of(runs))
+
+
+def _write_csv(runs: Sequence[ReportedRun], path: Path) -> None:
+    write_csv(path, ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(runs)))
+
+
+def _write_page(runs: Sequence[ReportedRun], path: Path) -> None:
+    write_atomically(path, f"# {title_of(runs)}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
+
+
+_ARTIFACTS: Sequence[Artifact[Sequence[ReportedRun]]] = (
+    Artifact("curves.png", _write_png),
+    Artifact("curves.html", _write_html),
+    Artifact("curves.csv", _write_csv),
+    Artifact("comparison.md", _write_page),
+)
 
 
 def _best_by_budget(rows: Sequence[CurveRow], aggregation: str) -> Mapping[int, CurveRow]:

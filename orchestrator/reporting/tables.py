@@ -13,12 +13,12 @@ from rich.text import Text
 
 from orchestrator.analysis.comparisons import Comparison
 from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.analysis.evaluation import Evaluation
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.console import say, widened
 from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, title, trials
-from orchestrator.reporting.run_files import TrialResult, all_comparisons
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
 _NARROWEST_LABEL, _WIDEST_LABEL = 16, 28
@@ -141,21 +141,20 @@ def print_objectives(judged: Sequence[Judged], objectives: Sequence[Objective], 
     output.print()
 
 
-def print_results(rows: Sequence[CurveRow], results: Sequence[TrialResult], output: Console, remarks: Console) -> None:
+def print_results(evaluation: Evaluation, output: Console, remarks: Console) -> None:
     """Print a table per aggregation, the comparisons at the largest budget, and what failed.
 
     Args:
-        rows: Rows of `curves.csv`.
-        results: What the trials came to.
+        evaluation: The results.
         output: Where tables go.
         remarks: Where failures are told.
     """
-    print_tables(rows, output)
-    comparisons = all_comparisons(results)
+    print_tables(evaluation.rows, output)
+    comparisons = evaluation.comparisons
     largest = max((one.n for one in comparisons), default=0)
     # The file has all budgets; a terminal is for the one that was paid for.
     print_comparisons([one for one in comparisons if one.n == largest], output)
-    for result in results:
+    for result in evaluation.trials:
         for summary in (result.summary, *result.summary["searches"]):
             for line in _failures(summary):
                 say(remarks, line)

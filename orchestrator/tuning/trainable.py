@@ -39,19 +39,19 @@ def run_trial(
     reported = 0
     for samples in waves:
         sampling.run(trial, samples, board)
-        rows = curves_so_far(trial, sampling.problems, samples, [n for n in trial.budgets if n <= samples])
+        points = curves_so_far(trial, sampling.problems, samples, [n for n in trial.budgets if n <= samples])
         last = samples == waves[-1]
         if last:
             # Before the last report: a scheduler ends a trial that has reported its largest budget.
             for search in trial.searches:
                 sampling.run(search, search.samples, board)
                 found = evaluate_search(search, sampling.problems)
-                rows += found.rows(trial.name) if found else []
+                points += found.points(trial.name) if found else []
         for n in [n for n in trial.budgets if reported < n <= samples]:
             # The last report says what the trial has come to, with its searches, whatever their budgets are.
             upto = None if last and n == samples else n
-            values = {one.key: one.value(rows, upto) for one in objectives}
-            curves = {row.aggregation: row.value for row in rows if row.n == n}
+            values = {one.key: one.value(points, upto) for one in objectives}
+            curves = {point.aggregation: point.value for point in points if point.n == n}
             live = {**curves, **{f"objective.{key}": value for key, value in values.items()}}
             # Flat names are what schedulers and searchers compare; the mapping is what the tracker logs.
             tune.report({"n": n, "live": live, **values})

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
+from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.layout import (
     GREEDY_COLOUR,
     GUESS_COLOUR,
@@ -96,6 +97,11 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     )
     # A fixed id makes equal rows give equal files.
     figure.write_html(path, include_plotlyjs=True, full_html=True, div_id="curves", config={"displaylogo": False})
+
+
+@register_artifact("curves.html", place=2)
+def _curves(report: Report, path: Path) -> None:
+    plot_curves_html(report.evaluation.rows, path, report.title)
 
 
 def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:

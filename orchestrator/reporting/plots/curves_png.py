@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from latent_core.selection.aggregations import Marker
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
+from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.layout import (
     GREEDY_COLOUR,
     GUESS_COLOUR,
@@ -91,6 +92,11 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         handlelength=3.2,
     )
     figure.savefig(path, format="png")
+
+
+@register_artifact("curves.png", place=1)
+def _curves(report: Report, path: Path) -> None:
+    plot_curves_png(report.evaluation.rows, path, report.title)
 
 
 def _draw_panel(axis: Axes, panel: Panel, rows: Sequence[CurveRow], *, first_in_row: bool) -> None:

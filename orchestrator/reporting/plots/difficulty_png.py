@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
 from orchestrator.names import GREEDY
+from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, title
 
 _DPI = 160
@@ -48,6 +49,11 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
     figure.suptitle(f"{title}: by difficulty")
     figure.supxlabel(textwrap.fill(NOTE, int(_CAPTION_LETTERS_PER_INCH * width)), fontsize="small", color="#555555")
     figure.savefig(path, format="png")
+
+
+@register_artifact("difficulty.png", lambda report: bool(report.evaluation.difficulties), place=6)
+def _difficulty(report: Report, path: Path) -> None:
+    plot_difficulty_png(report.evaluation.difficulties, path, report.title)
 
 
 def _draw_panel(axis: Axes, rows: Sequence[DifficultyRow], aggregation: str, trial: str) -> None:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
+from orchestrator.reporting.artifacts import Report, register_artifact
 
 _DPI = 160
 _INCHES = (7.2, 5.0)
@@ -39,3 +40,12 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
     axis.grid(color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png")
+
+
+def _has_front(report: Report) -> bool:
+    return len(report.evaluation.objectives) == 2 and bool(report.evaluation.judged)
+
+
+@register_artifact("pareto.png", _has_front, place=8)
+def _front(report: Report, path: Path) -> None:
+    plot_pareto_png(report.evaluation.judged, report.evaluation.objectives, path, report.title)

@@ -52,7 +52,7 @@ def test_the_best_beam_answers_or_all_vote(search: Trial) -> None:
     assert found.by_question["beam_search"].tolist() == [1.0, 0.0, 1.0]
     # Neither failures nor answers that cannot be read have a vote.
     assert found.by_question["beam_vote"].tolist() == [0.0, 1.0, 1.0]
-    rows = {row.aggregation: row for row in found.rows("gaussian sigma=0.4")}
+    rows = {row.aggregation: row for row in found.points("gaussian sigma=0.4")}
     assert set(rows) == {"beam_search", "beam_vote"}
     for row in rows.values():
         assert (row.trial, row.sampler, row.n, row.trajectories) == ("gaussian sigma=0.4", "gaussian", 12, 36)

@@ -3,25 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from latent_core.errors import UserError
+from latent_core.selection.aggregations import Outcomes
 from latent_core.selection.calibration import VoteCalibration
 from orchestrator.analysis.curves import (
     COLUMNS,
     Cost,
     CurveRow,
     cost_of,
-    curve_rows,
-    greedy_row,
+    curve_points,
+    greedy_point,
     guess_rows,
     read_curves_csv,
     write_curves_csv,
 )
 from orchestrator.analysis.outcomes import outcomes_from_records
+
+
+def rows_of(outcomes: Outcomes, cost: Cost, budgets: Sequence[int], **names: Any) -> list[CurveRow]:
+    return [point.row() for point in curve_points(outcomes, cost, budgets, **names)]
+
 
 TRUTHS = {"b": "7", "a": "3"}
 QUESTIONS = list(TRUTHS)
@@ -52,7 +59,7 @@ ANSWERS: dict[str, Sequence[str | None]] = {"a": ["3", None, "3", "4"], "b": ["5
 
 def test_rows_hold_the_estimates_and_their_cost() -> None:
     records = make_records(ANSWERS)
-    rows = curve_rows(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 2, 8], trial="t", sampler="s")
+    rows = rows_of(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 2, 8], trial="t", sampler="s")
     assert [(row.aggregation, row.n) for row in rows] == [
         (aggregation, n) for aggregation in ("coverage", "majority_vote") for n in (1, 2, 8)
     ]
@@ -74,22 +81,20 @@ def test_a_failed_row_may_lack_its_cost_but_no_other() -> None:
     records = make_records(ANSWERS)
     outcomes = outcomes_from_records(records, QUESTIONS)
     records.loc[0, ["flops", "prompt_flops"]] = np.nan
-    assert np.isnan(curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops)
+    assert np.isnan(rows_of(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops)
     records["error"] = records["error"].astype(object)
     records.loc[0, "error"] = "lost"
-    assert curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops == pytest.approx(
-        200 + 70 / 4 + 20
-    )
+    assert rows_of(outcomes, cost_of(records), [1], trial="t", sampler="s")[0].flops == pytest.approx(200 + 70 / 4 + 20)
 
 
 def test_greedy_is_one_sample_without_a_sampler() -> None:
     records = make_records({"a": ["3"], "b": ["6"]})
-    row = greedy_row(outcomes_from_records(records, QUESTIONS), cost_of(records))
+    row = greedy_point(outcomes_from_records(records, QUESTIONS), cost_of(records)).row()
     assert (row.trial, row.sampler, row.aggregation, row.n, row.value) == ("greedy", "none", "greedy", 1, 0.5)
     assert (row.trajectories, row.flops) == (2, 220.0)
     many = make_records(ANSWERS)
     with pytest.raises(ValueError, match="one sample per question"):
-        greedy_row(outcomes_from_records(many, QUESTIONS), cost_of(many))
+        greedy_point(outcomes_from_records(many, QUESTIONS), cost_of(many))
 
 
 def test_guesses_cost_nothing() -> None:
@@ -111,12 +116,12 @@ def with_scores(records: pd.DataFrame, column: str = "score", prompt: float = 7.
 
 def test_scores_add_curves_with_their_cost_and_leave_the_others_alone() -> None:
     records = make_records(ANSWERS)
-    plain = curve_rows(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 4], trial="t", sampler="s")
+    plain = rows_of(outcomes_from_records(records, QUESTIONS), cost_of(records), [1, 4], trial="t", sampler="s")
     scored = with_scores(with_scores(records), "answer_score", prompt=11.0, each=5.0)
     outcomes = outcomes_from_records(
         scored, QUESTIONS, calibration=VoteCalibration(), answer_calibration=VoteCalibration()
     )
-    rows = curve_rows(outcomes, cost_of(scored), [1, 4], trial="t", sampler="s")
+    rows = rows_of(outcomes, cost_of(scored), [1, 4], trial="t", sampler="s")
     assert rows[: len(plain)] == plain
     names = ["best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer"]
     assert [(row.aggregation, row.n) for row in rows[len(plain) :]] == [(name, n) for name in names for n in (1, 4)]
@@ -134,7 +139,7 @@ def test_an_aggregation_without_its_scores_is_refused() -> None:
     records = make_records(ANSWERS)
     outcomes = outcomes_from_records(records, QUESTIONS)
     with pytest.raises(ValueError, match="no scores"):
-        curve_rows(outcomes, cost_of(records), [1], trial="t", sampler="s", aggregations=["best_of_n"])
+        rows_of(outcomes, cost_of(records), [1], trial="t", sampler="s", aggregations=["best_of_n"])
 
 
 def test_costs_add_up_and_scoring_is_only_paid_where_it_is_used() -> None:

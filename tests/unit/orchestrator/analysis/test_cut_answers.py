@@ -12,7 +12,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import CutAnswers, Trajectory
 from orchestrator.analysis.cut_answers import as_begun, judged, with_end_ids
-from orchestrator.reporting.run_files import evaluate
+from orchestrator.analysis.evaluation import evaluate
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import LabelSpec, LabelStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial

@@ -118,7 +118,7 @@ def test_scored_curves(scored: Trial) -> None:
     score(scored, Shard(0, 3, 0, 8))
     plain = curves_so_far(replace(scored, scored=None), PROBLEMS, 8, (1, 8))
     rows = curves_so_far(scored, PROBLEMS, 8, (1, 8))
-    assert rows[: len(plain)] == plain
+    assert [point.row() for point in rows[: len(plain)]] == [point.row() for point in plain]
     found = {(row.aggregation, row.n): row for row in rows[len(plain) :]}
     assert set(found) == {("best_of_n", 1), ("best_of_n", 8)}
     # The last sample with a score is right for every question.

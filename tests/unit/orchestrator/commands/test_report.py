@@ -14,13 +14,14 @@ from support import trajectory_table
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.cli import main
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.run import parse_config, save_config
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
-from orchestrator.reporting.run_files import all_rows, evaluate_all, write_files
+from orchestrator.reporting.run_files import write_files
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
 
@@ -81,8 +82,8 @@ def run(name: str, right: Right = some, **changes: Any) -> Experiment:
     experiment.out.mkdir(parents=True)
     record(experiment)
     results = evaluate_all([greedy, trial], experiment.plan.task)
-    rows = all_rows(results, experiment.plan.task, experiment.plan.config.budgets)
-    write_files(experiment.out, experiment.plan.config, rows, results, {"task": experiment.plan.task.name})
+    evaluation = Evaluation(results, experiment.plan.task, experiment.plan.config.budgets)
+    write_files(experiment.out, experiment.plan.config, evaluation, {"task": experiment.plan.task.name})
     return experiment
 
 

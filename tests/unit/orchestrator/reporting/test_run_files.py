@@ -16,8 +16,9 @@ from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
+from orchestrator.analysis.evaluation import Evaluation, evaluate
 from orchestrator.config.run import load_config, parse_config
-from orchestrator.reporting.run_files import all_comparisons, all_rows, evaluate, write_files
+from orchestrator.reporting.run_files import write_files
 from orchestrator.reporting.tables import render
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
@@ -148,9 +149,9 @@ def test_budgets_beyond_what_was_sampled_have_no_value(tmp_path: Path) -> None:
 
 def test_guessing_stands_beside_where_the_task_knows_how(tmp_path: Path) -> None:
     results = [evaluate(sample(trial_of(tmp_path), right), TASK)]
-    assert {row.trial for row in all_rows(results, TASK, (1, 2, 4))} == {"gaussian x=1"}
+    assert {row.trial for row in Evaluation(results, TASK, (1, 2, 4)).rows} == {"gaussian x=1"}
     known = Task(TASK.name, TASK.problems, (0.5, 0.5, 0.0))
-    guesses = [row for row in all_rows(results, known, (1, 2)) if row.trial == "random_guess"]
+    guesses = [row for row in Evaluation(results, known, (1, 2)).rows if row.trial == "random_guess"]
     assert [row.n for row in guesses] == [1, 2]
     assert guesses[0].value == pytest.approx((0.5 + 0.5 + 0) / 3)
 
@@ -180,14 +181,14 @@ def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Pa
     # One sample of four is right, and has the best score.
     trial = sample(trial_of(tmp_path), lambda q, i: str(q) if i == 2 else "99")
     plain = evaluate(trial, TASK)
-    assert all_comparisons([greedy, plain]) == []
+    assert Evaluation([greedy, plain], TASK, (1, 2, 4)).comparisons == []
     scored = evaluate(with_scores(trial, lambda q, i: float(i == 2)), TASK)
     assert scored.rows[: len(plain.rows)] == plain.rows
     assert list(scored.by_question) == [1, 2, 4]
     assert scored.by_question[4]["best_of_n"].tolist() == [1.0, 1.0, 1.0]
     # Half of the pairs of samples have the right one among them.
     assert scored.by_question[2]["best_of_n"].tolist() == pytest.approx([0.5, 0.5, 0.5])
-    comparisons = all_comparisons([greedy, scored])
+    comparisons = Evaluation([greedy, scored], TASK, (1, 2, 4)).comparisons
     # At one sample there is nothing to choose.
     assert [one.n for one in comparisons] == [2] * 4 + [4] * 4
     found = {(one.aggregation, one.baseline): one for one in comparisons if one.n == 4}
@@ -197,7 +198,7 @@ def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Pa
     assert found["best_of_n", "majority_vote"].difference == 1.0
     assert found["weighted_vote", "greedy"].difference == pytest.approx(2 / 3)
     assert {(one.trial, one.n, one.questions) for one in found.values()} == {("gaussian x=1", 4, 3)}
-    alone = {one.baseline for one in all_comparisons([scored])}
+    alone = {one.baseline for one in Evaluation([scored], TASK, (1, 2, 4)).comparisons}
     assert alone == {"majority_vote"}
 
 
@@ -205,7 +206,7 @@ def test_a_setting_stopped_before_its_first_budget_has_nothing_to_compare(tmp_pa
     trial = replace(trial_of(tmp_path), budgets=(4,))
     result = evaluate(sample(trial, right, samples=2), TASK)
     assert dict(result.by_question) == {}
-    assert all_comparisons([result]) == []
+    assert Evaluation([result], TASK, (4,)).comparisons == []
 
 
 def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(
     trial = sample(trial_of(tmp_path), right)
     for scored, has in ((with_scores(trial, lambda q, i: 1.0), True), (trial, False)):
         results = [evaluate(scored, TASK)]
-        files = write_files(tmp_path, config, all_rows(results, TASK, (1, 2, 4)), results, {"task": "mine"})
+        files = write_files(tmp_path, config, Evaluation(results, TASK, (1, 2, 4)), {"task": "mine"})
         assert (tmp_path / "comparisons.csv").is_file() == has == ((tmp_path / "comparisons.csv") in files)
 
 
@@ -227,15 +228,15 @@ def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
         evaluate(sample(trial_of(tmp_path, "none", samples=1), right), TASK),
         evaluate(sample(trial_of(tmp_path), mixed, samples=2), TASK),
     ]
-    rows = all_rows(results, TASK, (1, 2, 4))
+    evaluation = Evaluation(results, TASK, (1, 2, 4))
     out = tmp_path / "out"
     out.mkdir()
-    files = write_files(out, config, rows, results, {"task": "mine", "trials": [result.summary for result in results]})
+    files = write_files(out, config, evaluation, {"task": "mine", "trials": [result.summary for result in results]})
     assert sorted(file.name for file in out.iterdir()) == sorted(file.name for file in files)
     assert all(file.stat().st_size > 0 for file in files)
     assert load_config(out / "config.yaml") == config
     read = read_curves_csv(out / "curves.csv")
-    assert len(read) == len(rows)
+    assert len(read) == len(evaluation.rows)
     assert [row.n for row in read if math.isnan(row.value)] == [4, 4]
     questions = pd.read_csv(out / "questions.csv")
     assert questions["trial"].tolist() == ["greedy"] * 3 + ["gaussian x=1"] * 3

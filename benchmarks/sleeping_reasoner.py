@@ -4,7 +4,7 @@ import time
 
 import pyarrow as pa
 
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 from workers.requests import SampleRequest
 from workers.resident import ResidentWorker
 from workers.tables import trajectory_table
@@ -40,4 +40,4 @@ class SleepingReasoner(ResidentWorker):
                 for problem in request.problems
                 for sample in range(request.first_sample, request.first_sample + request.samples)
             ]
-        return trajectory_table(rows, request.first_question, request.samples, request.latents)
+        return trajectory_table(TrajectoryBatch.of(rows), request.first_question, request.samples, request.latents)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.store
 
-Shards of 64 questions x 64 samples are written and read as a run does it, in one process: records of trajectories
+Shards of 64 questions x 64 samples are written and read as a run does it, in one process: batches of trajectories
 become a table, a Parquet file, a data frame. Then a run is planned that finds most of very many shards in the store;
 planning reads names only, so these shards are empty files.
 """
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from latent_core.trajectory import Trajectory
+from latent_core.trajectory import Trajectory, TrajectoryBatch
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from workers.tables import trajectory_table
@@ -53,7 +53,9 @@ def made_up(question: int, sample: int) -> Trajectory:
 def write_rows(store: TrajectoryStore, shards: int) -> float:
     """Write shards; returns rows per second."""
     blocks = [
-        [made_up(first + question, sample) for question in range(_QUESTIONS) for sample in range(_SAMPLES)]
+        TrajectoryBatch.of(
+            made_up(first + question, sample) for question in range(_QUESTIONS) for sample in range(_SAMPLES)
+        )
         for first in range(0, shards * _QUESTIONS, _QUESTIONS)
     ]
     started = time.perf_counter()

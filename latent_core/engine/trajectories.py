@@ -20,6 +20,8 @@ from latent_core.engine.prompt_batch import PromptBlock
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.trajectory import NO_TOKEN, TrajectoryBatch, is_cut
 
+_DTYPES: dict[torch.dtype, Any] = {torch.float16: np.float16, torch.float32: np.float32}
+
 
 def read_trajectories(
     engine: RolloutEngine,
@@ -77,7 +79,7 @@ class _Finished(ColumnBatch[Any]):
         """Copy the rows that count to the host; `dtype` is the precision of their latents, None for none."""
         thoughts = stop.state.latents
         rows, steps = thoughts.shape[:2]
-        wanted = [] if dtype is None else [thoughts.to(dtype)]
+        wanted = [] if dtype is None else [_rounded(thoughts, dtype)]
         *copied, token_ids, lengths, origin, counts, are_finite = to_host(
             *wanted, answers.token_ids, answers.lengths, stop.origin, stop.counts, _are_finite(thoughts)
         )
@@ -111,16 +113,25 @@ def to_host(*tensors: Tensor) -> list[Tensor]:
     return copies
 
 
+def _rounded(latents: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return latents in the precision that is recorded."""
+    if latents.dtype == dtype or latents.device.type != "cpu":
+        return latents.to(dtype)
+    # Memory of numpy's comes in huge pages: to touch that many small ones takes longer than to round.
+    memory = torch.from_numpy(np.empty(latents.shape, _DTYPES[dtype]))
+    return memory.copy_(latents)
+
+
 def _are_finite(latents: Tensor) -> Tensor:
-    """Return whether all latents are finite, which they nearly always are; bool []."""
-    if latents.numel() == 0:
-        return torch.ones((), dtype=torch.bool, device=latents.device)
-    # Both extremes are what is not a number as soon as one element is; looking at every element takes longer.
-    return torch.stack(latents.aminmax()).isfinite().all()
+    """Return whether all latents are finite, which they nearly always are; bool []. False is to be looked into."""
+    # A sum is what is not a number as soon as one element is; looking at every element takes longer. Large elements may
+    # add up to infinity although they are finite.
+    return latents.sum(dim=-1, dtype=torch.float32).isfinite().all()
 
 
 def _finite_steps(latents: Tensor) -> Tensor:
     """Return how many latents of each row are finite before the first that is not, int64 [rows]."""
+    # Both extremes are what is not a number as soon as one element is.
     finite = latents.amax(dim=-1).isfinite() & latents.amin(dim=-1).isfinite()
     return finite.long().cumprod(dim=-1).sum(dim=-1)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import ray
 from support import processes_below
@@ -13,8 +14,10 @@ from support import processes_below
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
+from orchestrator.pipeline.blocks import WorkItem, dataset_of
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
+from orchestrator.store.shards import Shard
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
@@ -64,6 +67,32 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
     # Nobody has less than half of its share.
     assert len(busy) == ACTORS
     assert min(busy) > SHARDS / ACTORS / 2 * SECONDS
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_shard_travels_with_its_rows() -> None:
+    """From stage to stage, whatever the size of a block: no block is cut, none is joined with another."""
+
+    def widened(block: pa.Table) -> pa.Table:
+        """Rows for a shard; one has more than Ray Data would leave in a block."""
+        item = WorkItem.of(block)
+        rows = 30_000_000 if item.number == 2 else item.shard.rows
+        return item.label(pa.table({"row": pa.nulls(rows, pa.int64())}))
+
+    def asked(block: pa.Table) -> pa.Table:
+        item = WorkItem.of(block)
+        return pa.table({"number": [item.number], "first_question": [item.shard.first_question], "rows": [len(block)]})
+
+    shards = [Shard(first, first + 2, 0, 4) for first in range(0, 10, 2)]
+    problems = [Problem(f"question-{number}", "?", "0") for number in range(10)]
+    blocks = dataset_of(shards, problems)
+    # Other amounts of CPU keep the stages apart, as those of a run are.
+    for stage, cpus in ((widened, 0.02), (lambda block: block, 0.01), (asked, 0.02)):
+        blocks = blocks.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
+    found = sorted(blocks.take_all(), key=lambda row: row["number"])
+    assert [row["number"] for row in found] == list(range(5))
+    assert [row["first_question"] for row in found] == [0, 2, 4, 6, 8]
+    assert [row["rows"] for row in found] == [8, 8, 30_000_000, 8, 8]
 
 
 @pytest.mark.usefixtures("local_ray")

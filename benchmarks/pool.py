@@ -199,7 +199,7 @@ def main() -> None:
     options = parser.parse_args()
     connect(ClusterConfig(), options.actors + 4, Console(file=sys.stderr))
     names = create_pool("sleeping", ActorSpec(SleepingReasoner, (options.seconds,), cpus=1, gpus=0), options.actors)
-    ray.get([ray.get_actor(name, namespace="latentswarm").load.remote() for name in names])
+    ray.get([ray.get_actor(name, namespace="latentswarm").queue_depth.remote() for name in names])
     lines = []
     try:
         for rows in options.rows:

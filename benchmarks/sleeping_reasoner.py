@@ -5,12 +5,12 @@ import time
 import pyarrow as pa
 
 from latent_core.trajectory import Trajectory, TrajectoryBatch
+from workers.model_actor import ModelActor
 from workers.requests import SampleRequest
-from workers.resident import ResidentWorker
 from workers.tables import trajectory_table
 
 
-class SleepingReasoner(ResidentWorker):
+class SleepingReasoner(ModelActor):
     """Takes its time and returns made-up trajectories."""
 
     def __init__(self, seconds: float) -> None:
@@ -20,7 +20,7 @@ class SleepingReasoner(ResidentWorker):
 
     def sample(self, request: SampleRequest) -> pa.Table:
         """Sleep, and answer every question with its sample index."""
-        with self._turn():
+        with self._exclusive_section():
             time.sleep(self._seconds)
             rows = [
                 Trajectory(

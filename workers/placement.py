@@ -43,7 +43,7 @@ class PoolSize:
 
 
 @dataclass
-class _Room:
+class NodeCapacity:
     """What is left of a node while actors are put on it."""
 
     node: NodeSize
@@ -84,12 +84,12 @@ def alive_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[NodeSize]:
     return sorted(sizes, key=lambda size: size.node_id)
 
 
-def room_for(nodes: Sequence[NodeSize], pool: PoolSize) -> int:
+def pool_capacity(nodes: Sequence[NodeSize], pool: PoolSize) -> int:
     """Return how many actors of a pool an otherwise empty cluster holds, `pool.actors` at most."""
     count = 0
     for node in nodes:
-        room = _Room(node)
-        while count < pool.actors and room.take(0, pool):
+        capacity = NodeCapacity(node)
+        while count < pool.actors and capacity.take(0, pool):
             count += 1
     return count
 
@@ -101,31 +101,31 @@ def place(nodes: Sequence[NodeSize], pools: Sequence[PoolSize]) -> list[list[str
     ways are tried: any order of the pools, and nodes with the least or the most room first.
     """
     for order, fullest_first in product(permutations(range(len(pools))), (True, False)):
-        rooms = [_Room(node) for node in nodes]
-        placed = {number: _place_pool(rooms, number, pools[number], fullest_first) for number in order}
+        capacities = [NodeCapacity(node) for node in nodes]
+        placed = {number: _place_pool(capacities, number, pools[number], fullest_first) for number in order}
         if all(len(placed[number]) == pool.actors for number, pool in enumerate(pools)):
             return [placed[number] for number in range(len(pools))]
     return None
 
 
-def _place_pool(rooms: Sequence[_Room], number: int, pool: PoolSize, fullest_first: bool) -> list[str]:
+def _place_pool(capacities: Sequence[NodeCapacity], number: int, pool: PoolSize, fullest_first: bool) -> list[str]:
     sign = 1 if fullest_first else -1
     names: list[str] = []
     for _ in range(pool.actors):
         # Nodes with few actors of this pool come first, so that they are spread; GPU nodes last for those without.
         order = sorted(
-            rooms,
-            key=lambda room: (
-                room.held.get(number, 0) if pool.per_node is not None else 0,
-                sign * sum(room.devices),
-                sign * room.cpus,
-                room.node.node_id,
+            capacities,
+            key=lambda capacity: (
+                capacity.held.get(number, 0) if pool.per_node is not None else 0,
+                sign * sum(capacity.devices),
+                sign * capacity.cpus,
+                capacity.node.node_id,
             ),
         )
-        room = next((room for room in order if room.take(number, pool)), None)
-        if room is None:
+        capacity = next((capacity for capacity in order if capacity.take(number, pool)), None)
+        if capacity is None:
             break
-        names.append(room.node.node_id)
+        names.append(capacity.node.node_id)
     return names
 
 

@@ -12,17 +12,17 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from workers.resident import Activity
+from workers.model_actor import Activity
 
 NAMESPACE = "latentswarm"
 _LEAST_WANTED = 1 << 30
-_LOAD_TIMEOUT_S = 1.0
+_DEPTH_TIMEOUT_S = 1.0
 _FACTS_TIMEOUT_S = 10.0
 _CONTROL = "control"
 _OTHERS_ASKED = 3
 """Actors that are asked how busy they are beside the first choice."""
 _CALLS_PER_ACTOR = 8
-"""Calls an actor takes in at once; it computes one and counts the others as its load."""
+"""Calls an actor takes in at once; it computes one and counts the others as its queue depth."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ActorSpec:
     """What every actor of a pool is.
 
     Attributes:
-        worker: The class; its instances need a method `load() -> int`.
+        worker: The class; its instances need a method `queue_depth() -> int`.
         arguments: Constructor arguments; small, since a restarted actor is built from them again.
         cpus: Logical CPUs and threads per actor.
         gpus: GPUs per actor; fractions share one.
@@ -85,11 +85,11 @@ class ActorPool:
             self._calls[first] += 1
         if not others:
             return first
-        loads = _answers([self._actors[index].load for index in (first, *others)])
+        depths = _answers([self._actors[index].queue_depth for index in (first, *others)])
         with self._lock:
-            chosen, fewest = first, self._busyness(loads[0], self._calls[first] - 1)
-            for index, load in zip(others, loads[1:], strict=True):
-                busyness = self._busyness(load, self._calls[index])
+            chosen, fewest = first, self._busyness(depths[0], self._calls[first] - 1)
+            for index, depth in zip(others, depths[1:], strict=True):
+                busyness = self._busyness(depth, self._calls[index])
                 if busyness < fewest:
                     chosen, fewest = index, busyness
             self._calls[first] -= 1
@@ -97,8 +97,8 @@ class ActorPool:
         return chosen
 
     @staticmethod
-    def _busyness(load: int | None, calls: int) -> int:
-        return _LEAST_WANTED if load is None else max(load, calls)
+    def _busyness(depth: int | None, calls: int) -> int:
+        return _LEAST_WANTED if depth is None else max(depth, calls)
 
     def activity(self) -> list[Activity | None]:
         """Return how busy each actor is; None for one that does not answer because it is starting or restarting."""
@@ -138,7 +138,7 @@ def create_pool(prefix: str, spec: ActorSpec, size: int, nodes: Sequence[str] = 
     for index, name in enumerate(names):
         where = NodeAffinitySchedulingStrategy(nodes[index], soft=True) if nodes else "DEFAULT"
         _handles[name] = (
-            # `load` must be answered while other calls run or wait, hence a group of its own.
+            # `queue_depth` must be answered while other calls run or wait, hence a group of its own.
             actor(spec.worker)
             .options(
                 name=name,
@@ -159,7 +159,7 @@ _handles: dict[str, ActorHandle[Any]] = {}
 """Owning handles: an actor that nobody holds is ended by Ray."""
 
 
-def _answers(methods: Sequence[Any], timeout: float = _LOAD_TIMEOUT_S) -> list[Any]:
+def _answers(methods: Sequence[Any], timeout: float = _DEPTH_TIMEOUT_S) -> list[Any]:
     """Call a method of each of some actors, apart from what they compute; None where one does not answer in time."""
     asked = [method.options(concurrency_group=_CONTROL, max_task_retries=0).remote() for method in methods]
     answered, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout)

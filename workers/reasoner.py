@@ -1,4 +1,4 @@
-"""The actor that holds a resident latent reasoner: it samples, searches or annotates one shard per call.
+"""Model actor of a latent reasoner: it samples, searches or annotates one shard per call.
 
 Every process that looks the actor up imports this module, so torch is imported only where an actor is built.
 """
@@ -12,8 +12,8 @@ from latent_core.reward.types import LabelledBatch
 from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import TrajectoryBatch
+from workers.model_actor import ModelActor
 from workers.requests import AnnotateRequest, SampleRequest, SearchRequest
-from workers.resident import ResidentWorker
 from workers.tables import beam_table, label_table, trajectory_table
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
 logger = logging.getLogger(__name__)
 
 
-class ReasonerWorker(ResidentWorker):
-    """A resident reasoner."""
+class ReasonerWorker(ModelActor):
+    """Model actor that holds a reasoner."""
 
     def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
         """Load the checkpoint.
@@ -50,7 +50,7 @@ class ReasonerWorker(ResidentWorker):
         self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
         self._checked: set[tuple[str, frozenset[str], str]] = set()
-        self._settle()
+        self._freeze_garbage_collector()
 
     def row_invariance(self) -> dict[str, object] | None:
         """Return how this actor keeps rows apart to the bit, see `summary_of`; None where it is not on a CPU."""
@@ -124,7 +124,7 @@ class ReasonerWorker(ResidentWorker):
         Only questions that fail alone become error rows, so one bad question neither stops a run nor takes its
         neighbours with it.
         """
-        with self._turn():
+        with self._exclusive_section():
             try:
                 return compute(problems)
             except _QUESTION_ERRORS as error:

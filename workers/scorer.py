@@ -1,4 +1,4 @@
-"""The actor that holds a resident LatentRM and scores one shard of trajectories per call.
+"""Model actor of a LatentRM: it scores one shard of trajectories per call.
 
 Every process that looks the actor up imports this module, so torch is imported only where an actor is built.
 """
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from latent_core.reward.types import QuestionToScore, ScoreBatch
+from workers.model_actor import ModelActor
 from workers.requests import ScoreRequest
-from workers.resident import ResidentWorker
 from workers.tables import questions_to_score, score_table
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ _QUESTION_ERRORS = (RuntimeError, ValueError, IndexError)
 logger = logging.getLogger(__name__)
 
 
-class ScorerWorker(ResidentWorker):
-    """A resident LatentRM."""
+class ScorerWorker(ModelActor):
+    """Model actor that holds a LatentRM."""
 
     def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
         """Load the LatentRM.
@@ -43,7 +43,7 @@ class ScorerWorker(ResidentWorker):
         torch.set_num_threads(threads)
         self._checkpoint = RewardCheckpoint.open(checkpoint)
         self._model = LatentRewardModel.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
-        self._settle()
+        self._freeze_garbage_collector()
 
     def row_invariance(self) -> dict[str, object] | None:
         """Return how this actor keeps rows apart to the bit, see `summary_of`; None where it is not on a CPU."""
@@ -57,7 +57,7 @@ class ScorerWorker(ResidentWorker):
         A batch that fails is repeated question by question; trajectories of a question that fails alone have an error
         in place of a score, so one bad question neither stops a run nor takes its neighbours with it.
         """
-        with self._turn():
+        with self._exclusive_section():
             questions = questions_to_score(request.trajectories, request.samples, request.questions, request.latents)
             return score_table(request.trajectories, self._score_or_isolate(questions, request.score_answer))
 

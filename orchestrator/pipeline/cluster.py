@@ -14,7 +14,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
-from workers.placement import PoolSize, alive_nodes, describe_nodes, place, room_for
+from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 from workers.scorer import ScorerWorker
@@ -95,7 +95,7 @@ def check_resources(config: RunConfig) -> None:
                 f"{resource}s, but the cluster has {has:g}; ask for fewer or smaller actors, or add nodes"
             )
     for name, pool in pools.items():
-        capacity = room_for(nodes, pool)
+        capacity = pool_capacity(nodes, pool)
         if capacity == 0:
             raise UserError(
                 f"{_KEYS[name]}: {_describe(name, pool)}: no node has {pool.cpus:g} CPUs and {pool.gpus:g} GPUs for "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import ray
 
+from workers.model_actor import Activity
 from workers.pool import ActorPool
-from workers.resident import Activity
 
 _EVERY_S = 1.0
 _ANSWERS_PER_S = 100

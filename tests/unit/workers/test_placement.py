@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workers.placement import NodeSize, PoolSize, alive_nodes, describe_nodes, place, room_for
+from workers.placement import NodeSize, PoolSize, alive_nodes, describe_nodes, place, pool_capacity
 
 
 def nodes(*sizes: tuple[float, float]) -> list[NodeSize]:
@@ -32,7 +32,7 @@ def nodes(*sizes: tuple[float, float]) -> list[NodeSize]:
     ],
 )
 def test_room_is_counted_node_by_node(sizes: list[tuple[float, float]], pool: PoolSize, room: int) -> None:
-    assert room_for(nodes(*sizes), pool) == room
+    assert pool_capacity(nodes(*sizes), pool) == room
 
 
 def test_a_pool_with_a_limit_is_spread() -> None:

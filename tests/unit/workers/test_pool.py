@@ -33,7 +33,7 @@ class FakeActors:
 
 class FakeActor:
     def __init__(self, index: int) -> None:
-        self.load = index
+        self.queue_depth = index
         self.work = self
         self.index = index
 

@@ -98,16 +98,16 @@ def test_a_question_that_fails_takes_no_other_with_it(worker: ReasonerWorker, pr
 
 
 def test_a_worker_is_idle_after_success_and_failure(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
     worker.sample(request(problems))
     worker.sample(request((Problem("long", "ann " * 200, "1"),)))
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
 
 
 def test_a_bug_is_not_turned_into_rows(worker: ReasonerWorker, problems: tuple[Problem, ...]) -> None:
     with pytest.raises(TypeError):
         worker.sample(request(problems, latent_steps="two"))
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
 
 
 def test_a_search_is_what_beam_search_finds(
@@ -159,7 +159,7 @@ def test_a_latent_rm_that_cannot_be_loaded_is_no_questions_fault(
 ) -> None:
     with pytest.raises(UserError, match="no such directory"):
         worker.search(search_request(problems, tmp_path / "nowhere"))
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
 
 
 def test_annotation_is_what_annotate_labels(

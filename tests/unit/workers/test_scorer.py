@@ -110,13 +110,13 @@ def test_a_question_that_fails_takes_no_other_with_it(
 def test_a_scorer_is_idle_after_success_and_failure(
     worker: ScorerWorker, questions: tuple[QuestionToScore, ...]
 ) -> None:
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
     worker.score(request_of(questions))
     worker.score(request_of([question_of("ann " * 200, 1)]))
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
 
 
 def test_a_bug_is_not_turned_into_scores(worker: ScorerWorker, questions: tuple[QuestionToScore, ...]) -> None:
     with pytest.raises(TypeError):
         worker.score(replace(request_of(questions[:1]), questions=(None,)))  # type: ignore[arg-type]
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0

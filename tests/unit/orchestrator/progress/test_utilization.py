@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.progress.utilization import PoolState, pool_state
-from workers.resident import Activity
+from workers.model_actor import Activity
 
 
 def test_the_share_of_busy_time_is_that_of_the_window() -> None:

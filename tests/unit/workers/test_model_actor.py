@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from workers.resident import ResidentWorker
+from workers.model_actor import ModelActor
 
 
-class Sleeper(ResidentWorker):
+class Sleeper(ModelActor):
     def sleep(self, seconds: float, fail: bool = False) -> float:
-        with self._turn():
+        with self._exclusive_section():
             time.sleep(seconds)
             if fail:
                 raise ValueError("as asked")
@@ -24,16 +24,16 @@ def test_one_at_a_time() -> None:
     for thread in threads:
         thread.start()
     time.sleep(0.05)
-    assert worker.load() == worker.activity().requests == 3
+    assert worker.queue_depth() == worker.activity().requests == 3
     assert 0.0 < worker.activity().busy_seconds < 0.3
     for thread in threads:
         thread.join()
     assert ends[-1] - ends[0] >= 0.19
-    assert worker.load() == 0
+    assert worker.queue_depth() == 0
     assert worker.activity().busy_seconds == pytest.approx(0.3, abs=0.15)
 
 
-def test_a_failure_ends_the_turn() -> None:
+def test_a_failure_ends_the_exclusive_section() -> None:
     worker = Sleeper()
     with pytest.raises(ValueError, match="as asked"):
         worker.sleep(0.0, fail=True)

@@ -1,4 +1,4 @@
-"""What all actors have in common: requests that are taken one at a time, and an answer to how busy they are."""
+"""Model actors: requests that are taken one at a time, and an answer to how busy an actor is."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ class Activity:
     busy_seconds: float
 
 
-class ResidentWorker:
+class ModelActor:
     """Base of the actors. Calls may arrive in several threads: they compute one at a time, and others are counted."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class ResidentWorker:
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
 
-    def load(self) -> int:
+    def queue_depth(self) -> int:
         """Return the number of requests that are running or waiting here; also a sign of life."""
         return len(self._requests)
 
@@ -47,12 +47,12 @@ class ResidentWorker:
         return os.getpid()
 
     @staticmethod
-    def _settle() -> None:
+    def _freeze_garbage_collector() -> None:
         """Take what has been loaded out of the garbage collector's sight: it stays, and looking at it takes long."""
         gc.freeze()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _exclusive_section(self) -> Iterator[None]:
         """Wait until nobody else computes, and count as busy until the end."""
         token = object()
         self._requests.add(id(token))

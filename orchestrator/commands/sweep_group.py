@@ -75,7 +75,6 @@ def run_sweep_group(
     """
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.experiment.dry_run import show_plan
-    from orchestrator.experiment.execution import carry_out
 
     experiments = []
     for sweep in sweeps:
@@ -92,6 +91,8 @@ def run_sweep_group(
         if dry_run:
             show_plan(experiment, experiment.coverage(), console)
         else:
+            from orchestrator.experiment.execution import carry_out
+
             carry_out(experiment, sample_with_tune, console)
     if not dry_run:
         from orchestrator.commands.report import report_runs

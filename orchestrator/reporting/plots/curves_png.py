@@ -27,6 +27,7 @@ from orchestrator.reporting.layout import (
     panels,
     ticks,
 )
+from orchestrator.reporting.plots.png import DPI, save_png
 
 _MARKERS: Final[Mapping[Marker, str]] = {
     "circle": "o",
@@ -37,7 +38,6 @@ _MARKERS: Final[Mapping[Marker, str]] = {
     "cross": "P",
     "x": "X",
 }
-_DPI = 160
 _PANEL_INCHES = (5.6, 4.4)
 # A panel that stands alone has to hold every curve.
 _LONE_PANEL_INCHES = (7.2, 5.0)
@@ -68,8 +68,7 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     entries = ["greedy", "random guess", *dict.fromkeys(line.label for panel in shown for line in panel.lines)]
     legend_columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, entries)))))
     height = panel_height * down + _LEGEND_ROW_INCHES * math.ceil(len(entries) / legend_columns)
-    # A figure of its own, without pyplot: no global state, and no display is ever looked for.
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout=ConstrainedLayoutEngine(hspace=0.05))
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(hspace=0.05))
     legend: dict[str, Artist] = {}
     # The same x range too: the points of a beam search stand where the samples that cost as much do.
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
@@ -91,7 +90,7 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         fontsize="small",
         handlelength=3.2,
     )
-    figure.savefig(path, format="png")
+    save_png(figure, path)
 
 
 @register_artifact("curves.png", place=1)

@@ -12,8 +12,8 @@ from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_tri
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, title
+from orchestrator.reporting.plots.png import DPI, save_png
 
-_DPI = 160
 _PANEL_INCHES = (5.2, 3.9)
 _PANELS_PER_ROW = 3
 _CAPTION_LETTERS_PER_INCH = 15
@@ -37,8 +37,7 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
     down = math.ceil(len(names) / _PANELS_PER_ROW)
     across = math.ceil(len(names) / down)
     width, height = _PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down
-    # A figure of its own, without pyplot: no global state, and no display is ever looked for.
-    figure = Figure(figsize=(width, height + 1.0), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height + 1.0), dpi=DPI, layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for number, (axis, name) in enumerate(zip(axes, names, strict=False)):
         trial = best_trial(rows, name)
@@ -48,7 +47,7 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
         axis.remove()
     figure.suptitle(f"{title}: by difficulty")
     figure.supxlabel(textwrap.fill(NOTE, int(_CAPTION_LETTERS_PER_INCH * width)), fontsize="small", color="#555555")
-    figure.savefig(path, format="png")
+    save_png(figure, path)
 
 
 @register_artifact("difficulty.png", lambda report: bool(report.evaluation.difficulties), place=6)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.plots.png import DPI, save_png
 
-_DPI = 160
 _INCHES = (7.2, 5.0)
 _FRONT, _OTHERS = "#0072b2", "#999999"
 
@@ -25,7 +25,7 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
     """
     # Costs are what curves are drawn over everywhere else.
     x, y = (1, 0) if objectives[1].mode == "min" else (0, 1)
-    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=_INCHES, dpi=DPI, layout="constrained")
     axis = figure.subplots()
     others = [one for one in judged if not one.best]
     front = sorted((one for one in judged if one.best), key=lambda one: one.values[x])
@@ -39,7 +39,7 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
     axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
     axis.grid(color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png")
+    save_png(figure, path)
 
 
 def _has_front(report: Report) -> bool:

@@ -12,7 +12,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import locate, read_json
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
-from latent_core.reward.losses import OBJECTIVES
+from latent_core.reward.losses import LOSSES
 from latent_core.reward.training.trainer import planned_updates
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.store.labels import LabelManifest, label_files, read_labels
@@ -196,7 +196,7 @@ def _check_labels_serve(config: TrainRewardConfig, manifest: LabelManifest) -> N
             f"data {config.data}: no question has both right and wrong candidates, so there is nothing to learn; "
             "annotate more questions, or with more candidates or noise"
         )
-    if manifest.rollouts == 0 and OBJECTIVES[config.training.objective].needs_step_labels:
+    if manifest.rollouts == 0 and LOSSES[config.training.objective].needs_step_labels:
         raise UserError(
             f"training.objective {config.training.objective}: it needs labels of every step, and data {config.data} "
             "was annotated with rollouts = 0; use training.objective=outcome, or annotate with rollouts >= 1"
@@ -239,9 +239,9 @@ def _check_weights(opened: Checkpoint | RewardCheckpoint) -> None:
 
         check_reward_weights(opened)
     else:
-        from latent_core.models.meta_model import check_weights, skeleton
+        from latent_core.models.meta_model import check_weights, meta_device_model
 
-        check_weights(opened, skeleton(opened))
+        check_weights(opened, meta_device_model(opened))
 
 
 def _check_start(config: TrainRewardConfig, reasoner: Checkpoint, manifest: LabelManifest) -> None:

@@ -1,4 +1,4 @@
-"""What an objective is: from the rewards and the labels of the candidates of some questions to one number."""
+"""Loss of a LatentRM: from the rewards and the labels of the candidates of some questions to one number."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from torch import Tensor
 
 from latent_core.registry import Registry
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Objective:
-    """A loss over rewards.
+class Loss:
+    """A loss over rewards, found by its name.
 
-    All objectives are a mean over questions of a mean over steps, so that neither the size of a batch nor the number
+    All losses are a mean over questions of a mean over steps, so that neither the size of a batch nor the number
     of latent steps changes what a learning rate means, and gradients of workers with equally many questions average to
     the gradient of all.
 
     Attributes:
         name: What settings call it.
-        loss: From rewards, labels in [0, 1] and mask, all [B, N, S], to a scalar. B questions, N candidates, S steps:
-            the latent steps, and one more where the written answer is scored. Where the mask (bool) is False there is
-            no such step, or nothing is known of it; rewards and labels may hold anything there, NaN included.
+        function: From rewards, labels in [0, 1] and mask, all [B, N, S], to a scalar. B questions, N candidates, S
+            steps: the latent steps, and one more where the written answer is scored. Where the mask (bool) is False
+            there is no such step, or nothing is known of it; rewards and labels may hold anything there, NaN included.
         needs_step_labels: Whether it reads labels of steps other than the last.
     """
 
     name: str
-    loss: Loss
+    function: LossFunction
     needs_step_labels: bool = True
 
     def __call__(self, rewards: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -40,23 +40,23 @@ class Objective:
         if rewards.ndim != 3 or rewards.shape != labels.shape or rewards.shape != mask.shape:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (rewards, labels, mask))
             raise ValueError(f"rewards, labels and mask must all be [questions, candidates, steps], got {shapes}")
-        return self.loss(rewards, labels, mask)
+        return self.function(rewards, labels, mask)
 
 
-OBJECTIVES: Registry[Objective] = Registry("objective", "latent_core.reward.losses")
-"""Objectives by the name that settings call them."""
+LOSSES: Registry[Loss] = Registry("objective", "latent_core.reward.losses")
+"""Losses by the name that settings call them."""
 
 
-def register_objective(*, needs_step_labels: bool = True) -> Callable[[Loss], Objective]:
-    """Decorator that makes an objective of a function and makes it available under the function's name.
+def register_loss(*, needs_step_labels: bool = True) -> Callable[[LossFunction], Loss]:
+    """Decorator that makes a loss of a function and makes it available under the function's name.
 
     Args:
         needs_step_labels: Whether it reads labels of steps other than the last.
     """
 
-    def register(loss: Loss) -> Objective:
-        objective = Objective(loss.__name__, loss, needs_step_labels)
-        return OBJECTIVES.register(objective.name, objective)
+    def register(function: LossFunction) -> Loss:
+        made = Loss(function.__name__, function, needs_step_labels)
+        return LOSSES.register(made.name, made)
 
     return register
 

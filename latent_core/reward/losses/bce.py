@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from latent_core.reward.losses.base import mean_over_steps, register_objective
+from latent_core.reward.losses.base import mean_over_steps, register_loss
 
 
-@register_objective()
+@register_loss()
 def bce(rewards: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over questions, steps and candidates of the cross-entropy between y_t and sigmoid(r_t).
 

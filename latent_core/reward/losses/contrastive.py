@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from latent_core.reward.losses.base import log_shares, mean_over_steps, register_objective
+from latent_core.reward.losses.base import log_shares, mean_over_steps, register_loss
 
 
-@register_objective()
+@register_loss()
 def contrastive(rewards: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over questions and steps of -1/N sum_n y_t^(n) log softmax_n(r_t).
 

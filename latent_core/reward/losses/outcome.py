@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from latent_core.reward.losses.base import register_objective
+from latent_core.reward.losses.base import register_loss
 from latent_core.reward.losses.contrastive import contrastive
 
 
-@register_objective(needs_step_labels=False)
+@register_loss(needs_step_labels=False)
 def outcome(rewards: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Return the contrastive loss with each label replaced by the candidate's last one, its own correctness.
 
@@ -15,4 +15,4 @@ def outcome(rewards: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """
     step = torch.arange(mask.shape[2], device=mask.device)
     last = torch.where(mask, step, 0).amax(dim=2, keepdim=True)
-    return contrastive.loss(rewards, labels.gather(2, last).expand_as(labels), mask)
+    return contrastive.function(rewards, labels.gather(2, last).expand_as(labels), mask)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latent_core.reward.scoring import Candidates
+from latent_core.reward.scoring import CandidateBatch
 
 FloatArray = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class RewardBatch:
     """
 
     prompts: tuple[tuple[int, ...], ...]
-    candidates: Candidates
+    candidates: CandidateBatch
     labels: Tensor
     mask: Tensor
 
@@ -108,7 +108,7 @@ def collate(
         if score_answer:
             labels[index, steps], mask[index, steps] = row.correct, True
     answers, answer_lengths = _answers(rows, filler_id) if score_answer else (None, None)
-    candidates = Candidates(
+    candidates = CandidateBatch(
         torch.from_numpy(latents).to(device),
         torch.from_numpy(lengths).to(device),
         None if answers is None else torch.from_numpy(answers).to(device),

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from latent_core.reward.losses import OBJECTIVES
+from latent_core.reward.losses import LOSSES
 from latent_core.settings import Settings
 
 
@@ -53,7 +53,7 @@ class RewardTrainingSettings(Settings):
     @field_validator("objective")
     @classmethod
     def _known(cls, value: str) -> str:
-        OBJECTIVES[value]  # raises with the nearest name
+        LOSSES[value]  # raises with the nearest name
         return value
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_core.flops import FlopModel
-from latent_core.reward.losses import OBJECTIVES
+from latent_core.reward.losses import LOSSES
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import Rewards, score_candidates
 from latent_core.reward.training.batches import LabelledQuestion, RewardBatch, collate
@@ -30,12 +30,12 @@ class RewardLoss(nn.Module):
         """
         super().__init__()
         self.model = model
-        self._objective = OBJECTIVES[objective]
+        self._loss = LOSSES[objective]
 
     def forward(self, batch: RewardBatch) -> Tensor:
         """Return the loss, a scalar."""
         rewards = step_rewards(score_candidates(self.model, batch.prompts, batch.candidates))
-        loss: Tensor = self._objective(rewards.reshape(batch.labels.shape), batch.labels, batch.mask)
+        loss: Tensor = self._loss(rewards.reshape(batch.labels.shape), batch.labels, batch.mask)
         return loss
 
 

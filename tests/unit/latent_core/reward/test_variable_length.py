@@ -10,7 +10,7 @@ from checkpoints import save_checkpoint_of
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.checkpoint import RewardCard, RewardCheckpoint
-from latent_core.reward.losses import OBJECTIVES
+from latent_core.reward.losses import LOSSES
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import score_candidates
 from latent_core.reward.training.batches import LabelledCandidate, LabelledQuestion, collate
@@ -77,7 +77,7 @@ def test_nobody_has_thought_at_all(model: LatentRewardModel, reasoner: Checkpoin
         assert score.answer_reward is not None
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LOSSES))
 def test_training_on_rows_of_all_lengths(model: LatentRewardModel, reasoner: Checkpoint, name: str) -> None:
     rows = tuple(
         LabelledCandidate(
@@ -93,6 +93,6 @@ def test_training_on_rows_of_all_lengths(model: LatentRewardModel, reasoner: Che
     batch = collate([question], score_answer=False, filler_id=model.end_of_text_id)
     assert batch.mask.sum(dim=2).tolist() == [list(LENGTHS)]
     rewards = score_candidates(model, batch.prompts, batch.candidates)
-    loss = OBJECTIVES[name](rewards.steps.reshape(batch.labels.shape), batch.labels, batch.mask)
+    loss = LOSSES[name](rewards.steps.reshape(batch.labels.shape), batch.labels, batch.mask)
     assert torch.isfinite(loss)
     assert loss > 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_core.errors import UserError
-from latent_core.reward.losses import OBJECTIVES
+from latent_core.reward.losses import LOSSES
 
 QUESTIONS, CANDIDATES, STEPS = 3, 5, 4
 
@@ -48,17 +48,17 @@ def case() -> tuple[Tensor, Tensor, Tensor]:
     return rewards, labels, mask
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LOSSES))
 def test_it_is_what_the_loop_says(name: str, case: tuple[Tensor, Tensor, Tensor]) -> None:
-    assert float(OBJECTIVES[name](*case)) == pytest.approx(by_hand(name, *case), rel=1e-5)
+    assert float(LOSSES[name](*case)) == pytest.approx(by_hand(name, *case), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LOSSES))
 def test_what_is_masked_may_hold_anything_and_gets_no_gradient(name: str, case: tuple[Tensor, Tensor, Tensor]) -> None:
     rewards, labels, mask = case
-    expected = float(OBJECTIVES[name](rewards, labels, mask))
+    expected = float(LOSSES[name](rewards, labels, mask))
     rewards = rewards.masked_fill(~mask, float("nan")).requires_grad_()
-    loss = OBJECTIVES[name](rewards, labels.masked_fill(~mask, float("nan")), mask)
+    loss = LOSSES[name](rewards, labels.masked_fill(~mask, float("nan")), mask)
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
     torch.autograd.backward(loss)
     assert rewards.grad is not None
@@ -66,17 +66,17 @@ def test_what_is_masked_may_hold_anything_and_gets_no_gradient(name: str, case: 
     assert bool(torch.isfinite(rewards.grad).all())
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LOSSES))
 def test_gradients_are_the_numerical_ones(name: str, case: tuple[Tensor, Tensor, Tensor]) -> None:
     rewards, labels, mask = case
     rewards = rewards.double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda value: OBJECTIVES[name](value, labels.double(), mask), (rewards,))
+    assert torch.autograd.gradcheck(lambda value: LOSSES[name](value, labels.double(), mask), (rewards,))
 
 
 @pytest.mark.parametrize("name", ["contrastive", "outcome"])
 def test_questions_without_a_right_candidate_teach_nothing(name: str) -> None:
     rewards = torch.randn(2, 3, 4).requires_grad_()
-    loss = OBJECTIVES[name](rewards, torch.zeros(2, 3, 4), torch.ones(2, 3, 4, dtype=torch.bool))
+    loss = LOSSES[name](rewards, torch.zeros(2, 3, 4), torch.ones(2, 3, 4, dtype=torch.bool))
     torch.autograd.backward(loss)
     assert float(loss.detach()) == 0.0
     assert rewards.grad is not None
@@ -85,7 +85,7 @@ def test_questions_without_a_right_candidate_teach_nothing(name: str) -> None:
 
 def test_bce_learns_from_questions_without_a_right_candidate() -> None:
     rewards = torch.zeros(1, 3, 2, requires_grad=True)
-    torch.autograd.backward(OBJECTIVES["bce"](rewards, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool)))
+    torch.autograd.backward(LOSSES["bce"](rewards, torch.zeros(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool)))
     assert rewards.grad is not None
     assert bool((rewards.grad > 0).all())
 
@@ -94,7 +94,7 @@ def test_contrastive_has_its_minimum_where_shares_equal_labels() -> None:
     labels = torch.tensor([0.2, 0.4, 1.0]).reshape(1, 3, 1)
     mask = torch.ones(1, 3, 1, dtype=torch.bool)
     rewards = labels.log().requires_grad_()
-    torch.autograd.backward(OBJECTIVES["contrastive"](rewards, labels, mask))
+    torch.autograd.backward(LOSSES["contrastive"](rewards, labels, mask))
     assert rewards.grad is not None
     torch.testing.assert_close(rewards.grad, torch.zeros(1, 3, 1), atol=1e-7, rtol=0)
 
@@ -102,29 +102,29 @@ def test_contrastive_has_its_minimum_where_shares_equal_labels() -> None:
 def test_contrastive_does_not_care_about_what_all_candidates_share(case: tuple[Tensor, Tensor, Tensor]) -> None:
     rewards, labels, mask = case
     moved = rewards + torch.randn(QUESTIONS, 1, STEPS)
-    torch.testing.assert_close(OBJECTIVES["contrastive"](moved, labels, mask), OBJECTIVES["contrastive"](*case))
+    torch.testing.assert_close(LOSSES["contrastive"](moved, labels, mask), LOSSES["contrastive"](*case))
 
 
 def test_outcome_needs_no_labels_of_earlier_steps() -> None:
     labels = torch.full((1, 2, 3), float("nan"))
     labels[:, :, -1] = torch.tensor([1.0, 0.0])
     mask = torch.ones(1, 2, 3, dtype=torch.bool)
-    assert float(OBJECTIVES["outcome"](torch.zeros(1, 2, 3), labels, mask)) == pytest.approx(math.log(2) / 2)
-    assert not OBJECTIVES["outcome"].needs_step_labels
-    assert all(OBJECTIVES[name].needs_step_labels for name in OBJECTIVES if name != "outcome")
+    assert float(LOSSES["outcome"](torch.zeros(1, 2, 3), labels, mask)) == pytest.approx(math.log(2) / 2)
+    assert not LOSSES["outcome"].needs_step_labels
+    assert all(LOSSES[name].needs_step_labels for name in LOSSES if name != "outcome")
 
 
 def test_halves_of_a_batch_average_to_the_whole(case: tuple[Tensor, Tensor, Tensor]) -> None:
-    whole = OBJECTIVES["contrastive"](*case)
-    parts = [OBJECTIVES["contrastive"](*(tensor[q : q + 1] for tensor in case)) for q in range(QUESTIONS)]
+    whole = LOSSES["contrastive"](*case)
+    parts = [LOSSES["contrastive"](*(tensor[q : q + 1] for tensor in case)) for q in range(QUESTIONS)]
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
 
 
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match=r"must all be \[questions, candidates, steps\]"):
-        OBJECTIVES["bce"](torch.zeros(1, 2, 3), torch.zeros(1, 2, 2), torch.ones(1, 2, 3, dtype=torch.bool))
+        LOSSES["bce"](torch.zeros(1, 2, 3), torch.zeros(1, 2, 2), torch.ones(1, 2, 3, dtype=torch.bool))
 
 
 def test_an_unknown_objective_is_named_with_its_neighbour() -> None:
     with pytest.raises(UserError, match="unknown objective 'contrastve': did you mean 'contrastive'"):
-        OBJECTIVES["contrastve"]
+        LOSSES["contrastve"]

@@ -25,7 +25,7 @@ from benchmarks.machine import seconds_of
 from benchmarks.random_model import VOCABULARIES, random_problems_of, save_random_reasoner
 from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.latent_steps import ActiveRows
-from latent_core.engine.prompt_batch import PromptBlock
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.engine.trajectories import read_trajectories
@@ -79,7 +79,7 @@ class Bench:
         self._device = device
         save_random_reasoner("gpt2-tiny", _POSITIONS, folder, VOCABULARIES["gpt2-small"])
         reasoner = LatentReasoner.from_pretrained(str(folder), device=device)
-        self._block = PromptBlock.of(reasoner, random_problems_of(prompt_lengths(questions)))
+        self._block = PromptBatch.of(reasoner, random_problems_of(prompt_lengths(questions)))
         self._engine = _Written(reasoner, parse_sampler({"kind": "gaussian", "sigma": 0.3}))
         state = self._engine.start(self._block.prompts, self._block.question_ids, 0, range(_SAMPLES))
         self._state = replace(state, latents=torch.randn(state.rows, _STEPS, _WIDTH, device=device))

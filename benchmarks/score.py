@@ -27,7 +27,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.reasoner import DTYPES
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.scoring import CandidateBatch, score_candidates
 
 _STEPS, _POSITIONS = 6, 256
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.1}
@@ -67,7 +67,7 @@ class Bench:
         prompts = [self.checkpoint.prompt_ids(problem.question) for problem in problems]
         width = self.checkpoint.hidden_size
         latents = torch.randn(n * questions, _STEPS, width, device=self.device, dtype=self.dtype)
-        candidates = Candidates(latents, torch.full((len(latents),), _STEPS, device=self.device))
+        candidates = CandidateBatch(latents, torch.full((len(latents),), _STEPS, device=self.device))
 
         def ours() -> Tensor:
             return score_candidates(self.model, prompts, candidates, apart=True).score

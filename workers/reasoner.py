@@ -161,7 +161,7 @@ class ReasonerWorker(ModelActor):
             parse_sampler(request.sampler),
             problems,
             request.beams,
-            request.candidates,
+            request.branching,
             latent_steps=request.latent_steps,
             answer_tokens=request.answer_tokens,
             seed=request.seed,

@@ -60,7 +60,7 @@ class SearchRequest:
         problems: The questions; they are one batch.
         sampler: Sampler setting as plain data.
         beams: B, beams that are kept.
-        candidates: C, continuations per beam and step.
+        branching: C, continuations per beam and step.
         scorer: The LatentRM: a directory, a hub id, or "bundled:NAME".
         scorer_dtype: Name of its precision.
         latent_steps: T.
@@ -74,7 +74,7 @@ class SearchRequest:
     problems: tuple[Problem, ...]
     sampler: dict[str, Any]
     beams: int
-    candidates: int
+    branching: int
     scorer: str
     scorer_dtype: str
     latent_steps: int

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from latent_core.attention.padding import as_asked, shortest_first
+from latent_core.attention.padding import argsort_by_length, unsort
 from latent_core.columns import ABSENT, Ragged
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.scoring import CandidateBatch, score_candidates
 from latent_core.reward.types import QuestionToScore, ScoreBatch
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.trajectory import LatentArray
@@ -41,7 +41,7 @@ def score_groups(
     if len({len(one.latents) for one in questions}) > 1:
         raise ValueError("all questions of a batch need the same number of trajectories")
     # Neighbours of one padded length are read together.
-    order = shortest_first(prompts)
+    order = argsort_by_length(prompts)
     ordered = [questions[index] for index in order]
 
     def compute(batch: MicroBatch) -> ScoreBatch:
@@ -50,7 +50,7 @@ def score_groups(
 
     needs = _needs(model, [prompts[index] for index in order], ordered, score_answer)
     batches = micro_batches(needs, range(len(questions[0].latents)), share_of(model.device), divisible=True)
-    return as_asked(ScoreBatch.concat(model.row_limit.run(batches, divisible=True, compute=compute)), order)
+    return unsort(ScoreBatch.concat(model.row_limit.run(batches, divisible=True, compute=compute)), order)
 
 
 def _part(question: QuestionToScore, samples: range) -> QuestionToScore:
@@ -123,7 +123,7 @@ def _score_batch(
 
 def _candidates(
     model: LatentRewardModel, latents: Sequence[LatentArray | None], answers: Sequence[Sequence[int]] | None
-) -> Candidates:
+) -> CandidateBatch:
     """Pad trajectories to one length; those that failed are padding throughout."""
     # A model that stops thinking by itself may not think at all; one column is there nevertheless.
     longest = max(1, *(len(array) for array in latents if array is not None))
@@ -134,10 +134,10 @@ def _candidates(
     lengths = torch.tensor([longest if array is None else len(array) for array in latents], device=model.device)
     vectors = torch.from_numpy(padded).to(model.device)
     if answers is None:
-        return Candidates(vectors, lengths)
+        return CandidateBatch(vectors, lengths)
     most = max(1, *(len(ids) for ids in answers))
     tokens = torch.full((len(answers), most), model.end_of_text_id)
     for row, ids in enumerate(answers):
         tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
     written = torch.tensor([len(ids) for ids in answers], device=model.device)
-    return Candidates(vectors, lengths, tokens.to(model.device), written)
+    return CandidateBatch(vectors, lengths, tokens.to(model.device), written)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.attention.padding import right_padded, runs_in_one_pass
+from latent_core.attention.padding import length_buckets, right_padded
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.prefixed_rows import SharedPromptRows
 from latent_core.attention.suffix import SuffixCache
@@ -16,7 +16,7 @@ from latent_core.reward.model import LatentRewardModel
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateBatch:
     """B * N trajectories, N per question, ordered question by question.
 
     Attributes:
@@ -81,7 +81,7 @@ def read_prompts(model: LatentRewardModel, prompts: Sequence[Sequence[int]], *, 
         apart: Whether prompts of different padded lengths are read apart, so that no score depends on the others'
             lengths, on CPUs not even in its last bit. Neighbours of one length are read together.
     """
-    runs = list(runs_in_one_pass(prompts, model.device)) if apart else [slice(0, len(prompts))]
+    runs = list(length_buckets(prompts, model.device)) if apart else [slice(0, len(prompts))]
     return ScoreState(SharedPrefix.joined([_read(model, prompts[run]) for run in runs]), SuffixCache())
 
 
@@ -110,7 +110,7 @@ def extend(model: LatentRewardModel, state: ScoreState, inputs: Tensor) -> tuple
 
 
 def score_candidates(
-    model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: Candidates, *, apart: bool = False
+    model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: CandidateBatch, *, apart: bool = False
 ) -> Rewards:
     """Score N candidates of each question against its one prompt; differentiable.
 
@@ -138,7 +138,7 @@ def score_candidates(
     return Rewards(own, rewards.gather(1, last[:, None]).squeeze(1))
 
 
-def _followed_by_answers(model: LatentRewardModel, candidates: Candidates) -> Tensor:
+def _followed_by_answers(model: LatentRewardModel, candidates: CandidateBatch) -> Tensor:
     """Put end token and answer right behind the last latent of each row, [rows, T + 1 + longest answer, hidden]."""
     assert candidates.answers is not None
     rows, steps = candidates.latents.shape[:2]

@@ -19,7 +19,7 @@ from torch import Tensor
 from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.memory import Footprint
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.prompt_batch import PromptBlock
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.engine.trajectories import read_trajectories
@@ -38,7 +38,7 @@ def beam_search(
     sampler: Sampler,
     problems: Sequence[Problem],
     beams: int,
-    candidates: int,
+    branching: int,
     *,
     latent_steps: int,
     answer_tokens: int,
@@ -52,7 +52,7 @@ def beam_search(
         sampler: What makes continuations differ.
         problems: The questions.
         beams: B, beams that are kept.
-        candidates: C, continuations per beam and step.
+        branching: C, continuations per beam and step.
         latent_steps: T, latent vectors per trajectory.
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
@@ -68,13 +68,13 @@ def beam_search(
         raise ValueError("beams advance together, and this reasoner decides by itself how long each trajectory thinks")
     if sampler.perturbs_prompt:
         raise ValueError("beam search shares the prompt among beams, and this sampler perturbs it")
-    if beams < 1 or candidates < 1:
-        raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {candidates}")
-    search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, candidates, seed)
-    block = PromptBlock.of(reasoner, problems)
+    if beams < 1 or branching < 1:
+        raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {branching}")
+    search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, branching, seed)
+    prompt_batch = PromptBatch.of(reasoner, problems)
 
     def compute(batch: MicroBatch) -> BeamBatch:
-        return search.run(block.part(batch.questions), latent_steps, answer_tokens)
+        return search.run(prompt_batch.part(batch.questions), latent_steps, answer_tokens)
 
     scorer = Footprint.of(reward_model.model)
     needs = [
@@ -83,11 +83,11 @@ def beam_search(
             row + scorer.row(len(prompt), latent_steps, samples_tokens=False, on_cpu=True),
         )
         for prompt, (own, row) in zip(
-            block.prompts, block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
+            prompt_batch.prompts, prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
         )
     ]
-    batches = micro_batches(needs, range(beams * candidates), reasoner.memory_budget, divisible=False)
-    return block.as_asked(BeamBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
+    batches = micro_batches(needs, range(beams * branching), reasoner.memory_budget, divisible=False)
+    return prompt_batch.unsort(BeamBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
 
 
 @dataclass(frozen=True)
@@ -95,24 +95,24 @@ class _Search:
     engine: RolloutEngine
     reward_model: LatentRewardModel
     beams: int
-    candidates: int
+    branching: int
     seed: int
 
-    def run(self, block: PromptBlock, steps: int, answer_tokens: int) -> BeamBatch:
+    def run(self, prompt_batch: PromptBatch, steps: int, answer_tokens: int) -> BeamBatch:
         """Search questions."""
-        questions = len(block.problems)
+        questions = len(prompt_batch.problems)
         # Batches below the smallest size are filled up with repetitions, which are dropped again.
-        repeated = block.repeated(-(-MIN_ROWS // (questions * self.beams)))
+        repeated = prompt_batch.repeated(-(-MIN_ROWS // (questions * self.beams)))
         return self._run(repeated, steps, answer_tokens)[: questions * self.beams]
 
     @torch.inference_mode()
-    def _run(self, block: PromptBlock, steps: int, answer_tokens: int) -> BeamBatch:
-        started, questions = time.perf_counter(), len(block.problems)
+    def _run(self, prompt_batch: PromptBatch, steps: int, answer_tokens: int) -> BeamBatch:
+        started, questions = time.perf_counter(), len(prompt_batch.problems)
         late = self.engine.sampler.perturbs_forward
         # What acts inside a forward pass shows in the next latent: such beams branch before they are fed, others after.
-        width = self.beams if late else self.beams * self.candidates
-        state = self.engine.start(block.prompts, block.question_ids, self.seed, range(width))
-        scored = read_prompts(self.reward_model, block.prompts, apart=True).branch(width)
+        width = self.beams if late else self.beams * self.branching
+        state = self.engine.start(prompt_batch.prompts, prompt_batch.question_ids, self.seed, range(width))
+        scored = read_prompts(self.reward_model, prompt_batch.prompts, apart=True).branch(width)
         rewards = torch.zeros(state.rows, 0, device=state.hidden.device)
         fed, read = [], []
         for step in range(1, steps + 1):
@@ -122,7 +122,7 @@ class _Search:
             read.append(state.group)
             kept = self._best(rewards.sum(dim=1), questions)
             state, scored, latents, rewards = state.select(kept), scored.select(kept), latents[kept], rewards[kept]
-            branches = self.candidates if step < steps else 1
+            branches = self.branching if step < steps else 1
             source = torch.arange(len(kept), device=kept.device).repeat_interleave(branches)
             if late:
                 state, latents = self._branched(state, step, branches), latents[source]
@@ -135,8 +135,8 @@ class _Search:
         state, rewards = state.select(order), rewards[order]
         ranks = range(self.beams)
         stops = [ActiveRows.of(state)]
-        rows = read_trajectories(self.engine, stops, block, ranks, range(len(order)), answer_tokens, started)
-        lengths = [len(prompt) for prompt in block.prompts for _ in ranks]
+        rows = read_trajectories(self.engine, stops, prompt_batch, ranks, range(len(order)), answer_tokens, started)
+        lengths = [len(prompt) for prompt in prompt_batch.prompts for _ in ranks]
         costs = [
             self._cost(length, written, fed, read)
             for length, written in zip(lengths, rows.answer_tokens.tolist(), strict=True)

@@ -77,7 +77,7 @@ class SearchRequests:
             problems=problems_of(block),
             sampler=self.spec.sampler,
             beams=self.beam.beams,
-            candidates=self.beam.candidates,
+            branching=self.beam.candidates,
             scorer=self.scorer,
             scorer_dtype=self.beam.scorer_dtype,
             latent_steps=self.spec.latent_steps,

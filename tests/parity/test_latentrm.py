@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latent_core.reward.checkpoint import RewardCheckpoint
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, extend, read_prompts, score_candidates
+from latent_core.reward.scoring import CandidateBatch, extend, read_prompts, score_candidates
 
 TOLERANCE = 1e-4
 
@@ -32,8 +32,8 @@ def prompts(parity_dir: Path) -> list[list[int]]:
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
-def candidates(latents: Tensor) -> Candidates:
-    return Candidates(latents, torch.full((len(latents),), latents.shape[1]))
+def candidates(latents: Tensor) -> CandidateBatch:
+    return CandidateBatch(latents, torch.full((len(latents),), latents.shape[1]))
 
 
 def assert_close(one: Tensor, other: Tensor) -> None:

@@ -185,7 +185,7 @@ def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) 
     trials: dict[str, Any] = {
         "sampler": GAUSSIAN,
         "beams": 2,
-        "candidates": 3,
+        "branching": 3,
         "scorer": str(scorer),
         "scorer_dtype": "float32",
         "latent_steps": 2,
@@ -216,7 +216,7 @@ def test_other_code_than_was_planned_is_refused(
 ) -> None:
     """As on a node whose files are older: its rows would go under the name of others."""
     shared = {"sampler": GAUSSIAN, "latent_steps": 2, "answer_tokens": 4, "seed": 1, "code": code}
-    search = SearchRequest(problems, beams=1, candidates=2, scorer="none", scorer_dtype="float32", **shared)
+    search = SearchRequest(problems, beams=1, branching=2, scorer="none", scorer_dtype="float32", **shared)
     annotated = AnnotateRequest(problems, candidates=2, rollouts=1, **shared)
     calls = [
         lambda: worker.sample(request(problems, code=code)),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_core.attention.padding import as_asked, padded_length, right_padded, runs_in_one_pass, shortest_first
+from latent_core.attention.padding import argsort_by_length, length_buckets, padded_length, right_padded, unsort
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory, TrajectoryBatch
 
@@ -31,16 +31,16 @@ def test_padding_ends_where_the_model_has_no_more_positions() -> None:
 
 def test_neighbours_of_one_padded_length_are_a_run() -> None:
     prompts = [[1] * length for length in (3, 32, 33, 64, 5)]
-    assert list(runs_in_one_pass(prompts, torch.device("cpu"))) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(length_buckets(prompts, torch.device("cpu"))) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
 def test_results_return_to_the_order_that_was_asked_for() -> None:
     prompts = [[1] * length for length in (9, 2, 5, 2)]
-    order = shortest_first(prompts)
+    order = argsort_by_length(prompts)
     assert order == [1, 3, 2, 0]
     asked = [Problem(f"q{question}", "?", "1") for question in range(4)]
     rows = [Trajectory.failed(asked[question], sample, "no") for question in order for sample in range(3)]
-    found = as_asked(TrajectoryBatch.of(rows), order)
+    found = unsort(TrajectoryBatch.of(rows), order)
     assert found.rows() == [Trajectory.failed(problem, sample, "no") for problem in asked for sample in range(3)]
 
 
@@ -55,4 +55,4 @@ def test_results_return_to_the_order_that_was_asked_for() -> None:
     ],
 )
 def test_a_gpu_reads_longer_prompts_along_while_padding_is_cheap(lengths: list[int], runs: list[slice]) -> None:
-    assert list(runs_in_one_pass([[1] * length for length in lengths], torch.device("cuda"))) == runs
+    assert list(length_buckets([[1] * length for length in lengths], torch.device("cuda"))) == runs

@@ -2,26 +2,26 @@
 
 import torch
 
-from latent_core.engine.answer_buffer import AnswerSheet
+from latent_core.engine.answer_buffer import AnswerBuffer
 
 
 def test_rows_that_do_not_count_write_nothing() -> None:
-    sheet = AnswerSheet(3, 4, 0, torch.device("cpu"))
-    sheet.write(0, torch.tensor([0, 1, 2]), torch.tensor([True, True, True]), torch.tensor([5, 6, 7]))
+    buffer = AnswerBuffer(3, 4, 0, torch.device("cpu"))
+    buffer.write(0, torch.tensor([0, 1, 2]), torch.tensor([True, True, True]), torch.tensor([5, 6, 7]))
     # Row 1 has finished, and row 2 fills up the batch a second time.
-    sheet.write(1, torch.tensor([2, 0, 2]), torch.tensor([True, True, False]), torch.tensor([8, 9, 10]))
-    answers = sheet.read()
+    buffer.write(1, torch.tensor([2, 0, 2]), torch.tensor([True, True, False]), torch.tensor([8, 9, 10]))
+    answers = buffer.read()
     assert answers.token_ids.tolist() == [[5, 9], [6, 0], [7, 8]]
     assert answers.lengths.tolist() == [2, 1, 2]
     assert answers.logits is None
 
 
 def test_logits_of_rows_that_do_not_count_are_missing() -> None:
-    sheet = AnswerSheet(2, 2, 0, torch.device("cpu"))
+    buffer = AnswerBuffer(2, 2, 0, torch.device("cpu"))
     logits = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
-    sheet.write(0, torch.tensor([0, 1]), torch.tensor([True, True]), torch.tensor([1, 1]), logits)
-    sheet.write(1, torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([1, 1]), logits)
-    found = sheet.read().logits
+    buffer.write(0, torch.tensor([0, 1]), torch.tensor([True, True]), torch.tensor([1, 1]), logits)
+    buffer.write(1, torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([1, 1]), logits)
+    found = buffer.read().logits
     assert found is not None
     assert found.shape == (2, 2, 2)
     assert torch.equal(found[:, 0], logits)

@@ -1,4 +1,4 @@
-"""Steps in graph_cache memory come to what steps in growing memory come to."""
+"""Steps in static memory come to what steps in growing memory come to."""
 
 from collections.abc import Iterator
 from typing import Any

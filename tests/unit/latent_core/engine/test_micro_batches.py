@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from latent_core.engine import memory, sampling
-from latent_core.engine import prompt_batch as blocks
 from latent_core.engine.micro_batches import MicroBatch, RowLimit, micro_batches
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -131,9 +131,9 @@ def test_trajectories_are_the_same_with_little_memory(
     batches: list[int] = []
     original = sampling.start_samples
 
-    def counted(engine: Any, block: blocks.PromptBlock, samples: range, seed: int) -> Any:
-        batches.append(len(block.problems) * len(samples))
-        return original(engine, block, samples, seed)
+    def counted(engine: Any, prompt_batch: PromptBatch, samples: range, seed: int) -> Any:
+        batches.append(len(prompt_batch.problems) * len(samples))
+        return original(engine, prompt_batch, samples, seed)
 
     monkeypatch.setattr(sampling, "start_samples", counted)
 

@@ -14,7 +14,7 @@ from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.models.backbones import check_sampler, find_backbone
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.meta_model import check_model, cost_model, skeleton
+from latent_core.models.meta_model import check_model, cost_model, meta_device_model
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 
@@ -103,6 +103,6 @@ def test_blocks_of_an_unlisted_layout(tmp_path: Path) -> None:
 def test_costs_are_those_of_the_loaded_model(tmp_path: Path) -> None:
     directory = save_checkpoint_of(tmp_path / "one", "llama", {"feedback": "projector"}, projector_tensors())
     checkpoint = Checkpoint.open(str(directory))
-    empty = skeleton(checkpoint)
+    empty = meta_device_model(checkpoint)
     assert {parameter.device.type for parameter in empty.parameters()} == {"meta"}
     assert cost_model(checkpoint, empty) == LatentReasoner.from_pretrained(str(directory), dtype=torch.float32).flops

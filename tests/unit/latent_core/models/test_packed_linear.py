@@ -17,7 +17,7 @@ from latent_core.models.output_head import largest_output, pieces_of
 from latent_core.models.packed_linear import PackedLinear, pack_linear_layers, packable
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.scoring import CandidateBatch, score_candidates
 from latent_core.reward.training.trunk import trunk_reasoner
 from latent_core.row_invariance import one_thread
 from latent_core.samplers import parse_sampler
@@ -130,7 +130,7 @@ def test_a_latent_rm_scores_the_same_and_may_be_trained_on(wide_checkpoint: Path
         False,
     ]
     prompts = [reasoner.prompt_ids("ann has 3 pens ?"), reasoner.prompt_ids("ben 5 cards . buys 2 cards ?")]
-    candidates = Candidates(torch.randn(8, 3, WIDTH), torch.full((8,), 3))
+    candidates = CandidateBatch(torch.randn(8, 3, WIDTH), torch.full((8,), 3))
     with torch.inference_mode():
         mine, theirs = (score_candidates(model, prompts, candidates).steps for model in (one, other))
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)

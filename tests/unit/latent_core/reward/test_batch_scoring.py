@@ -12,7 +12,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward import batch_scoring as groups
 from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.scoring import CandidateBatch, score_candidates
 from latent_core.reward.types import QuestionToScore, Score, ScoreBatch
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import LatentArray
@@ -78,7 +78,7 @@ def test_scores_are_those_of_the_model_in_the_order_of_the_questions(
         question, number = divmod(index, 3)
         latents = torch.from_numpy(latents_of(question, number)).float()[None]
         answer = torch.tensor([answer_of(question, number)])
-        candidates = Candidates(latents, torch.tensor([latents.shape[1]]), answer, torch.tensor([answer.shape[1]]))
+        candidates = CandidateBatch(latents, torch.tensor([latents.shape[1]]), answer, torch.tensor([answer.shape[1]]))
         with torch.inference_mode():
             expected = score_candidates(tiny_reward_model, [PROMPTS[question]], candidates)
         assert expected.answer_score is not None

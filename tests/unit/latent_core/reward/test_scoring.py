@@ -11,7 +11,7 @@ from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForT
 
 from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, Rewards, extend, read_prompts, score_candidates
+from latent_core.reward.scoring import CandidateBatch, Rewards, extend, read_prompts, score_candidates
 
 TOLERANCE = 1e-5
 PROMPTS = [[5, 9, 3], list(range(1, 20)), [7] * 33, [4, 2, 8, 1, 6]]
@@ -24,12 +24,12 @@ def latents_of(rows: int, steps: int = STEPS, width: int = WIDTH, seed: int = 0)
     return torch.randn(rows, steps, width, generator=torch.Generator().manual_seed(seed))
 
 
-def candidates_of(latents: Tensor, lengths: Sequence[int], answers: Sequence[Sequence[int]] | None) -> Candidates:
+def candidates_of(latents: Tensor, lengths: Sequence[int], answers: Sequence[Sequence[int]] | None) -> CandidateBatch:
     if answers is None:
-        return Candidates(latents, torch.tensor(lengths))
+        return CandidateBatch(latents, torch.tensor(lengths))
     longest = max(len(ids) for ids in answers)
     tokens = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in answers])
-    return Candidates(latents, torch.tensor(lengths), tokens, torch.tensor([len(ids) for ids in answers]))
+    return CandidateBatch(latents, torch.tensor(lengths), tokens, torch.tensor([len(ids) for ids in answers]))
 
 
 @torch.inference_mode()
@@ -47,7 +47,7 @@ def plain(tiny_reward_checkpoint: Path) -> Any:
     return AutoModelForTokenClassification.from_pretrained(tiny_reward_checkpoint, num_labels=1).eval()
 
 
-def score(model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: Candidates) -> Rewards:
+def score(model: LatentRewardModel, prompts: Sequence[Sequence[int]], candidates: CandidateBatch) -> Rewards:
     with torch.inference_mode():
         return score_candidates(model, prompts, candidates)
 
@@ -151,4 +151,4 @@ def test_a_row_that_breaks_breaks_no_other(tiny_reward_model: LatentRewardModel)
 @pytest.mark.parametrize("shape", [(7, STEPS, WIDTH), (8, STEPS, WIDTH - 1)], ids=["rows", "width"])
 def test_wrong_shapes_are_refused(tiny_reward_model: LatentRewardModel, shape: tuple[int, int, int]) -> None:
     with pytest.raises((RuntimeError, ValueError)):
-        score(tiny_reward_model, PROMPTS, Candidates(torch.zeros(shape), torch.full((shape[0],), STEPS)))
+        score(tiny_reward_model, PROMPTS, CandidateBatch(torch.zeros(shape), torch.full((shape[0],), STEPS)))

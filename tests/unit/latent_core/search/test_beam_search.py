@@ -15,7 +15,7 @@ from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import Candidates, score_candidates
+from latent_core.reward.scoring import CandidateBatch, score_candidates
 from latent_core.samplers import parse_sampler
 from latent_core.search.beam import BeamBatch
 from latent_core.search.beam_search import beam_search
@@ -37,25 +37,25 @@ def reward_model(tiny_reasoner: LatentReasoner) -> LatentRewardModel:
 
 
 def search(
-    reasoner: LatentReasoner, model: LatentRewardModel, sampler: Any, problems: Any, beams: int, candidates: int
+    reasoner: LatentReasoner, model: LatentRewardModel, sampler: Any, problems: Any, beams: int, branching: int
 ) -> BeamBatch:
-    return beam_search(reasoner, model, sampler, problems, beams, candidates, seed=5, **LENGTHS)
+    return beam_search(reasoner, model, sampler, problems, beams, branching, seed=5, **LENGTHS)
 
 
-@pytest.mark.parametrize(("beams", "candidates"), [(1, 4), (2, 3), (3, 2), (4, 1)])
+@pytest.mark.parametrize(("beams", "branching"), [(1, 4), (2, 3), (3, 2), (4, 1)])
 def test_equals_a_search_that_shares_nothing(
     tiny_reasoner: LatentReasoner,
     reward_model: LatentRewardModel,
     problems: tuple[Problem, ...],
     tmp_path: Path,
     beams: int,
-    candidates: int,
+    branching: int,
 ) -> None:
     reward_model.save(tiny_reasoner.checkpoint, tmp_path, RewardCard())
     plain = PlainSearch(tiny_reasoner, tmp_path)
-    found = search(tiny_reasoner, reward_model, GAUSSIAN, problems, beams, candidates)
+    found = search(tiny_reasoner, reward_model, GAUSSIAN, problems, beams, branching)
     for index, problem in enumerate(problems):
-        for rank, (latents, rewards) in enumerate(plain.run(problem, beams, candidates)):
+        for rank, (latents, rewards) in enumerate(plain.run(problem, beams, branching)):
             beam = found[index * beams + rank]
             assert beam.trajectory.sample_index == rank
             torch.testing.assert_close(torch.tensor(beam.trajectory.latents), latents, atol=1e-3, rtol=1e-4)
@@ -70,14 +70,14 @@ class PlainSearch:
         self.scorer = AutoModelForTokenClassification.from_pretrained(reward_directory, num_labels=1).eval()
 
     @torch.inference_mode()
-    def run(self, problem: Problem, beams: int, candidates: int) -> list[tuple[Tensor, list[float]]]:
+    def run(self, problem: Problem, beams: int, branching: int) -> list[tuple[Tensor, list[float]]]:
         rows: list[tuple[Tensor, list[float], int, int]] = []
-        rows = [(torch.zeros(0, 32), [], sample, 0) for sample in range(beams * candidates)]
+        rows = [(torch.zeros(0, 32), [], sample, 0) for sample in range(beams * branching)]
         for step in range(1, STEPS + 1):
             grown = [self._grow(problem, row, step) for row in rows]
             best = sorted(range(len(grown)), key=lambda index: -sum(grown[index][1]))[:beams]
             kept = [grown[index] for index in sorted(best)]
-            branches = candidates if step < STEPS else 1
+            branches = branching if step < STEPS else 1
             rows = [
                 (latents, rewards, sample, rollout if c == 0 else 1 + ((step - 1) * beams + b) * branches + c)
                 for b, (latents, rewards, sample, rollout) in enumerate(kept)
@@ -107,7 +107,7 @@ def test_one_candidate_is_the_best_of_plain_samples(
         prompt = tiny_reasoner.checkpoint.prompt_ids(problem.question)
         latents = torch.stack([torch.tensor(one.latents) for one in own])
         with torch.inference_mode():
-            scores = score_candidates(reward_model, [prompt], Candidates(latents, torch.full((4,), STEPS))).score
+            scores = score_candidates(reward_model, [prompt], CandidateBatch(latents, torch.full((4,), STEPS))).score
         order = scores.argsort(descending=True).tolist()
         assert [beam.trajectory.answer_text for beam in beams] == [own[rank].answer_text for rank in order]
         np.testing.assert_allclose([beam.score for beam in beams], scores[order], atol=1e-4)
@@ -137,7 +137,7 @@ def test_rewards_read_step_by_step_are_those_of_the_whole_trajectory(
         prompt = tiny_reasoner.checkpoint.prompt_ids(problems[problem].question)
         latents = torch.tensor(beam.trajectory.latents)[None]
         with torch.inference_mode():
-            rewards = score_candidates(reward_model, [prompt], Candidates(latents, torch.tensor([STEPS])))
+            rewards = score_candidates(reward_model, [prompt], CandidateBatch(latents, torch.tensor([STEPS])))
         np.testing.assert_allclose(beam.step_scores, rewards.steps[0], atol=1e-4)
 
 
@@ -168,15 +168,15 @@ def test_neighbours_do_not_matter(
 def test_the_cost_counts_what_was_pruned(
     tiny_reasoner: LatentReasoner, reward_model: LatentRewardModel, problems: tuple[Problem, ...]
 ) -> None:
-    def scoring(beams: int, candidates: int) -> float:
-        found = search(tiny_reasoner, reward_model, GAUSSIAN, problems[:1], beams, candidates)
+    def scoring(beams: int, branching: int) -> float:
+        found = search(tiny_reasoner, reward_model, GAUSSIAN, problems[:1], beams, branching)
         return sum(beam.score_flops for beam in found)
 
     assert scoring(4, 4) == pytest.approx(16 * scoring(1, 1))
     # Noise is drawn after the forward pass, so only the beams are fed; masks are drawn inside, for every continuation.
     for sampler, times in ((GAUSSIAN, 1.0), (DROPOUT, 4.0)):
         one, many = (
-            search(tiny_reasoner, reward_model, sampler, problems[:1], 1, candidates)[0] for candidates in (1, 4)
+            search(tiny_reasoner, reward_model, sampler, problems[:1], 1, branching)[0] for branching in (1, 4)
         )
         prompt = len(tiny_reasoner.checkpoint.prompt_ids(problems[0].question))
         flops = tiny_reasoner.flops
@@ -189,16 +189,16 @@ def test_the_cost_counts_what_was_pruned(
         assert thinking[1] == pytest.approx(times * thinking[0])
 
 
-@pytest.mark.parametrize(("beams", "candidates"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("beams", "branching"), [(0, 1), (1, 0)])
 def test_no_beams_are_refused(
     tiny_reasoner: LatentReasoner,
     reward_model: LatentRewardModel,
     problems: tuple[Problem, ...],
     beams: int,
-    candidates: int,
+    branching: int,
 ) -> None:
     with pytest.raises(ValueError, match="at least one beam and one candidate"):
-        search(tiny_reasoner, reward_model, GAUSSIAN, problems, beams, candidates)
+        search(tiny_reasoner, reward_model, GAUSSIAN, problems, beams, branching)
 
 
 def test_a_sampler_that_perturbs_the_prompt_is_refused(

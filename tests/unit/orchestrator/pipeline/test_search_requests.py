@@ -72,7 +72,7 @@ def test_the_actor_is_asked_for_what_the_setting_says(actor: FakePool, tmp_path:
             problems=PROBLEMS[2:4],
             sampler={"kind": "none"},
             beams=2,
-            candidates=3,
+            branching=3,
             scorer="/models/rm",
             scorer_dtype="bfloat16",
             latent_steps=2,

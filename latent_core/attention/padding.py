@@ -24,23 +24,23 @@ def padded_length(tokens: int) -> int:
     return -(-tokens // _PROMPT_MULTIPLE) * _PROMPT_MULTIPLE
 
 
-def shortest_first(prompts: Sequence[Sequence[int]]) -> list[int]:
+def argsort_by_length(prompts: Sequence[Sequence[int]]) -> list[int]:
     """Return where the prompts stand when they are ordered by length."""
     return sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
 
 
-def as_asked(rows: Batch, order: Sequence[int]) -> Batch:
+def unsort(rows: Batch, order: Sequence[int]) -> Batch:
     """Bring results of reordered questions, as many for each, back into the order that was asked for.
 
     Args:
         rows: Results, question by question.
-        order: Which question stands where: what `shortest_first` has returned.
+        order: Which question stands where: what `argsort_by_length` has returned.
     """
     per_question = len(rows) // len(order)
     return rows.take((np.argsort(order)[:, None] * per_question + np.arange(per_question)).ravel())
 
 
-def runs_in_one_pass(prompts: Sequence[Sequence[int]], device: torch.device) -> Iterator[slice]:
+def length_buckets(prompts: Sequence[Sequence[int]], device: torch.device) -> Iterator[slice]:
     """Go through neighbouring prompts that are read in one pass.
 
     Args:

@@ -1,4 +1,4 @@
-"""Answers as they are written, token by token, without waiting for the device."""
+"""Answer buffer: answers as they are written, token by token, without waiting for the device."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Answers:
     logits: Tensor | None = None
 
 
-class AnswerSheet:
+class AnswerBuffer:
     """Takes down what rows write, while rows that have finished are dropped from the batch."""
 
     def __init__(self, rows: int, most: int, filler: int, device: torch.device) -> None:

@@ -1,10 +1,10 @@
-"""Questions that are computed together, and what they need."""
+"""Prompt batches: questions that are computed together, and what they need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from latent_core.attention.padding import as_asked, shortest_first
+from latent_core.attention.padding import argsort_by_length, unsort
 from latent_core.columns import ColumnBatch
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
@@ -14,7 +14,7 @@ Batch = TypeVar("Batch", bound=ColumnBatch[Any])
 
 
 @dataclass(frozen=True)
-class PromptBlock:
+class PromptBatch:
     """Questions that are one batch, those first whose prompts are shortest.
 
     Attributes:
@@ -31,7 +31,7 @@ class PromptBlock:
     def of(cls, reasoner: LatentReasoner, problems: Sequence[Problem]) -> Self:
         """Order questions by the length of their prompts."""
         prompts = [reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
-        order = shortest_first(prompts)
+        order = argsort_by_length(prompts)
         return cls(tuple(order), tuple(problems[index] for index in order), tuple(prompts[index] for index in order))
 
     @property
@@ -47,9 +47,9 @@ class PromptBlock:
         """Return the questions several times over."""
         return type(self)(self.indices * times, self.problems * times, self.prompts * times)
 
-    def as_asked(self, rows: Batch) -> Batch:
+    def unsort(self, rows: Batch) -> Batch:
         """Bring results, as many for each question, into the order in which the questions were asked for."""
-        return as_asked(rows, self.indices)
+        return unsort(rows, self.indices)
 
     def needs(self, reasoner: LatentReasoner, sampler: Sampler, suffix: int) -> list[tuple[int, int]]:
         """Return the bytes of memory that each question needs, and those that each sample of it needs.

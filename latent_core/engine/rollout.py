@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.attention.padding import right_padded, runs_in_one_pass
+from latent_core.attention.padding import length_buckets, right_padded
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.suffix import SuffixCache
-from latent_core.engine.answer_buffer import Answers, AnswerSheet
+from latent_core.engine.answer_buffer import AnswerBuffer, Answers
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
@@ -66,7 +66,7 @@ class RolloutEngine:
             index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
             source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
             streams = replace(streams.take(source), sample=index)
-        runs = runs_in_one_pass(rows, self.reasoner.device)
+        runs = length_buckets(rows, self.reasoner.device)
         read = [self._read(rows[run], streams.part(run)) for run in runs]
         last = torch.cat([hidden for _, hidden in read])
         return RolloutState(
@@ -159,7 +159,7 @@ class RolloutEngine:
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
         end_id = reasoner.checkpoint.end_id
-        sheet = AnswerSheet(rows, max_tokens, reasoner.end_of_text_id, device)
+        buffer = AnswerBuffer(rows, max_tokens, reasoner.end_of_text_id, device)
         look_every = _LOOK_EVERY.get(device.type, 1)
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
@@ -177,7 +177,7 @@ class RolloutEngine:
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
-            sheet.write(position, origin, unfinished, shown, logits if keep_logits else None)
+            buffer.write(position, origin, unfinished, shown, logits if keep_logits else None)
             if stop_at_end:
                 unfinished = unfinished & (silent | ~reasoner.ends_answer(tokens))
             if position + 1 == max_tokens:
@@ -196,7 +196,7 @@ class RolloutEngine:
                 thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
                 inputs = torch.where(silent[:, None], thoughts, inputs)
             state = self._feed(state, inputs, Phase.ANSWER, state.suffix_length + 1)
-        return sheet.read()
+        return buffer.read()
 
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""

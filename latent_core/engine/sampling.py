@@ -1,4 +1,4 @@
-"""Sample trajectories of a block of questions: prefill, branch, step x T, decode, and read the answers."""
+"""Sample trajectories of a batch of questions: prefill, branch, step x T, decode, and read the answers."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 
 from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.prompt_batch import PromptBlock
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState
 from latent_core.engine.trajectories import read_trajectories
@@ -29,7 +29,7 @@ def sample_trajectories(
     seed: int,
     latents: torch.dtype | None = torch.float32,
 ) -> TrajectoryBatch:
-    """Sample every question of a block at the given sample indices, as many at once as memory has room for.
+    """Sample every question of a batch at the given sample indices, as many at once as memory has room for.
 
     Args:
         reasoner: The model.
@@ -44,28 +44,28 @@ def sample_trajectories(
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order; iterating yields records.
     """
-    engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
+    engine, prompt_batch = RolloutEngine(reasoner, sampler), PromptBatch.of(reasoner, problems)
 
     def compute(batch: MicroBatch) -> TrajectoryBatch:
-        some, started = block.part(batch.questions), time.perf_counter()
+        some, started = prompt_batch.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps)
         return read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
 
-    needs = block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
+    needs = prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     batches = micro_batches(needs, samples, reasoner.memory_budget, divisible=True)
-    return block.as_asked(TrajectoryBatch.concat(reasoner.row_limit.run(batches, divisible=True, compute=compute)))
+    return prompt_batch.unsort(TrajectoryBatch.concat(reasoner.row_limit.run(batches, divisible=True, compute=compute)))
 
 
 def start_samples(
-    engine: RolloutEngine, block: PromptBlock, samples: range, seed: int
+    engine: RolloutEngine, prompt_batch: PromptBatch, samples: range, seed: int
 ) -> tuple[RolloutState, list[int]]:
     """Return the state at t = 0 and the rows of it that were asked for, question by question in sample order.
 
     Batches below the smallest size are filled up with later samples, which are computed and dropped.
     """
-    per_question = max(len(samples), -(-MIN_ROWS // len(block.problems)))
+    per_question = max(len(samples), -(-MIN_ROWS // len(prompt_batch.problems)))
     computed = range(samples.start, samples.start + per_question)
-    state = engine.start(block.prompts, block.question_ids, seed, computed)
-    kept = [first * per_question + row for first in range(len(block.problems)) for row in range(len(samples))]
+    state = engine.start(prompt_batch.prompts, prompt_batch.question_ids, seed, computed)
+    kept = [first * per_question + row for first in range(len(prompt_batch.problems)) for row in range(len(samples))]
     return state, kept

@@ -16,7 +16,7 @@ from torch import Tensor
 from latent_core.columns import ColumnBatch, Ragged
 from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.latent_steps import ActiveRows
-from latent_core.engine.prompt_batch import PromptBlock
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.trajectory import NO_TOKEN, TrajectoryBatch, is_cut
 
@@ -26,7 +26,7 @@ _DTYPES: dict[torch.dtype, Any] = {torch.float16: np.float16, torch.float32: np.
 def read_trajectories(
     engine: RolloutEngine,
     stops: Iterable[ActiveRows],
-    block: PromptBlock,
+    prompt_batch: PromptBatch,
     samples: range,
     kept: Sequence[int],
     answer_tokens: int,
@@ -38,7 +38,7 @@ def read_trajectories(
     Args:
         engine: The engine that has taken the steps.
         stops: The rows of the first state, as they stop thinking.
-        block: The questions.
+        prompt_batch: The questions.
         samples: Sample indices per question.
         kept: Rows of the first state, question by question in sample order.
         answer_tokens: Longest answer in tokens.
@@ -51,7 +51,7 @@ def read_trajectories(
         parts.append(_Finished.of(stop, answers, latents))
     rows = _Finished.concat(parts).of_origins(kept)
     seconds = (time.perf_counter() - started) / len(kept)
-    return _Reader(engine, block, answer_tokens).batch(rows, samples, seconds)
+    return _Reader(engine, prompt_batch, answer_tokens).batch(rows, samples, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +141,12 @@ class _Reader:
     """Reads what rows have written; samples often write the same, and reading it once is enough."""
 
     engine: RolloutEngine
-    block: PromptBlock
+    prompt_batch: PromptBatch
     answer_tokens: int
 
     def batch(self, rows: _Finished, samples: range, seconds: float) -> TrajectoryBatch:
         """Make the batch of finished rows, question by question in sample order."""
-        problems, per_question = self.block.problems, len(samples)
+        problems, per_question = self.prompt_batch.problems, len(samples)
         questions = np.repeat(np.arange(len(problems)), per_question)
         tokens, shown = rows.ids.lengths, self._shown(rows.ids)
         texts, answers, correct = self._grades(questions, shown)
@@ -193,7 +193,10 @@ class _Reader:
         known: dict[tuple[int, bytes], int] = {}
         place = [known.setdefault(one, len(known)) for one in zip(questions.tolist(), written, strict=True)]
         _, first = np.unique(place, return_index=True)
-        reasoner, problems = self.engine.reasoner, [self.block.problems[one] for one in questions[first].tolist()]
+        reasoner, problems = (
+            self.engine.reasoner,
+            [self.prompt_batch.problems[one] for one in questions[first].tolist()],
+        )
         own, flat = reasoner.checkpoint.format.extract_answer, ids.values.tolist()
         distinct = [flat[begin:end] for begin, end in zip(begins[first].tolist(), ends[first].tolist(), strict=True)]
         texts = reasoner.texts_of(distinct)
@@ -213,7 +216,7 @@ class _Reader:
 
     def _cost(self, question: int, steps: int, tokens: int, truncated: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""
-        reasoner, prompt_tokens = self.engine.reasoner, len(self.block.prompts[question])
+        reasoner, prompt_tokens = self.engine.reasoner, len(self.prompt_batch.prompts[question])
         prompt = reasoner.flops.prompt(prompt_tokens)
         own = reasoner.flops.trajectory(prompt_tokens, steps, 0 if truncated else 1, tokens)
         own += self.engine.perturbation_flops(prompt_tokens, steps)

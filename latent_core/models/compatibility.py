@@ -1,4 +1,4 @@
-"""Does an architecture compute the same with a shared prompt as without? Asked of a small twin with random weights."""
+"""Compatibility of an architecture: a random-weight replica has to compute the same with a shared prompt as without."""
 
 import copy
 
@@ -45,14 +45,14 @@ def check_shared_prefix(source: str, config: PreTrainedConfig) -> None:
     described = config.to_json_string(use_diff=False)
     if config.model_type in _VERIFIED or described in _PASSED:
         return
-    twin = _twin_config(config)
+    replica = _replica_config(config)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)
         try:
-            plain: PreTrainedModel = AutoModelForCausalLM.from_config(twin, attn_implementation="eager").eval()
+            plain: PreTrainedModel = AutoModelForCausalLM.from_config(replica, attn_implementation="eager").eval()
             _strengthen(plain)
             shared: PreTrainedModel = AutoModelForCausalLM.from_config(
-                copy.deepcopy(twin), attn_implementation=SHARED_PREFIX_ATTENTION
+                copy.deepcopy(replica), attn_implementation=SHARED_PREFIX_ATTENTION
             ).eval()
             shared.load_state_dict(plain.state_dict())
             differences = _differences(plain, shared)
@@ -100,16 +100,16 @@ def _check_config(source: str, config: PreTrainedConfig) -> None:
         )
 
 
-def _twin_config(config: PreTrainedConfig) -> PreTrainedConfig:
+def _replica_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration with few layers and words, all widths as they are."""
-    twin = copy.deepcopy(config)
-    twin.num_hidden_layers = min(_LAYERS, int(config.num_hidden_layers))
-    twin.vocab_size = _VOCABULARY
+    replica = copy.deepcopy(config)
+    replica.num_hidden_layers = min(_LAYERS, int(config.num_hidden_layers))
+    replica.vocab_size = _VOCABULARY
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        setattr(twin, name, 0)
-    if getattr(twin, "layer_types", None):
-        twin.layer_types = list(twin.layer_types)[: twin.num_hidden_layers]
-    return twin
+        setattr(replica, name, 0)
+    if getattr(replica, "layer_types", None):
+        replica.layer_types = list(replica.layer_types)[: replica.num_hidden_layers]
+    return replica
 
 
 def _strengthen(model: PreTrainedModel) -> None:

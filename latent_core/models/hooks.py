@@ -36,7 +36,7 @@ class PerturbedModules:
         self._factors: dict[tuple[Projection, int], SingularFactors] = {}
 
     @contextmanager
-    def perturbed_by(self, perturbation: ModulePerturbation | None) -> Iterator[None]:
+    def forward_hooks(self, perturbation: ModulePerturbation | None) -> Iterator[None]:
         """Let a perturbation act in forward passes within."""
         if perturbation is not None:
             for site in perturbation.sites - self._hooked:

@@ -21,13 +21,13 @@ def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
     """Refuse a checkpoint that would fail, or compute something else than its authors did, once its weights are loaded.
 
     Returns:
-        Its `skeleton`, which the check had to build.
+        Its `meta_device_model`, which the check had to build.
 
     Raises:
         UserError: If a tensor is missing or has another shape than the configuration says, if the feedback head does
             not fit, or if the architecture cannot share prompts.
     """
-    model = skeleton(checkpoint)
+    model = meta_device_model(checkpoint)
     base: Any = model.base_model
     find_backbone(checkpoint.source, base)
     check_weights(checkpoint, model)
@@ -39,7 +39,7 @@ def check_weights(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
 
     Args:
         checkpoint: The checkpoint.
-        model: Its `skeleton`.
+        model: Its `meta_device_model`.
 
     Raises:
         UserError: If a tensor is missing, has another shape or is no plain weight, if nothing takes one, if a tied
@@ -74,7 +74,7 @@ def _assignment(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
     return assign(checkpoint.source, model, checkpoint.weights.headers, feedback=own, feeds_back=kind)
 
 
-def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
+def meta_device_model(checkpoint: Checkpoint) -> PreTrainedModel:
     """Return the causal language model with tensors that have shapes and nothing in them.
 
     Raises:

@@ -18,7 +18,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
 from latent_core.models.hooks import PerturbedModules
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
-from latent_core.models.meta_model import check_weights, skeleton
+from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.weights import load_feedback, load_model
@@ -75,7 +75,7 @@ class LatentReasoner:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
         """
         checkpoint = Checkpoint.open(source)
-        kind, weights, blank = checkpoint.format.feedback, checkpoint.weights, skeleton(checkpoint)
+        kind, weights, blank = checkpoint.format.feedback, checkpoint.weights, meta_device_model(checkpoint)
         assignment = check_weights(checkpoint, blank)
         model, missing = load_model(blank, source, weights, assignment.used, dtype)
         if missing:
@@ -161,7 +161,7 @@ class LatentReasoner:
             extra["weight_transform"] = perturbation.on_attention_weights
         if suffix_length is not None:
             extra["suffix_length"] = suffix_length
-        with self.modules.perturbed_by(perturbation):
+        with self.modules.forward_hooks(perturbation):
             output = self.model.base_model(
                 inputs_embeds=inputs,
                 position_ids=positions,
@@ -173,21 +173,21 @@ class LatentReasoner:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def spoken(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+    def visible_tokens(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         """Return answer tokens without those that show thinking."""
         latent_id = self.checkpoint.latent_id
         return tuple(token for token in token_ids if token != latent_id) if latent_id in token_ids else token_ids
 
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """Return the text of answer tokens, special tokens left out."""
-        return self.texts_of([self.spoken(tuple(token_ids))])[0]
+        return self.texts_of([self.visible_tokens(tuple(token_ids))])[0]
 
-    def texts_of(self, spoken: Sequence[Sequence[int]]) -> list[str]:
-        """Turn ids that were spoken into texts, special tokens left out."""
+    def texts_of(self, visible: Sequence[Sequence[int]]) -> list[str]:
+        """Turn visible ids into texts, special tokens left out."""
         tokenizer: Any = self.checkpoint.tokenizer
         decode = tokenizer.batch_decode
         if tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces:
             # What `batch_decode` comes to, at a third of the time: it looks at every id to see whether it is a tensor.
             decode = tokenizer.backend_tokenizer.decode_batch
-        texts: list[str] = decode(spoken, skip_special_tokens=True)
+        texts: list[str] = decode(visible, skip_special_tokens=True)
         return texts

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latent_core.columns import ABSENT, Ragged
 from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
-from latent_core.engine.prompt_batch import PromptBlock
+from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import start_samples
 from latent_core.engine.trajectories import read_trajectories
@@ -61,10 +61,10 @@ def annotate(
         len(problems) * candidates labelled trajectories, question by question in sample order; iterating yields
         records.
     """
-    engine, block = RolloutEngine(reasoner, sampler), PromptBlock.of(reasoner, problems)
+    engine, prompt_batch = RolloutEngine(reasoner, sampler), PromptBatch.of(reasoner, problems)
 
     def compute(batch: MicroBatch) -> LabelledBatch:
-        some, started = block.part(batch.questions), time.perf_counter()
+        some, started = prompt_batch.part(batch.questions), time.perf_counter()
         state, kept = start_samples(engine, some, batch.samples, seed)
         behind: list[ActiveRows] = []
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps, behind.append)
@@ -74,16 +74,17 @@ def annotate(
 
     # Candidates are kept while they are completed.
     needs = [
-        (own, row * (1 + rollouts)) for own, row in block.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
+        (own, row * (1 + rollouts))
+        for own, row in prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
     ]
     batches = micro_batches(needs, range(candidates), reasoner.memory_budget, divisible=False)
-    return block.as_asked(LabelledBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
+    return prompt_batch.unsort(LabelledBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
 
 
 @dataclass(frozen=True)
 class _Labeller:
     engine: RolloutEngine
-    block: PromptBlock
+    prompt_batch: PromptBatch
     rollouts: int
     latent_steps: int
     answer_tokens: int
@@ -97,7 +98,7 @@ class _Labeller:
             kept: The row of the first state that each of them is.
             behind: The rows that took each latent step, behind it.
         """
-        questions = len(self.block.problems)
+        questions = len(self.prompt_batch.problems)
         correct = trajectories.correct.reshape(questions, -1)
         is_mixed: NDArray[np.bool_] = np.logical_and(correct.any(axis=1), ~correct.all(axis=1))
         labels = np.full((len(trajectories), self.latent_steps), np.nan, dtype=np.float32)
@@ -132,7 +133,7 @@ class _Labeller:
         cut: NDArray[np.int64],
     ) -> None:
         """Label one step of the candidates of some questions that have thought on after it."""
-        per_question = len(steps) // len(self.block.problems)
+        per_question = len(steps) // len(self.prompt_batch.problems)
         candidates = [candidate_of.get(row, -1) for row in active.origin.tolist()]
         goes_on = torch.tensor(
             [one >= 0 and one // per_question in questions and int(steps[one]) > step for one in candidates]
@@ -174,17 +175,17 @@ class _Labeller:
                 row, rollout = divmod(origin[place], per_row)
                 question, ids = int(questions[row]), tuple(token_ids[place][: lengths[place]])
                 if (question, ids) not in known:
-                    known[question, ids] = self._is_correct(self.block.problems[question], ids)
+                    known[question, ids] = self._is_correct(self.prompt_batch.problems[question], ids)
                 right[row, rollout] = known[question, ids]
-                spoken = self.engine.reasoner.spoken(ids)
-                written[row, rollout], last[row, rollout] = len(ids), spoken[-1] if spoken else NO_TOKEN
+                visible = self.engine.reasoner.visible_tokens(ids)
+                written[row, rollout], last[row, rollout] = len(ids), visible[-1] if visible else NO_TOKEN
                 cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.truncated)
         cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends)
         return right & ~cut if self.cut_answers == "abstain" else right, cost, cut
 
     def _cost(self, question: int, step: int, thought: int, written: int, truncated: bool) -> float:
         """Return the FLOPs of a completion behind a step, with so many more steps and answer tokens."""
-        context = len(self.block.prompts[question]) + step
+        context = len(self.prompt_batch.prompts[question]) + step
         own = self.engine.reasoner.flops.trajectory(context, thought, 0 if truncated else 1, written)
         return own + self.engine.perturbation_flops(0, thought)
 

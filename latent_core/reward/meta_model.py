@@ -16,7 +16,7 @@ from latent_core.models.weights import check_tied_copies
 from latent_core.reward.checkpoint import RewardCheckpoint
 
 
-def reward_skeleton(source: str, config: PreTrainedConfig) -> PreTrainedModel:
+def reward_meta_device_model(source: str, config: PreTrainedConfig) -> PreTrainedModel:
     """Return the token classification model with one label, with tensors that have shapes and nothing in them.
 
     Raises:
@@ -44,13 +44,13 @@ def check_reward_weights(checkpoint: RewardCheckpoint) -> tuple[PreTrainedModel,
     A feedback head that it inherits from its reasoner is not used: a LatentRM reads latents and makes none.
 
     Returns:
-        Its `reward_skeleton`, and where its tensors go.
+        Its `reward_meta_device_model`, and where its tensors go.
 
     Raises:
         UserError: If a tensor is missing, has another shape or is no plain weight, or if nothing takes one.
     """
     source = checkpoint.source
-    model = reward_skeleton(source, checkpoint.config)
+    model = reward_meta_device_model(source, checkpoint.config)
     inherited = FEEDBACKS[checkpoint.format.feedback].prefixes()
     assignment = assign(source, model, checkpoint.weights.headers, of_reasoner=inherited)
     check_tied_copies(source, checkpoint.weights, assignment.tied)

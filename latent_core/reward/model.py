@@ -21,11 +21,11 @@ from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
-from latent_core.models.meta_model import check_weights, skeleton
+from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.weights import load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
-from latent_core.reward.meta_model import check_reward_weights, names_of_backbone, reward_skeleton
+from latent_core.reward.meta_model import check_reward_weights, names_of_backbone, reward_meta_device_model
 
 _HEADS = ("classifier", "score")
 """Names of the head in the token classification models of transformers."""
@@ -88,8 +88,8 @@ class LatentRewardModel(nn.Module):
     @classmethod
     def from_reasoner(cls, checkpoint: Checkpoint, seed: int) -> "LatentRewardModel":
         """Start a LatentRM from the weights of the reasoner whose latents it is to read; only the head is new."""
-        check_weights(checkpoint, skeleton(checkpoint))
-        blank, weights = reward_skeleton(checkpoint.source, checkpoint.config), checkpoint.weights
+        check_weights(checkpoint, meta_device_model(checkpoint))
+        blank, weights = reward_meta_device_model(checkpoint.source, checkpoint.config), checkpoint.weights
         names = names_of_backbone(blank, weights.headers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -148,9 +148,9 @@ class Plan:
         """Return an upper bound of the FLOPs of sampling the shards: every answer as long as it may be."""
         # Model code takes seconds to import; only who asks for the cost waits for it.
         from latent_core.models.hooks import PerturbedModules
-        from latent_core.models.meta_model import cost_model, skeleton
+        from latent_core.models.meta_model import cost_model, meta_device_model
 
-        model, spec = skeleton(self.checkpoint), trial.store.spec
+        model, spec = meta_device_model(self.checkpoint), trial.store.spec
         flops, modules = cost_model(self.checkpoint, model), PerturbedModules(self.checkpoint.source, model)
         sampler = parse_sampler(spec.sampler)
         total = 0.0

@@ -4,7 +4,6 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,11 +14,9 @@ from latent_core.engine.cuda_graph import CudaGraph
 from latent_core.engine.memory import prompt_bucket, suffix_bucket
 from latent_core.engine.state import RolloutState
 from latent_core.kernels import use_kernels
+from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.base import Phase, Sampler
-
-if TYPE_CHECKING:
-    from latent_core.models.reasoner import LatentReasoner
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class GraphRunner:
         return any(kv_buffer() is not None for kv_buffer in self._kv_buffers)
 
     def feed(
-        self, reasoner: "LatentReasoner", sampler: Sampler, state: RolloutState, inputs: Tensor, phase: Phase, step: int
+        self, reasoner: LatentReasoner, sampler: Sampler, state: RolloutState, inputs: Tensor, phase: Phase, step: int
     ) -> RolloutState:
         """Append one position to every row.
 

@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from latent_core.attention.padding import argsort_by_length, unsort
 from latent_core.columns import ColumnBatch
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.samplers.base import Sampler
 from latent_core.tasks.base import Problem
@@ -51,15 +52,15 @@ class PromptBatch:
         """Bring results, as many for each question, into the order in which the questions were asked for."""
         return unsort(rows, self.indices)
 
-    def needs(self, reasoner: LatentReasoner, sampler: Sampler, suffix: int) -> list[tuple[int, int]]:
+    def needs(self, runtime: RolloutRuntime, sampler: Sampler, suffix: int) -> list[tuple[int, int]]:
         """Return the bytes of memory that each question needs, and those that each sample of it needs.
 
         Args:
-            reasoner: The model.
+            runtime: Of the model.
             sampler: Whether prompts are shared, and whether answer tokens are drawn.
             suffix: Positions behind the prompt.
         """
-        footprint, on_cpu = reasoner.footprint, reasoner.device.type == "cpu"
+        footprint, on_cpu = runtime.footprint, runtime.device.type == "cpu"
         found = []
         for prompt in self.prompts:
             own = footprint.prompt(len(prompt), static=not on_cpu)

@@ -11,6 +11,7 @@ from latent_core.attention.padding import length_buckets, right_padded
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.suffix import SuffixCache
 from latent_core.engine.answer_buffer import AnswerBuffer, Answers
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
@@ -35,6 +36,7 @@ class RolloutEngine:
         """Join a reasoner and a sampler; both may serve other engines too."""
         self.reasoner = reasoner
         self.sampler = sampler
+        self.runtime = RolloutRuntime.of(reasoner)
 
     @torch.inference_mode()
     def prefill(
@@ -201,7 +203,7 @@ class RolloutEngine:
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""
         by_question = unfinished.reshape(state.questions, state.group)
-        if self.reasoner.graph_cache.serves(unfinished.device):
+        if self.runtime.graph_cache.serves(unfinished.device):
             return halved_selection(by_question, MIN_ROWS)
         chosen, filler = even_selection(by_question, MIN_ROWS)
         return (chosen, filler) if len(chosen) <= _COMPACT_BELOW * state.rows else None
@@ -213,7 +215,7 @@ class RolloutEngine:
     def _feed(self, state: RolloutState, inputs: Tensor, phase: Phase, step: int) -> RolloutState:
         """Append one position to every row; `inputs` is [rows, hidden size]."""
         perturbation = self.sampler.perturbation(phase, state.streams, step)
-        runner = self.reasoner.graph_cache.runner_for(state, perturbation)
+        runner = self.runtime.graph_cache.runner_for(state, perturbation)
         if runner is not None:
             return runner.feed(self.reasoner, self.sampler, state, inputs, phase, step)
         suffix = state.suffix.copied()

@@ -52,9 +52,10 @@ def sample_trajectories(
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps)
         return read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
 
-    needs = prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
-    batches = micro_batches(needs, samples, reasoner.memory_budget, divisible=True)
-    return prompt_batch.unsort(TrajectoryBatch.concat(reasoner.row_limit.run(batches, divisible=True, compute=compute)))
+    needs = prompt_batch.needs(engine.runtime, sampler, latent_steps + 1 + answer_tokens)
+    batches = micro_batches(needs, samples, engine.runtime.memory_budget, divisible=True)
+    found = engine.runtime.row_limit.run(batches, divisible=True, compute=compute)
+    return prompt_batch.unsort(TrajectoryBatch.concat(found))
 
 
 def start_samples(

@@ -9,9 +9,6 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from latent_core.attention.prefix import SharedPrefix
-from latent_core.engine.graph_cache import GraphCache
-from latent_core.engine.memory import Footprint, share_of
-from latent_core.engine.micro_batches import RowLimit
 from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint
@@ -36,9 +33,6 @@ class LatentReasoner:
         feedback: What turns a hidden state into the next input.
         output_head: What turns a hidden state into a token.
         flops: Cost model of its forward passes.
-        footprint: What rollouts of it need in memory.
-        graph_cache: CUDA graphs of rollout steps, and the static memory that they go through.
-        row_limit: How many rows at once its memory has turned out to hold.
         row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
     """
 
@@ -48,8 +42,6 @@ class LatentReasoner:
         self.model = model.eval().requires_grad_(False)
         self.feedback, self.output_head = feedback, OutputHead(model)
         self.flops = FlopModel.of(model, feedback)
-        self.footprint, self.graph_cache = Footprint.of(model), GraphCache()
-        self.row_limit = RowLimit(release=self.graph_cache.clear)
         self.modules = PerturbedModules(checkpoint.source, model)
         self.row_rules: list[LayerRule] = []
 
@@ -110,11 +102,6 @@ class LatentReasoner:
         for other in others:
             ended = ended | (tokens == other)
         return ended
-
-    @property
-    def memory_budget(self) -> int | None:
-        """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
-        return share_of(self.device, self.graph_cache.nbytes)
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return input embeddings, [..., hidden size], of ids [...]."""

@@ -75,10 +75,11 @@ def annotate(
     # Candidates are kept while they are completed.
     needs = [
         (own, row * (1 + rollouts))
-        for own, row in prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens)
+        for own, row in prompt_batch.needs(engine.runtime, sampler, latent_steps + 1 + answer_tokens)
     ]
-    batches = micro_batches(needs, range(candidates), reasoner.memory_budget, divisible=False)
-    return prompt_batch.unsort(LabelledBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
+    batches = micro_batches(needs, range(candidates), engine.runtime.memory_budget, divisible=False)
+    found = engine.runtime.row_limit.run(batches, divisible=False, compute=compute)
+    return prompt_batch.unsort(LabelledBatch.concat(found))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def beam_search(
     if beams < 1 or branching < 1:
         raise ValueError(f"beam search needs at least one beam and one candidate, got {beams} and {branching}")
     search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, branching, seed)
+    runtime = search.engine.runtime
     prompt_batch = PromptBatch.of(reasoner, problems)
 
     def compute(batch: MicroBatch) -> BeamBatch:
@@ -83,11 +84,11 @@ def beam_search(
             row + scorer.row(len(prompt), latent_steps, samples_tokens=False, on_cpu=True),
         )
         for prompt, (own, row) in zip(
-            prompt_batch.prompts, prompt_batch.needs(reasoner, sampler, latent_steps + 1 + answer_tokens), strict=True
+            prompt_batch.prompts, prompt_batch.needs(runtime, sampler, latent_steps + 1 + answer_tokens), strict=True
         )
     ]
-    batches = micro_batches(needs, range(beams * branching), reasoner.memory_budget, divisible=False)
-    return prompt_batch.unsort(BeamBatch.concat(reasoner.row_limit.run(batches, divisible=False, compute=compute)))
+    batches = micro_batches(needs, range(beams * branching), runtime.memory_budget, divisible=False)
+    return prompt_batch.unsort(BeamBatch.concat(runtime.row_limit.run(batches, divisible=False, compute=compute)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from latent_core.engine.graph_cache import GraphCache
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -29,7 +30,7 @@ GAUSSIAN, DROPOUT = {"kind": "gaussian", "sigma": 0.5}, {"kind": "mc_dropout", "
 def accelerated(tiny_checkpoint: Path) -> LatentReasoner:
     """The tiny reasoner on the GPU, or at least with static memory."""
     reasoner = LatentReasoner.from_pretrained(str(tiny_checkpoint), device=DEVICE)
-    reasoner.graph_cache = GraphCache(frozenset({DEVICE}))
+    RolloutRuntime.of(reasoner).graph_cache = GraphCache(frozenset({DEVICE}))
     return reasoner
 
 
@@ -53,7 +54,7 @@ def test_beams_are_the_same(
         )
         for reasoner in (tiny_reasoner, accelerated)
     )
-    assert accelerated.graph_cache._runners
+    assert RolloutRuntime.of(accelerated).graph_cache._runners
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.trajectory.latents, other.trajectory.latents, atol=1e-3)
         np.testing.assert_allclose(one.step_scores, other.step_scores, atol=1e-3)
@@ -81,7 +82,7 @@ def test_labels_are_the_same(
     # Nor do they end them.
     label = partial(annotate, cut_answers="vote", **LENGTHS)
     expected, found = (label(reasoner, sampler, asked, 6, 3) for reasoner in (tiny_reasoner, accelerated))
-    assert accelerated.graph_cache._runners
+    assert RolloutRuntime.of(accelerated).graph_cache._runners
     assert any(row.labels is not None for row in expected)
     assert [row.label_flops for row in expected] == [row.label_flops for row in found]
     for one, other in zip(expected, found, strict=True):

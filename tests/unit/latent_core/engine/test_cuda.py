@@ -82,7 +82,7 @@ def test_captured_steps_are_the_same_as_others(tiny_checkpoint: Path, kind: dict
     engine = RolloutEngine(reasoner, sampler)
     found = []
     for devices in (frozenset({"cuda"}), frozenset[str]()):
-        reasoner.graph_cache = GraphCache(devices)
+        engine.runtime.graph_cache = GraphCache(devices)
         for _ in range(2):
             # The second batch of a shape only replays.
             state = engine.start(prompts, ["a", "b", "c"], 0, range(8))
@@ -93,7 +93,7 @@ def test_captured_steps_are_the_same_as_others(tiny_checkpoint: Path, kind: dict
         written = torch.arange(answers.token_ids.shape[1], device="cuda") < answers.lengths[:, None]
         found.append((state.latents, answers.logits[written], answers.token_ids, answers.lengths))
         if devices:
-            (runner,) = reasoner.graph_cache._runners.values()
+            (runner,) = engine.runtime.graph_cache._runners.values()
             assert all(one._graph is not None for one in runner._graphs.values())
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

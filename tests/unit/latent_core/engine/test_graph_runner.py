@@ -8,6 +8,7 @@ import torch
 
 from latent_core.engine.graph_cache import GraphCache
 from latent_core.engine.rollout import RolloutEngine
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.state import RolloutState
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
@@ -27,7 +28,7 @@ SAMPLERS: list[dict[str, Any]] = [
 def graph_cache(tiny_reasoner: LatentReasoner, monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphCache]:
     """The CUDA graphs of a reasoner, as on a GPU."""
     shapes = GraphCache(frozenset({"cpu"}))
-    monkeypatch.setattr(tiny_reasoner, "graph_cache", shapes)
+    monkeypatch.setattr(RolloutRuntime.of(tiny_reasoner), "graph_cache", shapes)
     yield shapes
     shapes.clear()
 
@@ -50,7 +51,7 @@ def rolled_out(
 
 def growing(reasoner: LatentReasoner, *args: Any, **kwargs: Any) -> tuple[RolloutEngine, list[RolloutState]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reasoner, "graph_cache", GraphCache(frozenset()))
+        patch.setattr(RolloutRuntime.of(reasoner), "graph_cache", GraphCache(frozenset()))
         return rolled_out(reasoner, *args, **kwargs)
 
 
@@ -71,7 +72,7 @@ def test_rollouts_are_the_same(
         assert one.suffix_length == other.suffix_length
     decoded = engine.decode(found[-1], 5, keep_logits=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_reasoner, "graph_cache", GraphCache(frozenset()))
+        patch.setattr(RolloutRuntime.of(tiny_reasoner), "graph_cache", GraphCache(frozenset()))
         wanted = engine.decode(expected[-1], 5, keep_logits=True)
     assert torch.equal(decoded.token_ids, wanted.token_ids)
 
@@ -121,7 +122,7 @@ def test_rows_can_be_selected_and_branched(
     _, expected = growing(tiny_reasoner, SAMPLERS[1], prompts)
     chosen = torch.tensor([1, 3, 4, 4])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_reasoner, "graph_cache", GraphCache(frozenset()))
+        patch.setattr(RolloutRuntime.of(tiny_reasoner), "graph_cache", GraphCache(frozenset()))
         wanted = engine.step(engine.branch(engine.select(expected[2], chosen), 3))
     same(engine.step(engine.branch(engine.select(found[2], chosen), 3)).hidden, wanted.hidden)
 
@@ -134,7 +135,7 @@ def test_a_tail_grows_beyond_its_buffers(
     for _ in range(40):
         state = engine.step(state)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_reasoner, "graph_cache", GraphCache(frozenset()))
+        patch.setattr(RolloutRuntime.of(tiny_reasoner), "graph_cache", GraphCache(frozenset()))
         for _ in range(40):
             other = engine.step(other)
     same(state.hidden, other.hidden)
@@ -153,7 +154,7 @@ def test_few_shapes_are_kept(tiny_reasoner: LatentReasoner, prompts: list[list[i
         rolled_out(tiny_reasoner, SAMPLERS[0], prompts, group)
     assert [shape.group for shape in graph_cache._runners] == list(range(8, 16))
     assert graph_cache.nbytes == sum(runner.nbytes for runner in graph_cache._runners.values()) > 0
-    assert tiny_reasoner.memory_budget is not None
+    assert RolloutRuntime.of(tiny_reasoner).memory_budget is not None
 
 
 def test_no_memory_is_taken_that_is_not_there(

@@ -6,6 +6,7 @@ import pytest
 
 from latent_core.engine import memory
 from latent_core.engine.memory import Footprint
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.models import LatentReasoner
 
 
@@ -42,7 +43,7 @@ def test_keys_and_values_are_counted(tiny_reasoner: LatentReasoner) -> None:
 
 
 def test_prompts_are_counted_as_long_as_they_are_padded(tiny_reasoner: LatentReasoner) -> None:
-    footprint = tiny_reasoner.footprint
+    footprint = RolloutRuntime.of(tiny_reasoner).footprint
     assert footprint.prompt(1) == footprint.prompt(32) < footprint.prompt(33)
     assert footprint.prompt(33, static=True) == footprint.prompt(33) + 64 * footprint.per_position
 

@@ -11,6 +11,7 @@ import torch
 from latent_core.engine import memory, sampling
 from latent_core.engine.micro_batches import MicroBatch, RowLimit, micro_batches
 from latent_core.engine.prompt_batch import PromptBatch
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -146,10 +147,10 @@ def test_trajectories_are_the_same_with_little_memory(
         ]
         return [row.latents for row in rows]
 
-    monkeypatch.setattr("latent_core.models.reasoner.share_of", lambda device, reusable: None)
+    monkeypatch.setattr("latent_core.engine.runtime.share_of", lambda device, reusable: None)
     expected = latents()
     assert len(batches) == 1
-    monkeypatch.setattr("latent_core.models.reasoner.share_of", lambda device, reusable: 100_000)
+    monkeypatch.setattr("latent_core.engine.runtime.share_of", lambda device, reusable: 100_000)
     found = latents()
     assert len(batches) > len(problems)
     np.testing.assert_allclose(found, expected, atol=5e-5, rtol=0)
@@ -164,7 +165,7 @@ def test_labels_are_the_same_after_memory_ran_out(
         return [(row.trajectory.question_id, row.trajectory.sample_index, row.trajectory.answer_text) for row in found]
 
     expected = rows()
-    monkeypatch.setattr(tiny_reasoner, "row_limit", RowLimit(rows=4))
+    monkeypatch.setattr(RolloutRuntime.of(tiny_reasoner), "row_limit", RowLimit(rows=4))
     assert rows() == expected
 
 

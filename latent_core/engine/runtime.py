@@ -1,0 +1,47 @@
+"""Runtime of rollouts: what outlives an engine, such as captured CUDA graphs and what has been learnt about memory."""
+
+import weakref
+
+from latent_core.engine.graph_cache import GraphCache
+from latent_core.engine.memory import Footprint, share_of
+from latent_core.engine.micro_batches import RowLimit
+from latent_core.models.reasoner import LatentReasoner
+
+
+class RolloutRuntime:
+    """State of the rollouts of one reasoner; all its engines share it.
+
+    It does not hold the reasoner, so that it goes when the reasoner does.
+
+    Attributes:
+        device: Where the reasoner computes.
+        footprint: What its rollouts need in memory.
+        graph_cache: CUDA graphs of rollout steps, and the static memory that they go through.
+        row_limit: How many rows at once memory has turned out to hold.
+    """
+
+    def __init__(self, reasoner: LatentReasoner) -> None:
+        """Start with nothing captured and nothing learnt; most callers want `of`."""
+        self.device = reasoner.device
+        self.footprint, self.graph_cache = Footprint.of(reasoner.model), GraphCache()
+        self.row_limit = RowLimit(release=self.graph_cache.clear)
+
+    @classmethod
+    def of(cls, reasoner: LatentReasoner) -> "RolloutRuntime":
+        """Return the runtime of a reasoner, made when it is first asked for.
+
+        Engines are made for every request; what one has captured and learnt would be lost if each had a runtime of its
+        own.
+        """
+        found = _RUNTIMES.get(reasoner)
+        if found is None:
+            _RUNTIMES[reasoner] = found = cls(reasoner)
+        return found
+
+    @property
+    def memory_budget(self) -> int | None:
+        """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
+        return share_of(self.device, self.graph_cache.nbytes)
+
+
+_RUNTIMES: weakref.WeakKeyDictionary[LatentReasoner, RolloutRuntime] = weakref.WeakKeyDictionary()

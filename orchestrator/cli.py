@@ -1,13 +1,15 @@
 """The command line: reads arguments, calls what does the work, turns wrong input into one line and exit code 2."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
+import latent_core
 from latent_core.errors import UserError
-from orchestrator.commands.convert import add_arguments as add_convert_arguments
+from orchestrator.commands.convert import convert_command
 from orchestrator.console import make_console, say
 
 if TYPE_CHECKING:
@@ -16,202 +18,251 @@ if TYPE_CHECKING:
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _DEFAULT_OUT = Path("runs")
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-_Command: TypeAlias = Callable[[argparse.Namespace], None]
 _GOES_ON = "; what has been sampled is in the store, and the same command goes on from there"
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Commands in the order in which one needs them, rather than in that of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them with whole sentences, which click would cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, str(one.help).splitlines()[0]) for name, one in self.commands.items()])
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command; what its user has done wrong, or has interrupted, is one line and an exit code."""
+        try:
+            super().invoke(ctx)
+        except UserError as error:
+            say(make_console(), f"latentswarm: {error}", style="red")
+            ctx.exit(_USER_ERROR)
+        except KeyboardInterrupt:
+            say(make_console(), f"latentswarm: interrupted{_AFTER_INTERRUPT.get(ctx.invoked_subcommand or '', '')}")
+            ctx.exit(_INTERRUPTED)
+
+
+_AFTER_INTERRUPT = {
+    "run": _GOES_ON,
+    "sweep": _GOES_ON,
+    "annotate": "; what has been labelled is in the store, and the same command goes on",
+    "train-rm": "; the same command goes on from the last checkpoint",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
-    parser = _parser()
-    options, further = parser.parse_known_args(arguments)
-    unknown = further
-    if "overrides" in options:
-        # argparse takes no more overrides once an option has followed them; a user may put them anywhere.
-        options.overrides += [text for text in further if not text.startswith("-")]
-        unknown = [text for text in further if text.startswith("-")]
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    console = make_console()
     try:
-        options.command(options)
-    except UserError as error:
-        say(console, f"latentswarm: {error}", style="red")
-        return _USER_ERROR
-    except KeyboardInterrupt:
-        say(console, f"latentswarm: interrupted{options.after_interrupt}")
-        return _INTERRUPTED
-    return 0
+        code = latentswarm.main(arguments, prog_name="latentswarm", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return int(code or 0)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="latentswarm", description="Parallel test-time scaling of latent reasoning models on Ray."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command, text in (
-        ("run", _run, "sample one sampler setting and report accuracy at every budget"),
-        ("sweep", _sweep, "run every setting of the config's search space with Ray Tune"),
-    ):
-        one = _add_command(commands, name, command, text)
-        one.set_defaults(after_interrupt=_GOES_ON)
-        one.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
-        one.add_argument("--resume", metavar="RUN_DIR", type=Path, help="like --out, if it holds this very experiment")
-    annotate = _add_command(commands, "annotate", _annotate, "label latent steps by stochastic rollouts, for train-rm")
-    annotate.set_defaults(after_interrupt="; what has been labelled is in the store, and the same command goes on")
-    annotate.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
-    train_rm = _add_command(commands, "train-rm", _train_rm, "train a LatentRM on the labels that annotate has written")
-    train_rm.set_defaults(after_interrupt="; the same command goes on from the last checkpoint")
-    _add_command(commands, "train-reasoner", _train_reasoner, "train a small latent reasoner from a recipe")
-    status = _add_bare(commands, "status", _status, "say how far a run or a sweep is; starts nothing")
-    status.add_argument("directory", metavar="RUN_DIR", type=Path, help="what --out named; runs/NAME by default")
-    status.add_argument("--json", action="store_true", help="print it as JSON, for programs")
-    report = _add_bare(
-        commands, "report", _report, "draw the tables and pictures of runs anew, and compare several runs"
-    )
-    report.add_argument("directories", metavar="RUN_DIR", type=Path, nargs="+", help="finished or not")
-    report.add_argument("--out", type=Path, help=f"directory for a comparison (default: {_DEFAULT_OUT / 'report'})")
-    inspect = _add_bare(commands, "inspect", _inspect, "say what a checkpoint is, and what it thinks about a question")
-    _add_inspect_arguments(inspect)
-    convert = _add_bare(commands, "convert", _convert, "make a checkpoint of another layout one that runs")
-    add_convert_arguments(convert)
-    return parser
+def _examples(*lines: str) -> str:
+    # Click would fill the lines as a paragraph without the mark in front.
+    return "\b\nExamples:\n" + "\n".join(f"  latentswarm {line}" for line in lines)
 
 
-def _add_bare(commands: _Commands, name: str, command: _Command, text: str) -> argparse.ArgumentParser:
-    """Add a command without a configuration."""
-    one = commands.add_parser(name, help=text, description=text)
-    one.set_defaults(command=command, after_interrupt="")
-    return one
+def _takes_config(function: _Function) -> _Function:
+    """Let a command take a configuration, overrides, and a directory for the results."""
+    out = f"Directory for the results (default: {_DEFAULT_OUT}/NAME of the config)."
+    function = click.option("--out", type=_PATH, metavar="DIRECTORY", help=out)(function)
+    function = click.argument("overrides", metavar="[key=value]...", nargs=-1)(function)
+    return click.argument("config", metavar="CONFIG")(function)
 
 
-def _add_inspect_arguments(one: argparse.ArgumentParser) -> None:
-    one.add_argument("checkpoint", metavar="CHECKPOINT", help="directory, hub id, or bundled:NAME")
-    one.add_argument("--question", metavar="TEXT", help="load the weights and show the greedy trajectory")
-    one.add_argument("--steps", type=int, metavar="N", help="latent steps, or the most of them (default: its own)")
-    one.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights")
+_dry_run = click.option("--dry-run", is_flag=True, help="Check everything and print the plan; start nothing.")
+_resume = click.option("--resume", type=_PATH, metavar="RUN_DIR", help="Like --out, if it holds this very experiment.")
 
 
-def _add_command(commands: _Commands, name: str, command: _Command, text: str) -> argparse.ArgumentParser:
-    """Add a command that takes a configuration and overrides."""
-    one = _add_bare(commands, name, command, text)
-    one.add_argument("config", metavar="CONFIG", help="YAML file")
-    one.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file")
-    one.add_argument("--out", type=Path, help=f"directory for the results (default: {_DEFAULT_OUT}/NAME of the config)")
-    return one
-
-
-def _out(options: argparse.Namespace) -> Path:
-    out: Path = options.out or _DEFAULT_OUT / Path(options.config).stem
-    return out
-
-
-def _out_of_experiment(options: argparse.Namespace, config: "RunConfig") -> Path:
-    """Return the run directory of a run or a sweep."""
-    from orchestrator.experiment.fingerprint import check_resume
-
-    if options.resume is None:
-        return _out(options)
-    if options.out is not None:
-        raise UserError("--resume and --out: give one of them; --resume names the run directory too")
-    resumed: Path = options.resume
-    check_resume(resumed, config)
-    return resumed
+@click.group(cls=_Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(latent_core.__version__, prog_name="latentswarm")
+def latentswarm() -> None:
+    """Parallel test-time scaling of latent reasoning models on Ray."""
 
 
 # Each command imports what it needs when it is called: `--help` and wrong arguments then answer at once. What a wrong
 # configuration does not need comes after it.
 
 
-def _run(options: argparse.Namespace) -> None:
+@latentswarm.command(
+    epilog=_examples(
+        "run tune_configs/word_problems.yaml --dry-run",
+        "run tune_configs/word_problems.yaml sampler.sigma=0.4 --out runs/mine seed=3",
+    )
+)
+@_takes_config
+@_dry_run
+@_resume
+def run(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+    """Sample one sampler setting and report accuracy at every budget."""
     from orchestrator.config.run import load_config
 
-    config = load_config(options.config, options.overrides)
-    out = _out_of_experiment(options, config)
+    settings = load_config(config, overrides)
+    out = _out_of_experiment(config, settings, out, resume)
 
     from orchestrator.commands.run import plan_run, sample_one_by_one
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.execution import carry_out
 
-    experiment = plan_run(out.name, config, out)
-    if options.dry_run:
+    experiment = plan_run(out.name, settings, out)
+    if dry_run:
         show_plan(experiment, experiment.coverage(), make_console())
     else:
         carry_out(experiment, sample_one_by_one, make_console())
 
 
-def _sweep(options: argparse.Namespace) -> None:
+@latentswarm.command(
+    epilog=_examples(
+        "sweep tune_configs/demo.yaml --out runs/demo",
+        "sweep tune_configs/demo.yaml --dry-run task.limit=5 'budgets=[1, 8]'",
+    )
+)
+@_takes_config
+@_dry_run
+@_resume
+def sweep(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+    """Run every setting of the config's search space with Ray Tune."""
     from orchestrator.config.run import load_config
 
-    config = load_config(options.config, options.overrides)
-    out = _out_of_experiment(options, config)
+    settings = load_config(config, overrides)
+    out = _out_of_experiment(config, settings, out, resume)
 
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.commands.sweep_group import divide, run_sweep_group
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.execution import carry_out
 
-    sweeps = divide(config)
+    sweeps = divide(settings)
     if sweeps[0].name:
-        run_sweep_group(config, sweeps, out, dry_run=options.dry_run, console=make_console())
+        run_sweep_group(settings, sweeps, out, dry_run=dry_run, console=make_console())
         return
-    experiment = plan_sweep(out.name, config, out)
-    if options.dry_run:
+    experiment = plan_sweep(out.name, settings, out)
+    if dry_run:
         show_plan(experiment, experiment.coverage(), make_console())
     else:
         carry_out(experiment, sample_with_tune, make_console())
 
 
-def _annotate(options: argparse.Namespace) -> None:
+@latentswarm.command(
+    epilog=_examples(
+        "annotate tune_configs/annotate_tiny.yaml --dry-run",
+        "annotate tune_configs/annotate_tiny.yaml --out runs/labels",
+    )
+)
+@_takes_config
+@_dry_run
+def annotate(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
+    """Label latent steps by stochastic rollouts, for train-rm."""
     from orchestrator.commands.annotate import annotate_from_config
 
-    annotate_from_config(options.config, options.overrides, _out(options), options.dry_run, make_console())
+    annotate_from_config(config, overrides, out or _default_out(config), dry_run, make_console())
 
 
-def _train_rm(options: argparse.Namespace) -> None:
+@latentswarm.command(
+    epilog=_examples(
+        "train-rm tune_configs/train_rm_tiny.yaml data=runs/labels",
+        "train-rm tune_configs/train_rm_tiny.yaml --out runs/rm data=runs/labels training.seed=1",
+    )
+)
+@_takes_config
+def train_rm(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Train a LatentRM on the labels that annotate has written."""
     from orchestrator.commands.train_rm import train_reward_model
 
-    train_reward_model(options.config, options.overrides, _out(options), make_console())
+    train_reward_model(config, overrides, out or _default_out(config), make_console())
 
 
-def _train_reasoner(options: argparse.Namespace) -> None:
+@latentswarm.command(
+    epilog=_examples(
+        "train-reasoner tune_configs/train_tiny.yaml", "train-reasoner tune_configs/train_tiny.yaml seed=1 --out tiny"
+    )
+)
+@_takes_config
+def train_reasoner(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Train a small latent reasoner from a recipe."""
     from orchestrator.commands.train_reasoner import train_from_recipe
 
-    train_from_recipe(options.config, options.overrides, _out(options), make_console())
+    train_from_recipe(config, overrides, out or _default_out(config), make_console())
 
 
-def _status(options: argparse.Namespace) -> None:
+@latentswarm.command(epilog=_examples("status runs/demo", "status runs/demo --json"))
+@click.argument("directory", metavar="RUN_DIR", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, for programs.")
+def status(directory: Path, as_json: bool) -> None:
+    """Say how far a run or a sweep is; starts nothing. RUN_DIR is what --out named, runs/NAME by default."""
     from rich.console import Console
 
     from orchestrator.commands.status import run_status
     from orchestrator.commands.status_text import print_status, status_json
     from orchestrator.experiment.run_directory import group_directories
 
-    found = [run_status(directory) for directory in group_directories(options.directory)]
-    if options.json:
-        texts = [status_json(status) for status in found]
+    found = [run_status(one) for one in group_directories(directory)]
+    if as_json:
+        texts = [status_json(one) for one in found]
         sys.stdout.write((texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]") + "\n")
     else:
-        for status in found:
-            print_status(status, Console())
+        for one in found:
+            print_status(one, Console())
 
 
-def _report(options: argparse.Namespace) -> None:
+@latentswarm.command(epilog=_examples("report runs/demo", "report runs/a runs/b --out runs/compared"))
+@click.argument("directories", metavar="RUN_DIR...", type=_PATH, nargs=-1, required=True)
+@click.option(
+    "--out", type=_PATH, help=f"Directory for a comparison (default: {_DEFAULT_OUT / 'report'}).", metavar="DIRECTORY"
+)
+def report(directories: tuple[Path, ...], out: Path | None) -> None:
+    """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
     from orchestrator.commands.report import report_runs
 
-    report_runs(options.directories, options.out, _DEFAULT_OUT / "report", make_console())
+    report_runs(directories, out, _DEFAULT_OUT / "report", make_console())
 
 
-def _inspect(options: argparse.Namespace) -> None:
-    from orchestrator.commands.inspect_checkpoint import inspect_from_arguments
+@latentswarm.command(
+    epilog=_examples(
+        "inspect bundled:coconut-paths", "inspect bundled:coconut-paths --question 'ann has 3 pens ?' --steps 4"
+    )
+)
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.option("--question", metavar="TEXT", help="Load the weights and show the greedy trajectory.")
+@click.option("--steps", type=int, metavar="N", help="Latent steps, or the most of them (default: its own).")
+@click.option(
+    "--dtype", type=click.Choice(("float32", "bfloat16", "float16")), default="float32", help="Of the weights."
+)
+def inspect(checkpoint: str, question: str | None, steps: int | None, dtype: str) -> None:
+    """Say what a checkpoint is, and what it thinks about a question.
 
-    inspect_from_arguments(options)
+    CHECKPOINT is a directory, a hub id, or bundled:NAME.
+    """
+    from orchestrator.commands.inspect_checkpoint import inspect_checkpoint
+
+    inspect_checkpoint(checkpoint, question, steps, dtype)
 
 
-def _convert(options: argparse.Namespace) -> None:
-    from orchestrator.commands.convert import convert_from_arguments
+latentswarm.add_command(convert_command)
 
-    convert_from_arguments(options, make_console())
+
+def _default_out(config: str) -> Path:
+    return _DEFAULT_OUT / Path(config).stem
+
+
+def _out_of_experiment(config: str, settings: "RunConfig", out: Path | None, resume: Path | None) -> Path:
+    """Return the run directory of a run or a sweep."""
+    from orchestrator.experiment.fingerprint import check_resume
+
+    if resume is None:
+        return out or _default_out(config)
+    if out is not None:
+        raise UserError("--resume and --out: give one of them; --resume names the run directory too")
+    check_resume(resume, settings)
+    return resume
 
 
 if __name__ == "__main__":

@@ -1,68 +1,69 @@
 """`latentswarm convert`: make a checkpoint that can be run from one of another layout."""
 
-import argparse
 import shlex
 from pathlib import Path
+from typing import Any
 
+import click
 from rich.console import Console
 
-from orchestrator.console import say
+from orchestrator.console import make_console, say
 
 _NONE = "none"
-_SETTINGS = (
-    "prompt",
-    "feedback",
-    "start_token",
-    "end_token",
-    "latent_token",
-    "latent_steps",
-    "latent_length",
-    "extractor",
-    "answer_tokens",
-)
 _TOKENS = ("start_token", "end_token", "latent_token")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes. Values are checked where they are used, against the names that are registered."""
-    parser.add_argument("source", metavar="SOURCE", help="directory, hub id, or file of a trainer")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="new directory for the result")
-    parser.add_argument("--base", help="model that the weights were trained from, for configuration and tokenizer")
-    parser.add_argument(
-        "--family", choices=("coconut", "codi", "colar", "generic"), help="whose conventions to start from"
-    )
-    parser.add_argument("--prompt", metavar="TEMPLATE", help="prompt template, with {question} in it")
-    parser.add_argument("--feedback", metavar="NAME", help="feedback head: identity, projector, latent_head")
-    parser.add_argument("--latent-steps", type=int, metavar="N", help="T, the number of latent steps")
-    parser.add_argument("--latent-length", metavar="HOW", help="fixed, or adaptive up to --latent-steps")
-    for role in ("start", "end", "latent"):
-        parser.add_argument(f"--{role}-token", metavar="TOKEN", help=f"{role} token, or '{_NONE}'")
-    parser.add_argument("--extractor", metavar="NAME", help="finds the answer in the text, such as last_number")
-    parser.add_argument("--answer-tokens", type=int, metavar="N", help="longest answer in tokens")
-    parser.add_argument("--lora-alpha", type=float, default=32.0, metavar="A", help="of CODI's training (default: 32)")
-    parser.add_argument("--allow-pickle", action="store_true", help="read pickled weights, whose author you trust")
+@click.command(
+    "convert",
+    epilog="\b\nExamples:\n  latentswarm convert trained/checkpoint_10 --family coconut --base gpt2 --out converted\n"
+    "  latentswarm convert model.pt --out converted --family codi --base gpt2 --latent-steps 6 --allow-pickle",
+)
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIRECTORY", help="New directory for the result."
+)
+@click.option("--base", metavar="MODEL", help="What the weights were trained from, for configuration and tokenizer.")
+@click.option(
+    "--family",
+    type=click.Choice(("coconut", "codi", "colar", "generic")),
+    help="Whose conventions to start from.",
+)
+@click.option("--prompt", metavar="TEMPLATE", help="Prompt template, with {question} in it.")
+@click.option("--feedback", metavar="NAME", help="Feedback head: identity, projector, latent_head.")
+@click.option("--latent-steps", type=int, metavar="N", help="T, the number of latent steps.")
+@click.option("--latent-length", metavar="HOW", help="'fixed', or 'adaptive' up to --latent-steps.")
+@click.option("--start-token", metavar="TOKEN", help=f"Start token, or '{_NONE}'.")
+@click.option("--end-token", metavar="TOKEN", help=f"End token, or '{_NONE}'.")
+@click.option("--latent-token", metavar="TOKEN", help=f"Latent token, or '{_NONE}'.")
+@click.option("--extractor", metavar="NAME", help="Finds the answer in the text, such as last_number.")
+@click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
+@click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="Of CODI's training (default: 32).")
+@click.option("--allow-pickle", is_flag=True, help="Read pickled weights, whose author you trust.")
+def convert_command(
+    source: str,
+    out: Path,
+    base: str | None,
+    family: str | None,
+    lora_alpha: float,
+    allow_pickle: bool,
+    **described: Any,
+) -> None:
+    """Make a checkpoint of another layout one that runs.
 
-
-def convert_from_arguments(arguments: argparse.Namespace, console: Console) -> None:
-    """Convert, and print where the result is.
-
-    Raises:
-        UserError: If the source cannot be converted.
+    SOURCE is a directory, a hub id, or a file of a trainer.
     """
+    # Values are checked where they are used, against the names that are registered.
     from latent_core.conversion import Options, convert
 
-    changes = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
+    changes = {name: value for name, value in described.items() if value is not None}
     changes.update((name, None) for name in _TOKENS if changes.get(name) == _NONE)
-    options = Options(
-        base=arguments.base,
-        family=arguments.family,
-        changes=changes,
-        lora_alpha=arguments.lora_alpha,
-        allow_pickle=arguments.allow_pickle,
-    )
-    out: Path = arguments.out.expanduser()
-    for note in convert(arguments.source, out, options):
-        say(console, note)
+    options = Options(base=base, family=family, changes=changes, lora_alpha=lora_alpha, allow_pickle=allow_pickle)
+    target = out.expanduser()
+    for note in convert(source, target, options):
+        say(make_console(), note)
     output = Console()
-    for line in (f"checkpoint {out}: written and checked", f"look at it: latentswarm inspect {shlex.quote(str(out))}"):
+    for line in (
+        f"checkpoint {target}: written and checked",
+        f"look at it: latentswarm inspect {shlex.quote(str(target))}",
+    ):
         say(output, line)

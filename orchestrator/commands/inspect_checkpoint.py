@@ -1,6 +1,5 @@
 """`latentswarm inspect`: what a checkpoint is, and what it thinks about a question."""
 
-import argparse
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
@@ -18,21 +17,21 @@ from orchestrator.console import say, widened
 _LABEL_WIDTH = 26
 
 
-def inspect_from_arguments(arguments: argparse.Namespace) -> None:
+def inspect_checkpoint(checkpoint: str, question: str | None, steps: int | None, dtype: str) -> None:
     """Print the facts, and with `--question` a greedy trajectory on the CPU.
 
     Raises:
         UserError: If the checkpoint could not be run, or the question does not fit.
     """
     output = widened(Console())
-    if arguments.question is None and arguments.steps is not None:
+    if question is None and steps is not None:
         raise UserError("--steps: nothing thinks without --question")
-    facts = checkpoint_facts(Checkpoint.open(arguments.checkpoint))
+    facts = checkpoint_facts(Checkpoint.open(checkpoint))
     _print_lines(output, describe_facts(facts))
-    if arguments.question is None:
+    if question is None:
         return
-    reasoner = LatentReasoner.from_pretrained(arguments.checkpoint, dtype=DTYPES[arguments.dtype])
-    thoughts = think(reasoner, arguments.question, arguments.steps)
+    reasoner = LatentReasoner.from_pretrained(checkpoint, dtype=DTYPES[dtype])
+    thoughts = think(reasoner, question, steps)
     output.print()
     output.print(steps_table(thoughts.steps))
     output.print()

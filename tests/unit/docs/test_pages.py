@@ -9,9 +9,10 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+import click
 import pytest
 
-from orchestrator.cli import _parser
+from orchestrator.cli import latentswarm
 
 ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "README.md"
@@ -122,8 +123,12 @@ def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
 
 
 def _parse(arguments: list[str]) -> None:
-    _, further = _parser().parse_known_args(arguments)
-    assert [text for text in further if text.startswith("-")] == []
+    name, *rest = arguments
+    assert name in latentswarm.commands
+    try:
+        latentswarm.commands[name].make_context(name, rest)
+    except click.UsageError as error:
+        raise AssertionError(error.format_message()) from error
 
 
 def _blocks(page: Path) -> list[tuple[str, str]]:

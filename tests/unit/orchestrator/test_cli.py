@@ -1,6 +1,7 @@
 """The command line: plans without starting anything, and one line with exit code 2 for wrong input."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from orchestrator.cli import main
+from orchestrator.cli import latentswarm, main
 from orchestrator.config.run import load_config
 from orchestrator.config.space import expand_space
 
@@ -182,6 +183,8 @@ def test_a_dry_run_of_the_demo(here: Path, capsys: pytest.CaptureFixture[str], m
         ["run", "--dry-run", "config.yaml", "seed=3"],
         ["run", "config.yaml", "seed=3", "--dry-run"],
         ["run", "config.yaml", "--out", "somewhere", "--dry-run", "seed=3"],
+        ["run", "config.yaml", "--out", "x", "budgets=[1, 2]", "--dry-run", "seed=3"],
+        ["run", "--out", "x", "config.yaml", "budgets=[1, 2]", "seed=3", "--dry-run"],
     ],
     ids=" ".join,
 )
@@ -192,17 +195,13 @@ def test_options_may_stand_anywhere(here: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "config.yaml", "--nowhere"]])
 def test_wrong_arguments_show_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "usage: latentswarm" in capsys.readouterr().err
+    assert main(arguments) == 2
+    assert "Usage: latentswarm" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["annotate"], ["train-rm"], ["train-reasoner"]])
 def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([*command, "--help"])
-    assert caught.value.code == 0
+    assert main([*command, "--help"]) == 0
     text = capsys.readouterr().out
     expected = (
         ["CONFIG", "key=value", "--out"]
@@ -216,4 +215,55 @@ def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert "usage: latentswarm" in done.stdout
+    assert "Usage: latentswarm" in done.stdout
+
+
+@pytest.mark.parametrize("name", list(latentswarm.commands))
+def test_examples_of_the_help_can_be_given(name: str) -> None:
+    lines = str(latentswarm.commands[name].epilog).splitlines()[2:]
+    assert len(lines) == 2
+    for line in lines:
+        program, command, *arguments = shlex.split(line)
+        assert (program, command) == ("latentswarm", name)
+        with latentswarm.commands[name].make_context(name, arguments) as context:
+            if "config" in context.params:
+                assert (ROOT / context.params["config"]).is_file()
+
+
+def test_a_value_may_begin_with_a_dash(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "config.yaml", "--dry-run", "seed=-1"]) == 2
+    assert "latentswarm: seed: " in capsys.readouterr().err
+    assert main(["run", "config.yaml", "-1"]) == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_a_misspelt_option_has_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "config.yaml", "--dry-rum"]) == 2
+    assert "--dry-run" in capsys.readouterr().err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("latentswarm, version ")
+
+
+def test_an_interruption_says_how_to_go_on(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(config: str, overrides: Sequence[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.config.run.load_config", interrupt)
+    assert main(["run", "config.yaml"]) == 130
+    assert capsys.readouterr().err == (
+        "latentswarm: interrupted; what has been sampled is in the store, and the same command goes on from there\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["run", "x.yaml", "--nowhere"], ["walk"]])
+def test_help_and_wrong_arguments_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from orchestrator.cli import main; main({arguments!r}); "
+        "sys.exit(bool({'torch', 'ray', 'transformers', 'matplotlib', 'pandas', 'pydantic'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT).returncode == 0

@@ -11,12 +11,13 @@ import latent_core
 from latent_core.errors import UserError
 from orchestrator.commands.convert import convert_command
 from orchestrator.console import make_console, say
+from orchestrator.interrupts import exit_code, interruptible
 
 if TYPE_CHECKING:
     from orchestrator.config.run import RunConfig
 
 _USER_ERROR = 2
-_INTERRUPTED = 130
+_FAILED = 1
 _DEFAULT_OUT = Path("runs")
 _GOES_ON = "; what has been sampled is in the store, and the same command goes on from there"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -37,14 +38,23 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command; what its user has done wrong, or has interrupted, is one line and an exit code."""
+
+        def interrupted() -> str:
+            return f"interrupted{_AFTER_INTERRUPT.get(ctx.invoked_subcommand or '', '')}"
+
         try:
-            super().invoke(ctx)
+            with interruptible(interrupted):
+                super().invoke(ctx)
         except UserError as error:
             say(make_console(), f"latentswarm: {error}", style="red")
             ctx.exit(_USER_ERROR)
-        except KeyboardInterrupt:
-            say(make_console(), f"latentswarm: interrupted{_AFTER_INTERRUPT.get(ctx.invoked_subcommand or '', '')}")
-            ctx.exit(_INTERRUPTED)
+        except KeyboardInterrupt as interrupt:
+            if str(interrupt):
+                # Not a signal but another process that has taken over, and says so.
+                say(make_console(), f"latentswarm: {interrupt}", style="red")
+                ctx.exit(_FAILED)
+            say(make_console(), f"latentswarm: {interrupted()}")
+            ctx.exit(exit_code(interrupt))
 
 
 _AFTER_INTERRUPT = {
@@ -56,7 +66,7 @@ _AFTER_INTERRUPT = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
+    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong input, 130 or 143 interrupted."""
     try:
         code = latentswarm.main(arguments, prog_name="latentswarm", standalone_mode=False)
     except click.ClickException as error:
@@ -111,7 +121,9 @@ def run(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool
     from orchestrator.commands.run import plan_run, sample_one_by_one
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.execution import carry_out
+    from orchestrator.experiment.run_directory import check_kind
 
+    check_kind(out, "run")
     experiment = plan_run(out.name, settings, out)
     if dry_run:
         show_plan(experiment, experiment.coverage(), make_console())
@@ -139,11 +151,13 @@ def sweep(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bo
     from orchestrator.commands.sweep_group import divide, run_sweep_group
     from orchestrator.experiment.dry_run import show_plan
     from orchestrator.experiment.execution import carry_out
+    from orchestrator.experiment.run_directory import check_kind
 
     sweeps = divide(settings)
     if sweeps[0].name:
         run_sweep_group(settings, sweeps, out, dry_run=dry_run, console=make_console())
         return
+    check_kind(out, "sweep")
     experiment = plan_sweep(out.name, settings, out)
     if dry_run:
         show_plan(experiment, experiment.coverage(), make_console())
@@ -201,9 +215,16 @@ def status(directory: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from orchestrator.commands.status import run_status
+    from orchestrator.commands.status_of_work import work_status
     from orchestrator.commands.status_text import print_status, status_json
     from orchestrator.experiment.run_directory import group_directories
 
+    work = work_status(directory)
+    if work is not None:
+        output = Console()
+        for line in [work.to_json()] if as_json else work.lines():
+            say(output, line)
+        return
     found = [run_status(one) for one in group_directories(directory)]
     if as_json:
         texts = [status_json(one) for one in found]

@@ -12,7 +12,9 @@ from latent_core.errors import UserError
 from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
 from orchestrator.console import say
 from orchestrator.experiment.dry_run import reference_lines
+from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.plan import Plan, make_plan
+from orchestrator.experiment.run_directory import check_kind, write_work_file
 from orchestrator.files import write_json, write_yaml
 from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
@@ -37,6 +39,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
         UserError: If the configuration, the run directory, the store or the cluster cannot be used.
     """
     began = time.monotonic()
+    check_kind(out, "annotate")
     config = load_annotate_config(path, overrides)
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
@@ -44,18 +47,20 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
     _show(config, plan, store, shards, console)
     if dry_run:
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_yaml(out / "config.yaml", config.model_dump(mode="json"))
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error}") from error
-    if shards:
-        store.prepare()
-        _label(config, plan, store, shards, console)
-    manifest, counts = summarise(config, plan, store)
-    manifest.save(out)
-    counts["seconds_of_this_command"] = round(time.monotonic() - began, 3)
-    write_json(out / "summary.json", counts)
+    with Lease(out, "annotate"):
+        try:
+            write_yaml(out / "config.yaml", config.model_dump(mode="json"))
+            facts = {"questions": len(plan.problems), "candidates": config.candidates, "labels": store.name}
+            write_work_file(out, "annotate", facts)
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot be written: {error}") from error
+        if shards:
+            store.prepare()
+            _label(config, plan, store, shards, console)
+        manifest, counts = summarise(config, plan, store)
+        manifest.save(out)
+        counts["seconds_of_this_command"] = round(time.monotonic() - began, 3)
+        write_json(out / "summary.json", counts)
     _report(manifest, counts, out)
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from latent_core.errors import UserError
+from orchestrator.commands.status_of_work import running_owner
+from orchestrator.experiment.lease import read_owner
 from orchestrator.experiment.run_directory import RunDirectory, open_run
 from orchestrator.store.trial import Trial
 from orchestrator.tuning.state import trial_states
@@ -64,6 +66,8 @@ class RunStatus:
             command are written, and trajectories were left out for good, as a scheduler does; else "unfinished".
         trials: Its trials, each followed by its beam searches.
         remark: What makes these numbers doubtful, if anything does.
+        running: Who is at work on it, for people; None where nobody is.
+        leased: Whether the directory tells at all whether somebody is at work.
     """
 
     out: Path
@@ -73,6 +77,8 @@ class RunStatus:
     state: str
     trials: tuple[TrialStatus, ...]
     remark: str | None
+    running: str | None = None
+    leased: bool = False
 
     @property
     def done(self) -> int:
@@ -110,6 +116,8 @@ def run_status(out: Path) -> RunStatus:
         _state(run, missing=sum(one.wanted - one.done for one in trials)),
         trials,
         run.lost_store(),
+        running_owner(out),
+        read_owner(out) is not None,
     )
 
 

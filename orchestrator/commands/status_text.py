@@ -15,6 +15,7 @@ from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunS
 from orchestrator.console import say, widened
 
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60))
+_UNKNOWN = "unfinished: running, or interrupted"
 _STATES = {FINISHED: "finished", ENDED_EARLY: "ended; what is missing was left out, as a scheduler does"}
 
 
@@ -37,6 +38,7 @@ def status_json(status: RunStatus) -> str:
         "checkpoint": status.checkpoint,
         "questions": status.questions,
         "state": status.state,
+        "running": status.running,
         "done": status.done,
         "wanted": status.wanted,
         "share": status.done / status.wanted,
@@ -66,11 +68,20 @@ def _times(written: datetime | None, now: datetime) -> dict[str, Any]:
 
 def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
     yield f"{status.command:<10} {status.out}  ({status.checkpoint}, {status.questions:,} questions)"
-    yield f"{'state':<10} {_STATES.get(status.state, 'unfinished: running, or interrupted')}"
+    yield f"{'state':<10} {_state(status)}"
     yield f"{'done':<10} {status.done:,} of {status.wanted:,} trajectories ({_percent(status.done, status.wanted)} %)"
     yield f"{'last shard':<10} {_age(status.last_written, now)}"
     if status.remark is not None:
         yield f"{'but':<10} {status.remark}"
+
+
+def _state(status: RunStatus) -> str:
+    if status.running is not None:
+        return f"running ({status.running})"
+    if status.state == UNFINISHED:
+        # Commands of an older version left no word of who is at work.
+        return "unfinished: interrupted; the same command goes on" if status.leased else _UNKNOWN
+    return _STATES[status.state]
 
 
 def _table(status: RunStatus, now: datetime) -> Table:

@@ -18,7 +18,7 @@ from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import with_overrides
 from orchestrator.config.run import RunConfig, parse_config, save_config
 from orchestrator.config.space import listed
-from orchestrator.experiment.run_directory import write_group_file
+from orchestrator.experiment.run_directory import GROUP, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
@@ -75,7 +75,9 @@ def run_sweep_group(
     """
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.lease import Lease
 
+    check_kind(out, GROUP)
     experiments = []
     for sweep in sweeps:
         try:
@@ -84,25 +86,29 @@ def run_sweep_group(
             experiments.append(plan_sweep(f"{out.name}: {sweep.name}", own, out / sweep.folder))
         except UserError as error:
             raise UserError(f"{sweep.name}: {error}") from None
-    if not dry_run:
-        _write_group(config, sweeps, out)
-    for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
-        console.print(f"\nsweep {number} of {len(sweeps)}: {sweep.name}", markup=False, highlight=False)
-        if dry_run:
+    if dry_run:
+        for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
+            _announce(number, len(sweeps), sweep, console)
             show_plan(experiment, experiment.coverage(), console)
-        else:
-            from orchestrator.experiment.execution import carry_out
+        return
+    from orchestrator.experiment.execution import carry_out
 
+    with Lease(out, "sweep"):
+        _write_group(config, sweeps, out)
+        for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
+            _announce(number, len(sweeps), sweep, console)
             carry_out(experiment, sample_with_tune, console)
-    if not dry_run:
         from orchestrator.commands.report import report_runs
 
         report_runs([out], None, out, console, tables=False)
 
 
+def _announce(number: int, sweeps: int, sweep: GroupedSweep, console: Console) -> None:
+    console.print(f"\nsweep {number} of {sweeps}: {sweep.name}", markup=False, highlight=False)
+
+
 def _write_group(config: RunConfig, sweeps: list[GroupedSweep], out: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
         save_config(config, out / "config.yaml")
         write_group_file(out, {sweep.name: sweep.folder for sweep in sweeps})
     except OSError as error:

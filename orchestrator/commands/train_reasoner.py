@@ -11,6 +11,7 @@ from latent_core.settings import explain_validation_error
 from latent_core.training.settings import ReasonerTrainingSettings
 from latent_core.training.trainer import train_reasoner
 from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from orchestrator.experiment.run_directory import check_kind
 from orchestrator.files import write_json
 
 
@@ -20,6 +21,7 @@ def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console:
     Raises:
         UserError: If the recipe cannot be read or the directory cannot be written.
     """
+    check_kind(out, "train-reasoner")
     settings = load_recipe(recipe, overrides)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,13 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config.reward_training import TrainRewardConfig, load_train_config, save_train_config
 from orchestrator.console import say
+from orchestrator.experiment.lease import Lease, LeaseLost
+from orchestrator.experiment.run_directory import (
+    TRAINING_FILE,
+    TRAINING_PLAN_FILE,
+    check_kind,
+    write_work_file,
+)
 from orchestrator.files import write_json
 from orchestrator.pipeline.cluster import connect
 from orchestrator.reward_training.export import finish_training
@@ -29,9 +36,7 @@ from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, 
 from orchestrator.reward_training.worker import KEEP_BY, train_worker
 from orchestrator.tracking import check_tracking, tracking_uri
 
-RESULT_FILE = "training.json"
 MODEL_FOLDER = "latent-rm"
-_PLAN_FILE = "plan.json"
 _CHECKPOINTS = "checkpoints"
 _POLL_SECONDS = 0.5
 
@@ -42,25 +47,35 @@ def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, co
     Raises:
         UserError: If the configuration or the data are wrong, or the directory holds another training.
     """
+    check_kind(out, "train-rm")
     config = load_train_config(config_file, overrides)
     plan = plan_training(config)
+    with Lease(out, "train-rm"):
+        _train_or_go_on(plan, out, console)
+
+
+def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
+    config = plan.config
     resumes = _claim(out, plan)
-    if (out / RESULT_FILE).is_file():
+    if (out / TRAINING_FILE).is_file():
         say(console, f"{out} holds the finished training of this configuration; nothing to do")
-        print_report(json.loads((out / RESULT_FILE).read_text(encoding="utf-8")), Console())
+        print_report(json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")), Console())
         return
     say(console, plan.describe())
     check_tracking(tracking_uri(config.tracking, out))
-    _connect(config, console)
-    tracking = RewardTracking(config, out, _params(plan), console)
+    tracking: RewardTracking | None = None
     try:
+        _connect(config, console)
+        tracking = RewardTracking(config, out, _params(plan), console)
         result = _train(plan, out, tracking, console, resumes)
         summary = _finish(plan, out, result, tracking, console)
-    except KeyboardInterrupt:
-        tracking.fail("KILLED")
+    except LeaseLost:
+        if tracking is not None:
+            tracking.tracker.close(0)
         raise
-    except BaseException:
-        tracking.fail("FAILED")
+    except BaseException as error:
+        if tracking is not None:
+            tracking.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
         ray.shutdown()
@@ -73,7 +88,7 @@ def _claim(out: Path, plan: RewardPlan) -> bool:
     Raises:
         UserError: If it cannot be written or belongs to another training.
     """
-    config_file, plan_file = out / "config.yaml", out / _PLAN_FILE
+    config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
     mine = {"data": plan.digest, "questions": len(plan.train), "validation_questions": len(plan.validation)}
     if plan_file.is_file() and config_file.is_file():
         key = plan.config.same_weights(load_train_config(config_file))
@@ -83,9 +98,9 @@ def _claim(out: Path, plan: RewardPlan) -> bool:
             raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
         return True
     try:
-        out.mkdir(parents=True, exist_ok=True)
         save_train_config(plan.config, config_file)
         write_json(plan_file, mine)
+        write_work_file(out, "train-rm", {"updates": plan.updates})
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     return False
@@ -180,8 +195,8 @@ def _finish(
         "versions": versions,
     }
     final = {name: float(value) for name, value in summary["final"].items()}
-    write_json(out / RESULT_FILE, summary)
-    tracking.conclude(final, summary["best_update"], [out / RESULT_FILE, out / "config.yaml"])
+    write_json(out / TRAINING_FILE, summary)
+    tracking.conclude(final, summary["best_update"], [out / TRAINING_FILE, out / "config.yaml"])
     return summary
 
 

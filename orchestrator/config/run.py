@@ -135,9 +135,11 @@ class ClusterConfig(Settings):
     Attributes:
         address: Address of a running cluster; RAY_ADDRESS is used where it is not given, and without either a local
             cluster is started.
+        connect_seconds: How long to wait for an answer from that address.
     """
 
     address: str | None = None
+    connect_seconds: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
 
 
 class ScorerConfig(Settings):

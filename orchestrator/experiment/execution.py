@@ -13,6 +13,7 @@ from latent_core.errors import UserError
 from orchestrator.config.run import save_config
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
+from orchestrator.experiment.lease import Lease, LeaseLost
 from orchestrator.experiment.run_directory import check_run_file
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
@@ -94,12 +95,17 @@ def carry_out(experiment: Experiment, sample: SampleTrials, console: Console) ->
         UserError: If the run directory, the store or the cluster cannot be used.
     """
     started = time.monotonic()
-    plan, out = experiment.plan, experiment.out
+    out = experiment.out
     check_run_file(out)
-    check_tracking(tracking_uri(plan.config.tracking, out))
+    check_tracking(tracking_uri(experiment.plan.config.tracking, out))
+    with Lease(out, experiment.command) as lease:
+        _carry_out(experiment, sample, console, lease, started)
+
+
+def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, lease: Lease, started: float) -> None:
+    plan, out = experiment.plan, experiment.out
     resumed = experiment.is_resumed()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         save_config(plan.config, out / "config.yaml")
         experiment.record()
     except OSError as error:
@@ -124,11 +130,11 @@ def carry_out(experiment: Experiment, sample: SampleTrials, console: Console) ->
     from orchestrator.experiment.finalize import finalize
 
     try:
+        lease.renew()
         seconds = time.monotonic() - started
         finalize(experiment, coverage, tracker, lacked - missing(coverage), seconds, console, row_invariance)
-    except BaseException:
-        tracker.end("FAILED")
-        tracker.close(_LAST_WORDS_SECONDS)
+    except BaseException as error:
+        _end_tracking(tracker, error)
         raise
 
 
@@ -165,12 +171,20 @@ def _sample_missing(
                 }
     except BaseException as error:
         if tracker is not None:
-            tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            tracker.close(_LAST_WORDS_SECONDS)
+            _end_tracking(tracker, error)
         raise
     finally:
         ray.shutdown()
     return run
+
+
+def _end_tracking(tracker: "Tracker", error: BaseException) -> None:
+    """Tell MLflow how an experiment has failed, unless its runs are another process's by now."""
+    if isinstance(error, LeaseLost):
+        tracker.close(0)
+        return
+    tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+    tracker.close(_LAST_WORDS_SECONDS)
 
 
 def _start_tracking(experiment: Experiment, console: Console) -> "Tracker":

@@ -17,11 +17,25 @@ import latent_core
 from latent_core.errors import UserError
 from orchestrator.config.loading import read_yaml
 from orchestrator.files import write_json
+from orchestrator.store.labels import MANIFEST_FILE
 from orchestrator.store.trial import Trial
 
 RUN_FILE = "run.json"
 GROUP_FILE = "study.json"
+TRAINING_PLAN_FILE = "plan.json"
+TRAINING_FILE = "training.json"
 FORMAT = 1
+
+GROUP = "sweep group"
+_KINDS = {
+    "run": "a run",
+    "sweep": "a sweep",
+    GROUP: "a group of sweeps",
+    "annotate": "a labelled set, as `annotate` makes it",
+    "train-rm": "the training of a LatentRM, as `train-rm` makes it",
+    "train-reasoner": "a reasoner that `train-reasoner` has made",
+}
+_EXPERIMENTS = ("run", "sweep")
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,37 @@ class RunDirectory:
         )
 
 
+def directory_kind(out: Path) -> str | None:
+    """Return the command that made a directory, "sweep group" for that of several sweeps; None where none has.
+
+    Raises:
+        UserError: If the directory says it in a way that cannot be read.
+    """
+    if (out / GROUP_FILE).is_file():
+        return GROUP
+    content = _content(out)
+    if content is not None:
+        return str(content.get("command"))
+    # Directories of commands that wrote no `run.json`.
+    if (out / MANIFEST_FILE).is_file():
+        return "annotate"
+    if (out / TRAINING_PLAN_FILE).is_file():
+        return "train-rm"
+    return "train-reasoner" if (out / TRAINING_FILE).is_file() else None
+
+
+def check_kind(out: Path, command: str) -> None:
+    """Refuse to work in a directory that another kind of command has made: its files would be replaced.
+
+    Raises:
+        UserError: With what lies there.
+    """
+    kind = directory_kind(out)
+    if kind is None or kind == command or {kind, command} <= set(_EXPERIMENTS):
+        return
+    raise UserError(f"--out {out}: holds {_KINDS.get(kind, f'what `{kind}` has made')}; choose another directory")
+
+
 def open_run(out: Path) -> RunDirectory:
     """Open a run directory; reads no weights and starts nothing.
 
@@ -86,6 +131,9 @@ def open_run(out: Path) -> RunDirectory:
     if not file.is_file():
         raise UserError(f"{out}: has no config.yaml; is it a run directory, as `run` and `sweep` leave them?")
     check_run_file(out)
+    kind = directory_kind(out)
+    if kind is not None and kind not in _EXPERIMENTS:
+        raise UserError(f"{out}: {_KINDS[kind]}, and neither a run nor a sweep")
     config = read_yaml(file)
     try:
         store = str(config["store"]["path"])
@@ -129,6 +177,32 @@ def write_run_file(out: Path, command: str, fingerprint: str, questions: int, tr
     # Somebody may ask for the status at this very moment.
     write_json(file, content)
     return file
+
+
+def write_work_file(out: Path, command: str, facts: Mapping[str, Any]) -> None:
+    """Write the `run.json` of a command that samples no trials: what it is, and what tells how far it is.
+
+    Args:
+        out: The run directory; it exists.
+        command: "annotate" or "train-rm".
+        facts: What `status` needs besides.
+    """
+    content = {
+        "format": FORMAT,
+        "command": command,
+        "latentswarm": latent_core.__version__,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(out / RUN_FILE, {**content, **facts})
+
+
+def read_work_file(out: Path) -> dict[str, Any]:
+    """Read what `write_work_file` has written; empty where the command wrote none.
+
+    Raises:
+        UserError: If a newer version has written it, or it cannot be used.
+    """
+    return _content(out) or {}
 
 
 def check_run_file(out: Path) -> None:

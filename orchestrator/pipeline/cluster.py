@@ -14,6 +14,8 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
+from orchestrator.interrupts import own_handler_of_sigterm
+from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
@@ -56,17 +58,20 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "namespace": NAMESPACE}
     # With the default settings this says at every start that a new local cluster asks for a token.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-    if address:
+    if address and address != "local":
+        where = f"cluster.address {address}"
+        reached = check_address(address, cluster.connect_seconds)
         try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise UserError(f"cluster.address {address}: no Ray cluster answers there ({error})") from error
+            with own_handler_of_sigterm(), ends_in_time(where, cluster.connect_seconds + 60):
+                ray.init(address=reached, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise refusal(where, error) from error
     else:
         for name, value in LOCAL_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # Logical CPUs only bound what is scheduled; too few of them and stages would wait for each other.
         logical = max(_SMALLEST_LOCAL_CLUSTER, os.cpu_count() or 1, cpus)
-        ray.init(address="local", num_cpus=logical, include_dashboard=False, **quiet)
+        _start_local(logical, quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -74,6 +79,26 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     context.issue_detectors_config.detectors = []
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     console.print(f"Ray: {'cluster ' + address if address else 'local cluster'}, {_resources_line()}")
+
+
+def _start_local(cpus: int, quiet: dict[str, Any]) -> None:
+    """Start a cluster of this machine that ends with this process.
+
+    Raises:
+        UserError: If it does not start; Ray says why in exceptions of every kind.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        with own_handler_of_sigterm():
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+    except Exception as error:
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        cure = "its logs are in ray/session_latest/logs there"
+        if isinstance(error, PermissionError) or "ermission denied" in text or "ead-only file system" in text:
+            cure = "name a TMPDIR and a HOME that can be written; HOME holds the token of local clusters"
+        elif "AF_UNIX" in text:
+            cure = "name a shorter TMPDIR: paths of sockets have at most 107 characters"
+        raise UserError(f"a local Ray cluster cannot be started in {folder}: {text}; {cure}") from error
 
 
 def check_resources(config: RunConfig) -> None:

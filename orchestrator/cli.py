@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import latent_core
-from latent_core.errors import UserError
+from latent_core.errors import UserError, WorkFailed
 from orchestrator.commands.convert import convert_command
 from orchestrator.console import make_console, say
 from orchestrator.interrupts import exit_code, interruptible
@@ -48,6 +48,9 @@ class _Commands(click.Group):
         except UserError as error:
             say(make_console(), f"latentswarm: {error}", style="red")
             ctx.exit(_USER_ERROR)
+        except WorkFailed as error:
+            say(make_console(), f"latentswarm: {error}", style="red")
+            ctx.exit(_FAILED)
         except KeyboardInterrupt as interrupt:
             if str(interrupt):
                 # Not a signal but another process that has taken over, and says so.

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from latent_core.errors import UserError
+from latent_core.errors import UserError, WorkFailed
 from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import with_overrides
 from orchestrator.config.run import RunConfig, parse_config, save_config
@@ -95,12 +95,19 @@ def run_sweep_group(
 
     with Lease(out, "sweep"):
         _write_group(config, sweeps, out)
+        failures = []
         for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
             _announce(number, len(sweeps), sweep, console)
-            carry_out(experiment, sample_with_tune, console)
+            try:
+                carry_out(experiment, sample_with_tune, console)
+            except WorkFailed as error:
+                # The other sweeps may be of a checkpoint that works.
+                failures.append(f"{sweep.name}: {error}")
         from orchestrator.commands.report import report_runs
 
         report_runs([out], None, out, console, tables=False)
+    if failures:
+        raise WorkFailed("; ".join(failures))
 
 
 def _announce(number: int, sweeps: int, sweep: GroupedSweep, console: Console) -> None:

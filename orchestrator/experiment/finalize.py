@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
+from latent_core.errors import WorkFailed
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
@@ -68,6 +70,9 @@ def finalize(
         seconds: How long that took.
         console: Where remarks go; the results go to standard output.
         row_invariance: By pool, how its actors kept rows apart to the bit; None where this command computed nothing.
+
+    Raises:
+        WorkFailed: If every trajectory has failed; what there is to say about them is written by then.
     """
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
@@ -107,7 +112,8 @@ def finalize(
     files = write_files(experiment.out, plan.config, evaluation, summary)
     tracker.log_files(files)
     tracker.log_table(experiment.out / "questions.csv")
-    tracker.end()
+    all_failed = all(result.summary["errors"] == result.summary["trajectories"] for result in results)
+    tracker.end("FAILED" if all_failed else "FINISHED")
     left = tracker.close()
     if any(not one["holds"] for found in (row_invariance or {}).values() for one in found):
         say(
@@ -125,6 +131,17 @@ def finalize(
     print_results(evaluation, output, console)
     print_objectives(evaluation.judged, experiment.objectives, output)
     print_places(list(_places(experiment.out, tracker)), output)
+    if all_failed:
+        raise WorkFailed(_most_frequent_failure(experiment))
+
+
+def _most_frequent_failure(experiment: Experiment) -> str:
+    questions = len(experiment.plan.problems)
+    trials = experiment.sampled_trials()
+    errors = pd.concat([trial.store.read(questions, trial.samples, ["error"])["error"] for trial in trials])
+    counts = errors.value_counts()
+    reason = " ".join(str(counts.index[0]).split())[:300]
+    return f"all {len(errors):,} trajectories have failed; {int(counts.iloc[0]):,} of them with: {reason}"
 
 
 def _scorer(plan: Plan) -> dict[str, Any] | None:

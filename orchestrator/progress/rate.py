@@ -13,11 +13,17 @@ class RateMeter:
         self._window_s = window_s
         self._seen: deque[tuple[float, int]] = deque()
         self._last_change: float | None = None
+        self._started = False
 
     def add(self, clock: float, done: int) -> None:
         """Note how many rows are done at a time in seconds."""
-        if not self._seen or self._seen[-1][1] != done:
+        changed = not self._seen or self._seen[-1][1] != done
+        if changed:
             self._last_change = clock
+        if not self._started:
+            # Actors load for as long as a small run takes; the rate is that of the time after their first rows.
+            self._started = changed and bool(self._seen)
+            self._seen.clear()
         self._seen.append((clock, done))
         while len(self._seen) > 2 and self._seen[1][0] <= clock - self._window_s:
             self._seen.popleft()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from orchestrator.names import GREEDY
 from orchestrator.progress.board import Snapshot, TrialProgress
 from orchestrator.progress.utilization import PoolState
 
@@ -31,7 +32,9 @@ def describe_progress(
         mode: Whether the best value of a trial is the largest, "max", or the smallest, "min".
     """
     left = max(total - snapshot.done, 0)
-    parts = [f"{rate:,.0f} rows/s", f"ETA {left / rate:,.0f} s" if rate > 0 else "ETA unknown"]
+    # Greedy decoding has one row a question, and takes as long for it as for dozens: it says nothing about the rest.
+    known = rate > 0 and snapshot.running != (GREEDY,)
+    parts = [f"{rate:,.0f} rows/s", f"ETA {left / rate:,.0f} s" if known else "ETA unknown"]
     parts += [f"{name} {100 * pool.busy:.0f} % busy" for name, pool in (pools or {}).items()]
     for count, what in ((snapshot.errors, "failed"), (snapshot.unparsable, "unparsable"), (snapshot.cut, "cut")):
         parts += [f"{count:,} {what}"] if count else []
@@ -41,7 +44,8 @@ def describe_progress(
         ended = sum(trial.ended for trial in snapshot.trials)
         parts.append(f"{ended} of {len(snapshot.trials)} trials ended")
     if best := best_trial(snapshot, mode):
-        parts.append(f"best so far {best.value:.3g} at N={best.reached} ({best.name})")
+        # Named by its N: what is best there never falls, while a larger N may begin lower.
+        parts.append(f"best at N={best.reached}: {best.value:.3g} ({best.name})")
     if snapshot.running:
         parts.append(" | ".join(snapshot.running))
     elif snapshot.done == 0:

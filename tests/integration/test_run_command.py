@@ -74,8 +74,9 @@ def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
     assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"curves.csv", "curves.png", "curves.html"}
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_run_goes_on_where_it_stopped(
-    latentswarm: Command, config_file: WriteConfig, tmp_path: Path
+    number: int, code: int, latentswarm: Command, config_file: WriteConfig, tmp_path: Path
 ) -> None:
     trials = {**SETTINGS, "task": {"name": "word_problems", "limit": 64}, "budgets": [64], "micro_batch": 4}
     file = config_file({**trials, "store": {"path": "store", "samples_per_shard": 16}})
@@ -93,9 +94,22 @@ def test_interrupted_run_goes_on_where_it_stopped(
     # Greedy decoding alone makes 16 shards: wait until sampling itself is under way.
     while len(shard_files(tmp_path)) < 20 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    out = tmp_path / "runs" / "experiment"
+    refused = latentswarm("run", str(file))
+    assert refused.returncode == 2, refused.stderr
+    assert f"writes there since {json.loads((out / '.lease').read_text())['began']}" in refused.stderr
+    assert f"process {process.pid} on" in refused.stderr
+    running = latentswarm("status", str(out))
+    assert f"running (process {process.pid} on" in running.stdout
+    began = time.monotonic()
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
+    # What is promised, and a busy machine's share.
+    assert time.monotonic() - began < 15 + 5
+    assert not re.search(r"raylet|Traceback|SIGTERM|\*\*\*", errors), errors
+    assert json.loads((out / "tracking.jsonl").read_text().splitlines()[-1])["content"] == {"status": "KILLED"}
+    assert "unfinished: interrupted; the same command goes on" in latentswarm("status", str(out)).stdout
     assert "the same command goes on from there" in " ".join(errors.split())
     left = shard_files(tmp_path)
     assert 20 <= len(left) < 16 + 64
@@ -105,7 +119,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
     now = shard_files(tmp_path)
     assert {name: now[name] for name in left} == left
     assert len(now) == 16 + 64
-    summary = json.loads((tmp_path / "runs" / "experiment" / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text())
     sampled_rows = sum(rows_of(name) for name in now.keys() - left.keys())
     assert summary["trajectories_sampled_by_this_command"] == sampled_rows
     assert summary["trials"][1]["trajectories"] == 64 * 64

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 from support import trajectory_table
 
+from latent_core.errors import WorkFailed
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
@@ -178,6 +179,29 @@ def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path)
     lines = remarks.splitlines()
     assert len(lines) == 2
     assert lines[1] == f"gaussian sigma=0.4: 4 of 8 trajectories failed and count as wrong; the first: {ERROR}"
+
+
+def test_where_everything_has_failed_the_most_frequent_reason_ends_the_command(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
+    for trial in experiment.all_trials():
+        reason = "OSError: rare" if trial.name == "greedy" else "ValueError: [often]\nsecond line"
+        rows = [
+            Trajectory.failed(problem, number, reason)
+            for problem in experiment.plan.problems
+            for number in range(trial.samples)
+        ]
+        trial.store.prepare()
+        shard = Shard(0, len(experiment.plan.problems), 0, trial.samples)
+        trial.store.write(shard, trajectory_table(rows, 0, trial.samples))
+    with pytest.raises(WorkFailed, match=r"^all 10 trajectories have failed; 8 of them with: ValueError: \[often\]"):
+        end(experiment)
+    # What there is to say is written all the same, and MLflow knows.
+    summary = json.loads((experiment.out / "summary.json").read_text())
+    assert [trial["errors"] for trial in summary["trials"]] == [2, 8]
+    [run] = MlflowClient(summary["mlflow"]["uri"]).search_runs([summary["mlflow"]["experiment_id"]])
+    assert run.info.status == "FAILED"
 
 
 @pytest.mark.parametrize("cut_answers", ["abstain", "vote"])

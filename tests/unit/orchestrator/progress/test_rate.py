@@ -36,3 +36,14 @@ def test_idle_is_the_time_since_the_last_row() -> None:
     assert meter.idle_for(90.0) == 20.0
     meter.forgive(90.0)
     assert meter.idle_for(95.0) == 5.0
+
+
+def test_the_time_in_which_actors_load_is_no_part_of_the_rate() -> None:
+    meter = RateMeter(window_s=20.0)
+    for second in range(60):
+        meter.add(float(second), 0)
+    meter.add(60.0, 8)
+    # One batch says nothing: how long it took is not known.
+    assert meter.rate() == 0.0
+    meter.add(61.0, 108)
+    assert meter.rate() == pytest.approx(100.0)

@@ -19,6 +19,7 @@ A, B = TrialProgress("a", 4, 0.5), TrialProgress("b", 8, 0.25, ended=True)
         (Snapshot(0, 0, 0, ("a",)), 0.0, "0 rows/s, ETA unknown, a"),
         (Snapshot(100, 50, 0, ("a", "b")), 10.0, "10 rows/s, ETA 90 s, a | b"),
         (Snapshot(100, 50, 3, ("a",)), 10.0, "10 rows/s, ETA 90 s, 3 failed, a"),
+        (Snapshot(8, 5, 0, ("greedy",)), 0.05, "0 rows/s, ETA unknown, greedy"),
         (
             Snapshot(100, 50, 3, ("a",), unparsable=1700, cut=86),
             10.0,
@@ -37,13 +38,13 @@ def test_a_sweep_in_words() -> None:
     pools = {"reasoners": PoolState(2, 2, 3, 0.934)}
     # Trials that have come further are compared first: values at different budgets say nothing.
     assert describe_progress(snapshot, 1000, 10.0, pools) == (
-        "10 rows/s, ETA 90 s, reasoners 93 % busy, 1 of 2 trials ended, best so far 0.25 at N=8 (b), a"
+        "10 rows/s, ETA 90 s, reasoners 93 % busy, 1 of 2 trials ended, best at N=8: 0.25 (b), a"
     )
     assert describe_progress(snapshot, 1000, 10.0, pools, with_trials=False) == (
         "10 rows/s, ETA 90 s, reasoners 93 % busy"
     )
     same = Snapshot(0, 0, 0, (), (A, TrialProgress("c", 4, 0.2)))
-    assert "best so far 0.2 at N=4 (c)" in describe_progress(same, 1, 0.0, mode="min")
+    assert "best at N=4: 0.2 (c)" in describe_progress(same, 1, 0.0, mode="min")
 
 
 def printed(snapshot: Snapshot) -> str:

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from orchestrator.commands.run import sample_one_by_one
 from orchestrator.commands.sweep import plan_sweep, sample_with_tune
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.execution import ExperimentRun
 from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.finalize import start_tracking
@@ -39,6 +40,7 @@ _SIDES: dict[str, Sample] = {"run": sample_one_by_one, "sweep": sample_with_tune
 def configuration(questions: int, samples: int, folder: Path) -> RunConfig:
     """Return a sweep of eight settings over the bundled word-problem reasoner, with two actors."""
     return parse_config(
+        RunConfig,
         {
             "checkpoint": "bundled:coconut-tiny",
             "task": {"name": "word_problems", "limit": questions},
@@ -54,7 +56,7 @@ def configuration(questions: int, samples: int, folder: Path) -> RunConfig:
                     {"sampler.kind": "gaussian", "sampler.sigma": [0.2, 0.3, 0.4, 0.5], "sampler.relative": True},
                 ]
             },
-        }
+        },
     )
 
 

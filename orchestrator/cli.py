@@ -116,9 +116,10 @@ def latentswarm() -> None:
 @_resume
 def run(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
     """Sample one sampler setting and report accuracy at every budget."""
-    from orchestrator.config.run import load_config
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.run import RunConfig
 
-    settings = load_config(config, overrides)
+    settings = load_config(RunConfig, config, overrides)
     out = _out_of_experiment(config, settings, out, resume)
 
     from orchestrator.commands.run import plan_run, sample_one_by_one
@@ -145,9 +146,10 @@ def run(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool
 @_resume
 def sweep(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
     """Run every setting of the config's search space with Ray Tune."""
-    from orchestrator.config.run import load_config
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.run import RunConfig
 
-    settings = load_config(config, overrides)
+    settings = load_config(RunConfig, config, overrides)
     out = _out_of_experiment(config, settings, out, resume)
 
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune

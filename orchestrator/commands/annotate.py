@@ -9,13 +9,14 @@ import ray
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
+from orchestrator.config.annotate import AnnotateConfig
+from orchestrator.config.loading import load_config, save_config
 from orchestrator.console import say
 from orchestrator.experiment.dry_run import reference_lines
 from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.experiment.run_directory import check_kind, write_work_file
-from orchestrator.files import write_json, write_yaml
+from orchestrator.files import write_json
 from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
 from orchestrator.pipeline.dispatch import call_actors, users_errors
@@ -40,7 +41,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
     """
     began = time.monotonic()
     check_kind(out, "annotate")
-    config = load_annotate_config(path, overrides)
+    config = load_config(AnnotateConfig, path, overrides)
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
     shards = missing_labels(config, plan, store)
@@ -49,7 +50,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
         return
     with Lease(out, "annotate"):
         try:
-            write_yaml(out / "config.yaml", config.model_dump(mode="json"))
+            save_config(config, out / "config.yaml")
             facts = {"questions": len(plan.problems), "candidates": config.candidates, "labels": store.name}
             write_work_file(out, "annotate", facts)
         except OSError as error:

@@ -9,7 +9,8 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.console import say
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
 from orchestrator.reporting.artifacts import Report
@@ -114,7 +115,7 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
 
 def _config(run: RunDirectory) -> RunConfig:
     try:
-        return parse_config(as_begun(run.config))
+        return parse_config(RunConfig, as_begun(run.config))
     except UserError as error:
         raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
 

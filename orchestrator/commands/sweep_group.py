@@ -15,8 +15,8 @@ from rich.console import Console
 
 from latent_core.errors import UserError, WorkFailed
 from orchestrator.config.distributions import is_distribution
-from orchestrator.config.loading import with_overrides
-from orchestrator.config.run import RunConfig, parse_config, save_config
+from orchestrator.config.loading import parse_config, save_config, with_overrides
+from orchestrator.config.run import RunConfig
 from orchestrator.config.space import listed
 from orchestrator.experiment.run_directory import GROUP, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
@@ -82,7 +82,7 @@ def run_sweep_group(
     for sweep in sweeps:
         try:
             tracking = {"uri": tracking_uri(config.tracking, out), "experiment": config.tracking.experiment}
-            own = parse_config({**sweep.config.model_dump(mode="json"), "tracking": tracking})
+            own = parse_config(RunConfig, {**sweep.config.model_dump(mode="json"), "tracking": tracking})
             experiments.append(plan_sweep(f"{out.name}: {sweep.name}", own, out / sweep.folder))
         except UserError as error:
             raise UserError(f"{sweep.name}: {error}") from None
@@ -127,7 +127,7 @@ def _is_outer(key: str) -> bool:
 
 
 def _config(raw: Mapping[str, Any], choice: Mapping[str, Any], space: list[dict[str, Any]]) -> RunConfig:
-    return parse_config(with_overrides(raw, [*choice.items(), ("sweep.space", space)]))
+    return parse_config(RunConfig, with_overrides(raw, [*choice.items(), ("sweep.space", space)]))
 
 
 def _name(choice: Mapping[str, Any]) -> str:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
 from latent_core.errors import UserError
-from latent_core.settings import explain_validation_error
 from latent_core.training.settings import ReasonerTrainingSettings
 from latent_core.training.trainer import train_reasoner
-from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import load_config
 from orchestrator.experiment.run_directory import check_kind
 from orchestrator.files import write_json
 
@@ -22,7 +20,7 @@ def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console:
         UserError: If the recipe cannot be read or the directory cannot be written.
     """
     check_kind(out, "train-reasoner")
-    settings = load_recipe(recipe, overrides)
+    settings = load_config(ReasonerTrainingSettings, recipe, overrides)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,16 +33,3 @@ def train_from_recipe(recipe: str, overrides: Sequence[str], out: Path, console:
     metrics = train_reasoner(settings, out, report)
     write_json(out / "training.json", metrics)
     Console().print(f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")
-
-
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> ReasonerTrainingSettings:
-    """Read a training recipe.
-
-    Raises:
-        UserError: If it cannot be read or is not valid.
-    """
-    raw = with_overrides(read_yaml(recipe), [parse_override(text) for text in overrides])
-    try:
-        return ReasonerTrainingSettings.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(explain_validation_error(error, ReasonerTrainingSettings)) from None

@@ -17,7 +17,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.reward_training import TrainRewardConfig, load_train_config, save_train_config
+from orchestrator.config.loading import load_config, save_config
+from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.console import say
 from orchestrator.experiment.lease import Lease, LeaseLost
 from orchestrator.experiment.run_directory import (
@@ -48,7 +49,7 @@ def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, co
         UserError: If the configuration or the data are wrong, or the directory holds another training.
     """
     check_kind(out, "train-rm")
-    config = load_train_config(config_file, overrides)
+    config = load_config(TrainRewardConfig, config_file, overrides)
     plan = plan_training(config)
     with Lease(out, "train-rm"):
         _train_or_go_on(plan, out, console)
@@ -91,14 +92,14 @@ def _claim(out: Path, plan: RewardPlan) -> bool:
     config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
     mine = {"data": plan.digest, "questions": len(plan.train), "validation_questions": len(plan.validation)}
     if plan_file.is_file() and config_file.is_file():
-        key = plan.config.same_weights(load_train_config(config_file))
+        key = plan.config.same_weights(load_config(TrainRewardConfig, config_file))
         if key is None and json.loads(plan_file.read_text(encoding="utf-8")) != mine:
             key = "data (the labelled sets have changed)"
         if key is not None:
             raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
         return True
     try:
-        save_train_config(plan.config, config_file)
+        save_config(plan.config, config_file)
         write_json(plan_file, mine)
         write_work_file(out, "train-rm", {"updates": plan.updates})
     except OSError as error:

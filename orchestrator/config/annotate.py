@@ -1,14 +1,12 @@
 """Configuration schema of `latentswarm annotate`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_serializer, field_validator
+from pydantic import Field, field_serializer, field_validator
 
-from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
-from latent_core.settings import Settings, explain_validation_error
-from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from latent_core.settings import Settings
 from orchestrator.config.run import (
     ActorConfig,
     ClusterConfig,
@@ -88,16 +86,3 @@ class AnnotateConfig(Settings):
         return RunConfig.model_validate(
             {**plain, "budgets": [self.candidates], "store": {"path": self.store.path, "latents": self.store.latents}}
         )
-
-
-def load_annotate_config(path: str, overrides: Sequence[str] = ()) -> AnnotateConfig:
-    """Read a YAML file and apply `key=value` overrides from left to right.
-
-    Raises:
-        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
-    """
-    raw = with_overrides(read_yaml(path), [parse_override(text) for text in overrides])
-    try:
-        return AnnotateConfig.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(explain_validation_error(error, AnnotateConfig)) from None

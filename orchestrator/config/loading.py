@@ -1,14 +1,19 @@
-"""YAML reader and `key=value` overrides: plain data that is not yet validated."""
+"""Configuration loader of all commands: a YAML file, `key=value` overrides, then validation by the command's schema."""
 
 import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from latent_core.errors import UserError
+from latent_core.settings import Settings, explain_validation_error
+from orchestrator.files import write_yaml
+
+_Config = TypeVar("_Config", bound=Settings)
 
 TASK_SOURCES = ("name", "path", "hub")
 """Settings of a task of which exactly one is given."""
@@ -36,6 +41,32 @@ class _OneValuePerKey(yaml.SafeLoader):
                 )
             first[key.tag, key.value] = line
         return super().construct_mapping(node, deep)
+
+
+def load_config(schema: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -> _Config:
+    """Read a YAML file and apply `key=value` overrides from left to right.
+
+    Raises:
+        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
+    """
+    return parse_config(schema, with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
+
+
+def parse_config(schema: type[_Config], raw: Mapping[str, Any]) -> _Config:
+    """Validate plain data.
+
+    Raises:
+        UserError: With one line about the first problem.
+    """
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(explain_validation_error(error, schema)) from None
+
+
+def save_config(config: Settings, path: Path) -> None:
+    """Write the resolved configuration; loading it again gives an equal one."""
+    write_yaml(path, config.model_dump(mode="json"))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

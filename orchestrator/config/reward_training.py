@@ -1,17 +1,12 @@
 """Configuration schema of `latentswarm train-rm`."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from latent_core.errors import UserError
 from latent_core.reward.training.settings import RewardTrainingSettings
-from latent_core.settings import Settings, explain_validation_error
-from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from latent_core.settings import Settings
 from orchestrator.config.run import ClusterConfig, TrackingConfig
-from orchestrator.files import write_yaml
 
 _NO_INFLUENCE = {"tracking", "cluster", "max_failures"}
 
@@ -64,29 +59,3 @@ class TrainRewardConfig(Settings):
     def _influential(self) -> dict[str, Any]:
         plain = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
         return plain | {f"training.{key}": value for key, value in plain.pop("training").items()}
-
-
-def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainRewardConfig:
-    """Read a YAML file and apply `key=value` overrides from left to right.
-
-    Raises:
-        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
-    """
-    return parse_train_config(with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
-
-
-def parse_train_config(raw: Mapping[str, Any]) -> TrainRewardConfig:
-    """Validate plain data.
-
-    Raises:
-        UserError: With one line about the first problem.
-    """
-    try:
-        return TrainRewardConfig.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(explain_validation_error(error, TrainRewardConfig)) from None
-
-
-def save_train_config(config: TrainRewardConfig, path: Path) -> None:
-    """Write the resolved configuration; loading it again trains the same model."""
-    write_yaml(path, config.model_dump(mode="json"))

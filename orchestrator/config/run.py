@@ -1,22 +1,19 @@
 """Configuration schema of `run` and `sweep`: strict typed models, filled from YAML and then from `key=value`."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
-from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
-from latent_core.settings import Settings, explain_validation_error
+from latent_core.settings import Settings
 from latent_core.tasks.base import Task
 from latent_core.tasks.columns import Columns
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import CutAnswers
-from orchestrator.config.loading import TASK_SOURCES, parse_override, read_yaml, with_overrides
+from orchestrator.config.loading import TASK_SOURCES
 from orchestrator.config.objective import Objective, parse_objective
-from orchestrator.files import write_yaml
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
@@ -310,29 +307,3 @@ class RunConfig(Settings):
     def samples(self) -> int:
         """Samples per question: the largest budget, or 1 where all samples would be the same."""
         return 1 if self.sampler.deterministic else self.budgets[-1]
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a YAML file and apply `key=value` overrides from left to right.
-
-    Raises:
-        UserError: If the file or an override cannot be read, or the result is not a valid configuration.
-    """
-    return parse_config(with_overrides(read_yaml(path), [parse_override(text) for text in overrides]))
-
-
-def save_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration; loading it again gives the same run."""
-    write_yaml(path, config.model_dump(mode="json"))
-
-
-def parse_config(raw: Mapping[str, Any]) -> RunConfig:
-    """Validate plain data.
-
-    Raises:
-        UserError: With one line about the first problem.
-    """
-    try:
-        return RunConfig.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(explain_validation_error(error, RunConfig)) from None

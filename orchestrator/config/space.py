@@ -8,8 +8,8 @@ from typing import Any
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from orchestrator.config.distributions import bounds, draw, is_distribution
-from orchestrator.config.loading import with_overrides
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config, with_overrides
+from orchestrator.config.run import RunConfig
 
 _PLAIN_KEYS = (
     "latent_steps",
@@ -78,7 +78,7 @@ def trial_of(config: RunConfig, number: int, choice: Mapping[str, Any]) -> tuple
         UserError: If the choice is not a valid configuration.
     """
     try:
-        trial = parse_config(with_overrides(config.model_dump(mode="json"), _kind_first(choice)))
+        trial = parse_config(RunConfig, with_overrides(config.model_dump(mode="json"), _kind_first(choice)))
     except UserError as error:
         hint = "; a list stands for several values, and [[a, b]] for one value that is a list"
         raise UserError(f"sweep.space[{number}]: {error}{hint * ('valid tuple' in str(error))}") from None

@@ -10,7 +10,7 @@ from ray.actor import ActorHandle
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.run import save_config
+from orchestrator.config.loading import save_config
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.lease import Lease, LeaseLost

@@ -10,8 +10,8 @@ from typing import Any
 
 from latent_core.errors import UserError
 from orchestrator.analysis.cut_answers import as_begun
-from orchestrator.config.loading import read_yaml
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config, read_yaml
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.plan import Plan
 from orchestrator.experiment.run_directory import check_run_file
 from orchestrator.store.trial import CUT_ANSWERS_BEFORE, Trial
@@ -77,7 +77,7 @@ def check_resume(out: Path, config: RunConfig) -> None:
     if not file.is_file():
         raise UserError(f"--resume {out}: no config.yaml there; name the directory that an earlier --out made")
     check_run_file(out)
-    before = parse_config(as_begun(read_yaml(file))).model_dump(mode="json", exclude=NO_INFLUENCE)
+    before = parse_config(RunConfig, as_begun(read_yaml(file))).model_dump(mode="json", exclude=NO_INFLUENCE)
     key = _first_difference(before, config.model_dump(mode="json", exclude=NO_INFLUENCE))
     if key is not None:
         raise UserError(

@@ -11,7 +11,8 @@ from orchestrator.analysis.curves import write_curves_csv
 from orchestrator.analysis.difficulty import write_difficulty_csv
 from orchestrator.analysis.evaluation import Evaluation
 from orchestrator.analysis.pareto import write_objectives_csv
-from orchestrator.config.run import RunConfig, save_config
+from orchestrator.config.loading import save_config
+from orchestrator.config.run import RunConfig
 from orchestrator.files import write_atomically, write_json
 from orchestrator.reporting.artifacts import Report, register_artifact, registered_artifacts, write_artifacts
 

@@ -18,7 +18,8 @@ from support import CLUSTER, Command, WriteConfig, environment
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def small_config(tmp_path: Path) -> Callable[..., RunConfig]:
             "answer_tokens": 8,
             "store": {"path": str(tmp_path / "store"), "latents": "float32"},
         }
-        return parse_config({**settings, **changes})
+        return parse_config(RunConfig, {**settings, **changes})
 
     return build
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from support import shard_files, stored_rows
 
 from latent_core.errors import UserError
-from orchestrator.config.run import ClusterConfig, RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import ClusterConfig, RunConfig
 from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.cluster import check_resources, connect, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
@@ -45,6 +46,7 @@ def nodes() -> Iterator[Cluster]:
 
 def trials(folder: Path, **changes: Any) -> RunConfig:
     return parse_config(
+        RunConfig,
         {
             "checkpoint": "bundled:coconut-paths",
             "task": {"name": "path_finding", "limit": QUESTIONS},
@@ -55,7 +57,7 @@ def trials(folder: Path, **changes: Any) -> RunConfig:
             "scorer": {"checkpoint": "bundled:latent-rm-tiny"},
             "store": {"path": str(folder)},
             **changes,
-        }
+        },
     )
 
 

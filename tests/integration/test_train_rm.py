@@ -30,7 +30,8 @@ from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
 from orchestrator.commands.train_rm import train_reward_model
-from orchestrator.config.reward_training import TrainRewardConfig, load_train_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions
@@ -174,7 +175,7 @@ def test_from_labels_to_a_latent_rm_through_deaths_of_worker_and_driver(
     check_latent_rm(out / "latent-rm", summary)
     check_tracking(summary)
 
-    expected = trained_without_ray(load_train_config(out / "config.yaml"))
+    expected = trained_without_ray(load_config(TrainRewardConfig, out / "config.yaml"))
     best = load_file(out / "latent-rm" / "model.safetensors")
     last_file = max((out / "checkpoints" / "train-rm").glob("checkpoint_2*")) / "state.pt"
     last = torch.load(last_file, weights_only=True)["trainer"]["model"]

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestrator.config.run import load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.run import RunConfig
 from orchestrator.pipeline.cluster import actor_pools, cpus_needed
 from workers.placement import NodeSize, place
 
@@ -55,7 +56,7 @@ def test_its_actors_fit_its_pods(job: dict[str, Any]) -> None:
     words = shlex.split(job["spec"]["entrypoint"])
     assert words[:4] == ["python", "-m", "orchestrator", "sweep"]
     overrides = [word for word in words[5:] if "=" in word]
-    config = load_config(ROOT / "tune_configs" / Path(words[4]).name, overrides)
+    config = load_config(RunConfig, ROOT / "tune_configs" / Path(words[4]).name, overrides)
     nodes = [
         NodeSize(f"{group['groupName']}-{number}", float(has["cpu"]), float(has.get("nvidia.com/gpu", 0)))
         for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]

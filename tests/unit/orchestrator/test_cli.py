@@ -12,7 +12,8 @@ import pytest
 import ray
 
 from orchestrator.cli import latentswarm, main
-from orchestrator.config.run import load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.run import RunConfig
 from orchestrator.config.space import expand_space
 
 ROOT = Path(__file__).parents[3]
@@ -168,7 +169,7 @@ def test_a_dry_run_of_the_demo(here: Path, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setenv("COLUMNS", "120")
     overrides = ["task.limit=5", "budgets=[1, 2000]"]
     text = dry_run(["sweep", DEMO, *overrides], capsys)
-    trials = list(expand_space(load_config(DEMO, overrides)))
+    trials = list(expand_space(load_config(RunConfig, DEMO, overrides)))
     assert all(name in text for name in ["greedy", *trials])
     # Wanted, to be sampled and to be scored, for every trial.
     assert text.count("10,000") == 3 * len(trials)
@@ -250,10 +251,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interruption_says_how_to_go_on(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(config: str, overrides: Sequence[str]) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.config.run.load_config", interrupt)
+    monkeypatch.setattr("orchestrator.config.loading.load_config", interrupt)
     assert main(["run", "config.yaml"]) == 130
     assert capsys.readouterr().err == (
         "latentswarm: interrupted; what has been sampled is in the store, and the same command goes on from there\n"

@@ -18,7 +18,8 @@ from rich.console import Console
 from orchestrator.cli import main
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import RunConfig, load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 
@@ -37,7 +38,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(command: str, plan: Plan, *overrides: str) -> Experiment:
-    return plan(command, load_config(f"{command}.yaml", overrides), Path(command))
+    return plan(command, load_config(RunConfig, f"{command}.yaml", overrides), Path(command))
 
 
 @COMMANDS

@@ -22,7 +22,8 @@ from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from orchestrator.cli import main
 from orchestrator.commands.inspect_checkpoint import describe_facts
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.plan import Plan, make_plan
 
 FILE = "model.safetensors"
@@ -34,13 +35,14 @@ def plan_of(directory: Path) -> Plan:
     data.write_text(json.dumps([{"question": "ann 1 ?", "answer": "1"}]))
     return make_plan(
         parse_config(
+            RunConfig,
             {
                 "checkpoint": str(directory),
                 "task": {"path": str(data)},
                 "sampler": {"kind": "none"},
                 "budgets": [1],
                 "store": {"path": str(directory.parent / "store")},
-            }
+            },
         )
     )
 

@@ -7,7 +7,8 @@ import pytest
 
 from latent_core.errors import UserError
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 
 SCORED = {"scorer": {"checkpoint": "bundled:latent-rm-tiny"}}
 BEAMS = {**SCORED, "search": {"kind": "beam", "beams": [2], "candidates": 4}}
@@ -22,7 +23,7 @@ def planned(objective: Any, **changes: Any) -> None:
         "sweep": {**sweep, **changes.pop("sweep", {})},
         **changes,
     }
-    plan_sweep("mine", parse_config(content), Path("out"))
+    plan_sweep("mine", parse_config(RunConfig, content), Path("out"))
 
 
 def test_objectives_that_are_computed() -> None:

@@ -18,7 +18,8 @@ from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.cli import main
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config, save_config
+from orchestrator.config.loading import parse_config, save_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import write_files
@@ -74,7 +75,7 @@ def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, right: Rig
 
 def run(name: str, right: Right = some, **changes: Any) -> Experiment:
     """A run whose trajectories are in the store, and whose directory is as its command leaves it."""
-    experiment = plan_run(name, parse_config(content(**changes)), Path("runs") / name)
+    experiment = plan_run(name, parse_config(RunConfig, content(**changes)), Path("runs") / name)
     greedy, trial = experiment.sampled_trials()
     problems = experiment.plan.problems
     sample(greedy, problems, 1, lambda question, _: question == 1)
@@ -129,7 +130,7 @@ def test_the_checkpoint_may_be_gone(here: Path, capsys: pytest.CaptureFixture[st
 
 def test_what_is_there_of_an_interrupted_sweep(here: Path) -> None:
     space = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]}
-    config = parse_config(content(sweep=space))
+    config = parse_config(RunConfig, content(sweep=space))
     experiment = plan_sweep("mine", config, Path("runs/mine"))
     for trial, samples in zip(experiment.sampled_trials(), (1, 4, 2, 0), strict=True):
         if samples:
@@ -227,7 +228,7 @@ def test_other_questions_under_the_same_name(here: Path, capsys: pytest.CaptureF
 def test_wrong_input_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("a")
     run("b", sampler={"kind": "gaussian", "sigma": 0.8})
-    empty = plan_run("empty", parse_config(content(seed=5)), Path("runs/empty"))
+    empty = plan_run("empty", parse_config(RunConfig, content(seed=5)), Path("runs/empty"))
     empty.out.mkdir()
     save_config(empty.plan.config, empty.out / "config.yaml")
     record(empty)

@@ -6,12 +6,13 @@ import pytest
 
 from latent_core.errors import UserError
 from orchestrator.commands.sweep_group import divide
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 
 
 def config(*space: dict[str, Any], **changes: Any) -> RunConfig:
     content = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems", "limit": 2}}
-    return parse_config({**content, "sweep": {"space": list(space)}, **changes})
+    return parse_config(RunConfig, {**content, "sweep": {"space": list(space)}, **changes})
 
 
 NOISE = {"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}

@@ -5,23 +5,24 @@ from pathlib import Path
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.commands.train_reasoner import load_recipe
+from latent_core.training.settings import ReasonerTrainingSettings
+from orchestrator.config.loading import load_config
 
 RECIPES = Path(__file__).parents[4] / "tune_configs"
 RECIPE = str(RECIPES / "train_tiny.yaml")
 
 
 def test_the_shipped_recipe_with_overrides() -> None:
-    recipe = load_recipe(RECIPE, ["seed=5", "architecture.width=64"])
+    recipe = load_config(ReasonerTrainingSettings, RECIPE, ["seed=5", "architecture.width=64"])
     assert (recipe.seed, recipe.architecture.width) == (5, 64)
-    assert recipe.architecture.layers == load_recipe(RECIPE).architecture.layers
+    assert recipe.architecture.layers == load_config(ReasonerTrainingSettings, RECIPE).architecture.layers
 
 
 @pytest.mark.parametrize(
     ("file", "family", "latent_steps"), [("train_tiny", "word_problems", 6), ("train_paths", "path_finding", 4)]
 )
 def test_each_shipped_recipe_names_its_family(file: str, family: str, latent_steps: int) -> None:
-    recipe = load_recipe(str(RECIPES / f"{file}.yaml"))
+    recipe = load_config(ReasonerTrainingSettings, str(RECIPES / f"{file}.yaml"))
     assert (recipe.family, recipe.latent_steps) == (family, latent_steps)
 
 
@@ -39,7 +40,7 @@ def test_each_shipped_recipe_names_its_family(file: str, family: str, latent_ste
 )
 def test_a_wrong_recipe(override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        load_recipe(RECIPE, [override])
+        load_config(ReasonerTrainingSettings, RECIPE, [override])
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -49,9 +50,9 @@ def test_a_misspelt_key_in_a_stage_is_named(tmp_path: Path) -> None:
     stage = "{name: x, thoughts: latent, updates: 1, learning_rate: 0.1, final_learning_rate: 0.1, warmup_update: 3}"
     file.write_text(f"stages: [{stage}]")
     with pytest.raises(UserError, match=r"unknown key 'stages\.0\.warmup_update': did you mean 'warmup_updates'\?"):
-        load_recipe(str(file))
+        load_config(ReasonerTrainingSettings, str(file))
 
 
 def test_a_missing_recipe() -> None:
     with pytest.raises(UserError, match=r"train_tny\.yaml: no such file; did you mean .*train_tiny\.yaml\?"):
-        load_recipe(RECIPE.replace("tiny", "tny"))
+        load_config(ReasonerTrainingSettings, RECIPE.replace("tiny", "tny"))

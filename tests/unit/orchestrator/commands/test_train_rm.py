@@ -22,7 +22,8 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from orchestrator.commands.train_rm import train_reward_model
-from orchestrator.config.reward_training import load_train_config, parse_train_config, save_train_config
+from orchestrator.config.loading import load_config, parse_config, save_config
+from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions
@@ -98,26 +99,26 @@ MIXED = ["rww", "rrw", "wrw"] * 8
 def test_questions_are_split_by_their_ids_and_uniform_ones_are_not_trained_on(make_labels: MakeLabels) -> None:
     kinds = [*MIXED, *["rrr", "www"] * 4]
     data = make_labels(kinds)
-    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    plan = plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_share": 0.4}))
     validation = {ref.question_id for ref in plan.validation}
     assert 5 < len(validation) < 20
     assert len(plan.train) + plan.left_out + len(validation) == len(kinds)
     assert all(ref.is_mixed for ref in plan.train)
     assert not validation & {ref.question_id for ref in plan.train}
     assert not all(ref.is_mixed for ref in plan.validation)
-    other = plan_training(parse_train_config({"data": str(data), "validation_share": 0.6}))
+    other = plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_share": 0.6}))
     assert validation < {ref.question_id for ref in other.validation}
     assert plan.digest != other.digest
 
 
 def test_a_validation_set_of_its_own_and_questions_that_both_ask(make_labels: MakeLabels) -> None:
     data, validation = make_labels(MIXED), make_labels(MIXED[:6], name="validation", first=20)
-    plan = plan_training(parse_train_config({"data": str(data), "validation_data": str(validation)}))
+    plan = plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_data": str(validation)}))
     assert len(plan.validation) == 6
     assert plan.in_both == 4
     assert len(plan.train) == 20
     few = plan_training(
-        parse_train_config({"data": str(data), "validation_data": str(validation), "limit_questions": 5})
+        parse_config(TrainRewardConfig, {"data": str(data), "validation_data": str(validation), "limit_questions": 5})
     )
     assert few.train == plan.train[:5]
     assert (few.per_batch, few.updates) == (5, 10)
@@ -152,7 +153,7 @@ def test_what_cannot_be_trained(
 
     data = make_labels(kinds, **filled(manifest))
     with pytest.raises(UserError) as caught:
-        plan_training(parse_train_config({"data": str(data), "validation_share": 0.4, **filled(settings)}))
+        plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_share": 0.4, **filled(settings)}))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -160,14 +161,14 @@ def test_what_cannot_be_trained(
 def test_outcome_labels_do_without_rollouts(make_labels: MakeLabels) -> None:
     data = make_labels(MIXED, rollouts=0)
     config = {"data": str(data), "validation_share": 0.4, "training": {"objective": "outcome"}}
-    assert plan_training(parse_train_config(config)).train
+    assert plan_training(parse_config(TrainRewardConfig, config)).train
 
 
 def test_validation_of_another_reasoner(make_labels: MakeLabels) -> None:
     data = make_labels(MIXED)
     other = make_labels(MIXED, name="other", reasoner={"source": "elsewhere", "fingerprint": "y"})
     with pytest.raises(UserError, match=r"validation_data: its trajectories come from elsewhere \(y\)"):
-        plan_training(parse_train_config({"data": str(data), "validation_data": str(other)}))
+        plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_data": str(other)}))
 
 
 @pytest.mark.parametrize(
@@ -181,18 +182,20 @@ def test_validation_of_another_reasoner(make_labels: MakeLabels) -> None:
 )
 def test_a_wrong_configuration(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse_train_config(settings)
+        parse_config(TrainRewardConfig, settings)
     assert message in str(caught.value)
 
 
 def test_the_shipped_configuration_and_what_decides_about_weights(tmp_path: Path) -> None:
-    config = load_train_config(Path(__file__).parents[4] / "tune_configs" / "train_rm_tiny.yaml")
-    save_train_config(config, tmp_path / "config.yaml")
-    assert load_train_config(tmp_path / "config.yaml") == config
-    elsewhere = load_train_config(tmp_path / "config.yaml", ["tracking.experiment=other", "max_failures=1"])
-    assert config.same_weights(elsewhere) is None
-    assert config.same_weights(load_train_config(tmp_path / "config.yaml", ["training.seed=7"])) == "training.seed"
-    assert config.same_weights(load_train_config(tmp_path / "config.yaml", ["data=y"])) == "data"
+    config = load_config(TrainRewardConfig, Path(__file__).parents[4] / "tune_configs" / "train_rm_tiny.yaml")
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(TrainRewardConfig, tmp_path / "config.yaml") == config
+    for overrides, key in (
+        (["tracking.experiment=other", "max_failures=1"], None),
+        (["training.seed=7"], "training.seed"),
+        (["data=y"], "data"),
+    ):
+        assert config.same_weights(load_config(TrainRewardConfig, tmp_path / "config.yaml", overrides)) == key
 
 
 def test_a_run_directory_belongs_to_one_training(make_labels: MakeLabels, tmp_path: Path) -> None:
@@ -200,7 +203,7 @@ def test_a_run_directory_belongs_to_one_training(make_labels: MakeLabels, tmp_pa
     file.write_text(yaml.safe_dump({"data": str(make_labels(MIXED)), "validation_share": 0.4}))
     out = tmp_path / "out"
     out.mkdir()
-    save_train_config(load_train_config(file, ["training.seed=3"]), out / "config.yaml")
+    save_config(load_config(TrainRewardConfig, file, ["training.seed=3"]), out / "config.yaml")
     (out / "plan.json").write_text("{}")
     with pytest.raises(UserError, match=r"holds a training with another training\.seed; choose another directory"):
         train_reward_model(str(file), [], out, Console(file=io.StringIO()))
@@ -273,7 +276,7 @@ def test_a_shard_that_is_there_twice_counts_once(make_labels: MakeLabels) -> Non
     first = Shard(0, PER_SHARD, 0, CANDIDATES).file_name()
     rows = [row for at in range(2) for row in rows_of(at, MIXED[at])]
     pq.write_table(pa.Table.from_pylist(rows, schema=LABEL_SCHEMA), shards / Shard(0, 2, 0, CANDIDATES).file_name())
-    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    plan = plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_share": 0.4}))
     refs = [*plan.train, *plan.validation]
     assert len({ref.question_id for ref in refs}) == len(refs) == len(MIXED)
     assert {question for ids in by_file(refs).values() for question in ids} == {ref.question_id for ref in refs}
@@ -284,7 +287,7 @@ def test_training_starts_from_a_reasoner_or_a_latent_rm(
     make_labels: MakeLabels, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     data = make_labels(MIXED)
-    plan = plan_training(parse_train_config({"data": str(data), "validation_share": 0.4}))
+    plan = plan_training(parse_config(TrainRewardConfig, {"data": str(data), "validation_share": 0.4}))
     job = RewardJob.of(plan)
     first = job.new_model()
     assert all(parameter.requires_grad for parameter in first.parameters())
@@ -292,7 +295,9 @@ def test_training_starts_from_a_reasoner_or_a_latent_rm(
     assert is_latent_rm(str(tmp_path / "rm"))
     assert not is_latent_rm(str(tiny_checkpoint))
     again = plan_training(
-        parse_train_config({"data": str(data), "validation_share": 0.4, "training": {"init": str(tmp_path / "rm")}})
+        parse_config(
+            TrainRewardConfig, {"data": str(data), "validation_share": 0.4, "training": {"init": str(tmp_path / "rm")}}
+        )
     )
     model: LatentRewardModel = RewardJob.of(again).new_model()
     own = dict(first.named_parameters())
@@ -307,7 +312,9 @@ def test_layers_of_any_width_can_be_trained_on(make_labels: MakeLabels, tmp_path
     wide = save_checkpoint_of(tmp_path / "wide", "llama", {"feedback": "identity"}, **shape)
     reasoner = Checkpoint.open(str(wide))
     LatentRewardModel.from_reasoner(reasoner, seed=0).save(reasoner, tmp_path / "rm", RewardCard())
-    job = RewardJob.of(plan_training(parse_train_config({"data": str(make_labels(MIXED)), "validation_share": 0.4})))
+    job = RewardJob.of(
+        plan_training(parse_config(TrainRewardConfig, {"data": str(make_labels(MIXED)), "validation_share": 0.4}))
+    )
     model = replace(job, start=str(tmp_path / "rm")).new_model()
     assert model.state_dict().keys() == LatentRewardModel.from_reasoner(reasoner, seed=0).state_dict().keys()
     model(model.embed(torch.arange(4)[None]), torch.arange(4)[None], DynamicCache()).sum().backward()

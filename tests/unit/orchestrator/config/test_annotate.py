@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.config.annotate import AnnotateConfig, load_annotate_config
+from orchestrator.config.annotate import AnnotateConfig
+from orchestrator.config.loading import load_config
 
 MINIMAL: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",
@@ -24,7 +25,7 @@ def file(tmp_path: Path) -> str:
 
 
 def test_defaults_and_overrides(file: str) -> None:
-    config = load_annotate_config(file, ["candidates=4", "store.path=elsewhere"])
+    config = load_config(AnnotateConfig, file, ["candidates=4", "store.path=elsewhere"])
     assert (config.candidates, config.rollouts, config.store.path) == (4, 8, "elsewhere")
     assert config.store.latents == "float16"
 
@@ -45,14 +46,14 @@ def test_defaults_and_overrides(file: str) -> None:
 )
 def test_what_is_wrong_is_named(file: str, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        load_annotate_config(file, overrides)
+        load_config(AnnotateConfig, file, overrides)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
 def test_the_run_samples_the_same_candidates(file: str) -> None:
     overrides = ["seed=3", "dtype=bfloat16", "latent_steps=2", "answer_tokens=5", "candidates=6", "actors=2"]
-    config = load_annotate_config(file, overrides)
+    config = load_config(AnnotateConfig, file, overrides)
     run = config.as_run()
     assert run.sampler == config.sampler
     assert run.samples == 6
@@ -63,8 +64,8 @@ def test_the_run_samples_the_same_candidates(file: str) -> None:
 
 
 def test_a_resolved_configuration_reads_back_the_same(file: str, tmp_path: Path) -> None:
-    config = load_annotate_config(file, ["sampler.kind=mc_dropout", "sampler.p=0.2"])
+    config = load_config(AnnotateConfig, file, ["sampler.kind=mc_dropout", "sampler.p=0.2"])
     (tmp_path / "resolved.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    again = load_annotate_config(tmp_path / "resolved.yaml")
+    again = load_config(AnnotateConfig, tmp_path / "resolved.yaml")
     assert again == config
     assert isinstance(again, AnnotateConfig)

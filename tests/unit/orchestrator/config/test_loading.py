@@ -6,7 +6,42 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config.loading import parse_override, read_yaml, with_overrides
+from latent_core.settings import Settings
+from latent_core.training.settings import ReasonerTrainingSettings
+from orchestrator.config.annotate import AnnotateConfig
+from orchestrator.config.loading import load_config, parse_override, read_yaml, save_config, with_overrides
+from orchestrator.config.reward_training import TrainRewardConfig
+from orchestrator.config.run import RunConfig
+
+CONFIGS = Path(__file__).parents[4] / "tune_configs"
+SHIPPED = [
+    (RunConfig, CONFIGS / "word_problems.yaml"),
+    (AnnotateConfig, CONFIGS / "annotate_tiny.yaml"),
+    (TrainRewardConfig, CONFIGS / "train_rm_tiny.yaml"),
+    (ReasonerTrainingSettings, CONFIGS / "train_tiny.yaml"),
+]
+of_every_command = pytest.mark.parametrize(("schema", "file"), SHIPPED, ids=lambda part: getattr(part, "stem", ""))
+
+
+@of_every_command
+def test_what_is_saved_is_loaded_again(schema: type[Settings], file: Path, tmp_path: Path) -> None:
+    config = load_config(schema, file)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(schema, tmp_path / "config.yaml") == config
+
+
+@of_every_command
+def test_every_command_words_errors_alike(schema: type[Settings], file: Path) -> None:
+    for overrides, message in (
+        (["nowhere=1"], "unknown key 'nowhere': "),
+        (["seed"], "override 'seed': expected key=value, such as sampler.kind=gaussian"),
+        (["a=1", "a.b=2"], "override a.b: 'a' holds a value, not keys"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load_config(schema, file, overrides)
+        assert str(caught.value).startswith(message)
+    with pytest.raises(UserError, match=rf"^config {file}x: no such file"):
+        load_config(schema, f"{file}x")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.commands.train_reasoner import load_recipe
-from orchestrator.config.annotate import load_annotate_config
-from orchestrator.config.loading import read_yaml
-from orchestrator.config.reward_training import load_train_config
-from orchestrator.config.run import load_config, parse_config, save_config
+from latent_core.training.settings import ReasonerTrainingSettings
+from orchestrator.config.annotate import AnnotateConfig
+from orchestrator.config.loading import load_config, parse_config, read_yaml, save_config
+from orchestrator.config.reward_training import TrainRewardConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.config.space import expand_space
 
 ROOT = Path(__file__).parents[4]
@@ -20,13 +20,13 @@ MINIMAL: dict[str, Any] = {"checkpoint": "bundled:coconut-tiny", "task": {"name"
 
 def refusal(content: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
-        parse_config(content)
+        parse_config(RunConfig, content)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_defaults() -> None:
-    config = parse_config(MINIMAL)
+    config = parse_config(RunConfig, MINIMAL)
     assert config.sampler.describe() == "none"
     assert config.budgets == (1, 2, 4, 8, 16, 32, 64)
     assert config.task.split == "test"
@@ -121,41 +121,42 @@ def test_a_sampler_needs_its_settings(sampler: object) -> None:
 
 
 def test_budgets_are_sorted_and_unique() -> None:
-    config = parse_config({**MINIMAL, "budgets": [8, 1, 4, 8], "sampler": {"kind": "gaussian", "sigma": 1}})
+    config = parse_config(RunConfig, {**MINIMAL, "budgets": [8, 1, 4, 8], "sampler": {"kind": "gaussian", "sigma": 1}})
     assert config.budgets == (1, 4, 8)
     assert config.samples == 8
 
 
 @pytest.mark.parametrize("gpus", [0, 0.25, 1, 2])
 def test_gpus_are_shared_or_whole(gpus: float) -> None:
-    assert parse_config({**MINIMAL, "actor": {"gpus": gpus}}).actor.gpus == gpus
+    assert parse_config(RunConfig, {**MINIMAL, "actor": {"gpus": gpus}}).actor.gpus == gpus
 
 
 def test_numbers_of_beams_are_sorted_and_unique() -> None:
-    assert parse_config({**MINIMAL, "search": {"beams": [8, 1, 4, 8]}}).search.beams == (1, 4, 8)
-    assert parse_config({**MINIMAL, "search": {"beams": 2}}).search.beams == (2,)
+    assert parse_config(RunConfig, {**MINIMAL, "search": {"beams": [8, 1, 4, 8]}}).search.beams == (1, 4, 8)
+    assert parse_config(RunConfig, {**MINIMAL, "search": {"beams": 2}}).search.beams == (2,)
 
 
 def test_a_task_is_loaded_with_all_its_settings(tmp_path: Path) -> None:
     (tmp_path / "set.json").write_text('[{"Body": "Who", "Ask": "is it?", "a": "Tom."}, {"Body": 1, "Ask": 1, "a": 1}]')
     columns = {"question": ["Body", "Ask"], "answer": "a"}
     task = {"path": str(tmp_path / "set.json"), "columns": columns, "grader": "text", "limit": 1}
-    whole = parse_config({**MINIMAL, "task": task}).task.load()
+    whole = parse_config(RunConfig, {**MINIMAL, "task": task}).task.load()
     assert [problem.question for problem in whole.problems] == ["Who is it?", "1 1"]
     assert whole.problems[0].is_correct("tom")
     with pytest.raises(UserError, match=r"task\.columns: gsm8k has its own columns"):
-        parse_config({**MINIMAL, "task": {"name": "gsm8k", "columns": columns}}).task.load()
+        parse_config(RunConfig, {**MINIMAL, "task": {"name": "gsm8k", "columns": columns}}).task.load()
     with pytest.raises(UserError, match=r"task\.hub_config: "):
-        parse_config({**MINIMAL, "task": {"name": "gsm8k", "hub_config": "main"}}).task.load()
+        parse_config(RunConfig, {**MINIMAL, "task": {"name": "gsm8k", "hub_config": "main"}}).task.load()
     with pytest.raises(UserError, match=r"task\.grader: 'words' is no grader .* choice, math, numeric, text"):
-        parse_config({**MINIMAL, "task": {**task, "grader": "words"}}).task.load()
-    assert len(parse_config({**MINIMAL, "task": {"name": "word_problems", "count": 2}}).task.load().problems) == 2
+        parse_config(RunConfig, {**MINIMAL, "task": {**task, "grader": "words"}}).task.load()
+    counted = parse_config(RunConfig, {**MINIMAL, "task": {"name": "word_problems", "count": 2}})
+    assert len(counted.task.load().problems) == 2
 
 
 def test_a_file_with_overrides(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(MINIMAL))
-    config = load_config(file, ["sampler.kind=gaussian", "sampler.sigma=0.4", "budgets=[2]", "task.limit=5"])
+    config = load_config(RunConfig, file, ["sampler.kind=gaussian", "sampler.sigma=0.4", "budgets=[2]", "task.limit=5"])
     assert config.sampler.describe() == "gaussian sigma=0.4"
     assert (config.budgets, config.task.limit) == ((2,), 5)
 
@@ -172,26 +173,26 @@ def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
         },
         {**MINIMAL, "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]}},
     ):
-        config = parse_config(content)
+        config = parse_config(RunConfig, content)
         save_config(config, tmp_path / "config.yaml")
-        assert load_config(tmp_path / "config.yaml") == config
+        assert load_config(RunConfig, tmp_path / "config.yaml") == config
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tune_configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     content = read_yaml(path)
     if "stages" in content:
-        assert load_recipe(str(path)).stages
+        assert load_config(ReasonerTrainingSettings, str(path)).stages
     elif "data" in content:
-        assert load_train_config(path).data
+        assert load_config(TrainRewardConfig, path).data
     elif "rollouts" in content:
-        assert load_annotate_config(path).rollouts
+        assert load_config(AnnotateConfig, path).rollouts
     else:
-        config = load_config(path)
+        config = load_config(RunConfig, path)
         assert len(expand_space(config)) >= len(config.sweep.space)
 
 
 def test_a_configuration_does_not_change() -> None:
-    config = parse_config(MINIMAL)
+    config = parse_config(RunConfig, MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 2

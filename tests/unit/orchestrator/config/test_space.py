@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config.run import RunConfig, load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.config.space import corners, expand_space
 
 ROOT = Path(__file__).parents[4]
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[4]
 
 def with_space(*grids: dict[str, Any], **others: Any) -> RunConfig:
     return parse_config(
-        {"checkpoint": "c", "task": {"name": "word_problems"}, "sweep": {"space": list(grids)}, **others}
+        RunConfig, {"checkpoint": "c", "task": {"name": "word_problems"}, "sweep": {"space": list(grids)}, **others}
     )
 
 
@@ -42,7 +43,7 @@ def test_grids_become_trials_in_their_order() -> None:
     ],
 )
 def test_the_shipped_sweeps_compare_several_kinds_of_samplers(name: str, kinds: set[str]) -> None:
-    trials = expand_space(load_config(ROOT / "tune_configs" / name))
+    trials = expand_space(load_config(RunConfig, ROOT / "tune_configs" / name))
     assert {trial.sampler.kind for trial in trials.values()} == kinds
 
 

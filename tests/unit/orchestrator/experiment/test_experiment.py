@@ -18,7 +18,8 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.status import run_status
-from orchestrator.config.run import parse_config, save_config
+from orchestrator.config.loading import parse_config, save_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment import execution
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.execution import ExperimentRun, carry_out
@@ -63,7 +64,7 @@ def planned(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
 
     def plan(out: str = "mine", **changes: Any) -> Experiment:
-        return plan_run("mine", parse_config({**content, **changes}), tmp_path / out)
+        return plan_run("mine", parse_config(RunConfig, {**content, **changes}), tmp_path / out)
 
     return plan
 
@@ -101,7 +102,7 @@ def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
         "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
         "store": {"path": str(tmp_path)},
     }
-    greedy, sampled, search = plan_run("mine", parse_config(config), tmp_path / "mine").all_trials()
+    greedy, sampled, search = plan_run("mine", parse_config(RunConfig, config), tmp_path / "mine").all_trials()
     assert (greedy.store.name, search.store.name) == ("176b0d26bad7148078c6", "d3c8b45b4c5e3340980e")
     assert sampled.scored is not None
     assert sampled.scored.store.name == "49fd5d342359b2c3d07e/scores-735ea5badba3401f8b69"

@@ -16,7 +16,8 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.finalize import finalize, start_tracking
 from orchestrator.store.shards import Shard
@@ -77,7 +78,7 @@ def end(experiment: Experiment, sampled: int = 0) -> tuple[dict[str, Any], str, 
 
 
 def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    experiment = plan_run("mine", parse_config(content), tmp_path / "runs" / "mine")
+    experiment = plan_run("mine", parse_config(RunConfig, content), tmp_path / "runs" / "mine")
     for trial in experiment.all_trials():
         sample(trial, experiment.plan.problems, trial.samples)
     summary, remarks, client = end(experiment, sampled=10)
@@ -123,7 +124,7 @@ def test_the_same_command_again_goes_on_with_its_runs(
     counts = []
     for changes in ({}, {"actors": 3, "micro_batch": 2}, {"budgets": [1, 2]}):
         space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2]}]
-        config = parse_config({**content, **changes, "sweep": {"space": space}})
+        config = parse_config(RunConfig, {**content, **changes, "sweep": {"space": space}})
         experiment = plan_sweep("mine", config, tmp_path / "mine")
         if not changes:
             for trial in experiment.all_trials():
@@ -145,7 +146,7 @@ def test_a_sweep_that_was_stopped_early(
 ) -> None:
     """One trial complete, one stopped after two samples, one that never began."""
     space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.1, 0.2, 0.3]}]
-    experiment = plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path / "mine")
+    experiment = plan_sweep("mine", parse_config(RunConfig, {**content, "sweep": {"space": space}}), tmp_path / "mine")
     for trial, samples in zip(experiment.all_trials(), (1, 4, 2, 0), strict=True):
         if samples:
             sample(trial, experiment.plan.problems, samples)
@@ -171,7 +172,7 @@ def test_a_sweep_that_was_stopped_early(
 
 def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path) -> None:
     """Error texts of libraries hold brackets, which must not be taken for the console's own marks."""
-    experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
+    experiment = plan_run("mine", parse_config(RunConfig, content), tmp_path / "mine")
     for trial in experiment.all_trials():
         sample(trial, experiment.plan.problems, trial.samples, error=ERROR)
     summary, remarks, _ = end(experiment)
@@ -209,7 +210,7 @@ def test_what_was_cut_or_cannot_be_read_is_said(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], cut_answers: str
 ) -> None:
     task = {**content["task"], "cut_answers": cut_answers}
-    experiment = plan_run("mine", parse_config({**content, "task": task}), tmp_path / "runs" / "mine")
+    experiment = plan_run("mine", parse_config(RunConfig, {**content, "task": task}), tmp_path / "runs" / "mine")
     greedy, trial = experiment.sampled_trials()
     problems = experiment.plan.problems
     sample(greedy, problems, 1)

@@ -10,7 +10,8 @@ import pytest
 from latent_core.shipped import SOURCES
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.fingerprint import NO_INFLUENCE, run_tags
 from orchestrator.experiment.plan import make_plan
 
@@ -28,7 +29,7 @@ def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def of(content: dict[str, Any], **changes: Any) -> str:
-    return plan_run("mine", parse_config({**content, **changes}), Path("out")).fingerprint
+    return plan_run("mine", parse_config(RunConfig, {**content, **changes}), Path("out")).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_questions_count_by_their_content(content: dict[str, Any], tmp_path: Pat
 
 
 def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plan = make_plan(parse_config(content))
+    plan = make_plan(parse_config(RunConfig, content))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     tags = run_tags(plan)
     assert (tags["cluster"], tags["task_fingerprint"]) == ("local", plan.task_fingerprint)
@@ -82,7 +83,7 @@ def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.Monk
 def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(content: dict[str, Any]) -> None:
     voting = {**content["task"], "cut_answers": "vote"}
     assert of(content, task=voting) != of(content)
-    experiment = plan_run("mine", parse_config({**content, "task": voting}), Path("out"))
+    experiment = plan_run("mine", parse_config(RunConfig, {**content, "task": voting}), Path("out"))
     config = experiment.plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
     before = config | {
         "checkpoint": experiment.plan.checkpoint.fingerprint,
@@ -107,7 +108,7 @@ def test_other_code_makes_it_another_one(content: dict[str, Any], monkeypatch: p
 def test_the_code_of_every_setting_counts(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def sweep() -> str:
         space = [{"sampler.kind": ["none"]}, {"sampler.kind": "mc_dropout", "sampler.p": [0.1, 0.2]}]
-        config = parse_config({**content, "sweep": {"space": space}})
+        config = parse_config(RunConfig, {**content, "sweep": {"space": space}})
         return plan_sweep("mine", config, Path("out")).fingerprint
 
     one, before = of(content), sweep()

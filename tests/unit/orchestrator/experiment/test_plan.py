@@ -16,7 +16,8 @@ from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.shards import Shard
@@ -41,7 +42,7 @@ def content(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def plan_of(content: dict[str, Any], **changes: Any) -> Plan:
-    return make_plan(parse_config({**content, **changes}))
+    return make_plan(parse_config(RunConfig, {**content, **changes}))
 
 
 def test_the_checkpoints_lengths_are_used_where_none_are_given(content: dict[str, Any]) -> None:
@@ -155,20 +156,20 @@ def test_a_question_that_is_too_long_is_named(content: dict[str, Any], tmp_path:
 
 
 def test_a_run_has_one_setting_beside_greedy(content: dict[str, Any], tmp_path: Path) -> None:
-    experiment = plan_run("mine", parse_config(content), tmp_path / "out")
+    experiment = plan_run("mine", parse_config(RunConfig, content), tmp_path / "out")
     assert [trial.name for trial in experiment.all_trials()] == ["greedy", "gaussian sigma=0.4"]
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "store").exists()
 
 
 def test_greedy_alone_is_sampled_once(content: dict[str, Any], tmp_path: Path) -> None:
-    experiment = plan_run("mine", parse_config({**content, "sampler": {"kind": "none"}}), tmp_path / "out")
+    experiment = plan_run("mine", parse_config(RunConfig, {**content, "sampler": {"kind": "none"}}), tmp_path / "out")
     assert [trial.name for trial in experiment.all_trials()] == ["greedy"]
 
 
 def test_a_sweep_has_a_setting_per_trial(content: dict[str, Any], tmp_path: Path) -> None:
     space = [{"sampler.kind": "gaussian", "sampler.sigma": [0.4, 0.8], "latent_steps": [2, 4], "seed": 9}]
-    experiment = plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path)
+    experiment = plan_sweep("mine", parse_config(RunConfig, {**content, "sweep": {"space": space}}), tmp_path)
     trials = {trial.name: trial for trial in experiment.trials}
     assert list(trials) == [
         f"gaussian sigma={sigma} latent_steps={steps} seed=9" for sigma in (0.4, 0.8) for steps in (2, 4)
@@ -187,13 +188,13 @@ def test_a_sweep_has_a_setting_per_trial(content: dict[str, Any], tmp_path: Path
 def test_every_trial_of_a_sweep_has_to_fit(content: dict[str, Any], tmp_path: Path) -> None:
     space = [{"sampler.kind": "gaussian", "sampler.sigma": 0.4, "latent_steps": [2, 90]}]
     with pytest.raises(UserError, match="90 latent steps"):
-        plan_sweep("mine", parse_config({**content, "sweep": {"space": space}}), tmp_path)
+        plan_sweep("mine", parse_config(RunConfig, {**content, "sweep": {"space": space}}), tmp_path)
 
 
 def test_the_scheduler_needs_room_above_its_grace(content: dict[str, Any], tmp_path: Path) -> None:
     sweep = {"space": [{"sampler.kind": "gaussian", "sampler.sigma": 0.4}], "scheduler": "asha", "grace_samples": 9}
     with pytest.raises(UserError, match=r"sweep\.grace_samples: 9 is more than the largest budget, 8"):
-        plan_sweep("mine", parse_config({**content, "sweep": sweep}), tmp_path)
+        plan_sweep("mine", parse_config(RunConfig, {**content, "sweep": sweep}), tmp_path)
 
 
 def test_a_tasks_own_extractor_makes_another_setting(content: dict[str, Any]) -> None:
@@ -216,7 +217,7 @@ def test_the_plan_counts_references_that_cannot_be_read(content: dict[str, Any],
     plan = plan_of(content, task={"path": str(data)})
     assert (plan.references.unreadable, plan.references.unreadable_example) == (2, "question 1: '2x'")
     shown = io.StringIO()
-    experiment = plan_run("mine", parse_config({**content, "task": {"path": str(data)}}), tmp_path)
+    experiment = plan_run("mine", parse_config(RunConfig, {**content, "task": {"path": str(data)}}), tmp_path)
     show_plan(experiment, experiment.coverage(), Console(file=shown, width=200), with_cost=False)
     assert "references  2 of 4 reference answers cannot be read" in shown.getvalue()
     data.write_text(json.dumps([{"question": "?", "answer": answer} for answer in ("2x", "35")]))

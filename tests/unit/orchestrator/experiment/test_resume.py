@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from latent_core.errors import UserError
-from orchestrator.config.run import parse_config, save_config
+from orchestrator.config.loading import parse_config, save_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.fingerprint import check_resume
 
 CONTENT: dict[str, Any] = {
@@ -20,13 +21,13 @@ CONTENT: dict[str, Any] = {
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    save_config(parse_config(CONTENT), tmp_path / "config.yaml")
+    save_config(parse_config(RunConfig, CONTENT), tmp_path / "config.yaml")
     return tmp_path
 
 
 @pytest.mark.parametrize("changes", [{}, {"actors": 8}, {"micro_batch": 1}, {"tracking": {"experiment": "x"}}], ids=str)
 def test_the_same_experiment(out: Path, changes: dict[str, Any]) -> None:
-    check_resume(out, parse_config({**CONTENT, **changes}))
+    check_resume(out, parse_config(RunConfig, {**CONTENT, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -42,20 +43,20 @@ def test_the_same_experiment(out: Path, changes: dict[str, Any]) -> None:
 )
 def test_another_experiment(out: Path, changes: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_resume(out, parse_config({**CONTENT, **changes}))
+        check_resume(out, parse_config(RunConfig, {**CONTENT, **changes}))
     assert str(caught.value).startswith(f"--resume {out}: it was begun with another {key}, and its curves")
     assert "\n" not in str(caught.value)
 
 
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.yaml there"):
-        check_resume(tmp_path / "nowhere", parse_config(CONTENT))
+        check_resume(tmp_path / "nowhere", parse_config(RunConfig, CONTENT))
 
 
 def test_a_run_of_an_older_version_was_begun_with_votes_of_cut_answers(out: Path) -> None:
     raw = yaml.safe_load((out / "config.yaml").read_text())
     del raw["task"]["cut_answers"]
     (out / "config.yaml").write_text(yaml.safe_dump(raw))
-    check_resume(out, parse_config({**CONTENT, "task": {**CONTENT["task"], "cut_answers": "vote"}}))
+    check_resume(out, parse_config(RunConfig, {**CONTENT, "task": {**CONTENT["task"], "cut_answers": "vote"}}))
     with pytest.raises(UserError, match=r"begun with another task\.cut_answers"):
-        check_resume(out, parse_config(CONTENT))
+        check_resume(out, parse_config(RunConfig, CONTENT))

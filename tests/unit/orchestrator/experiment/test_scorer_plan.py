@@ -20,7 +20,8 @@ from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
 from orchestrator.commands.run import plan_run
 from orchestrator.commands.sweep import plan_sweep
-from orchestrator.config.run import RunConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.specs import BeamShape, ScoreSpec
@@ -56,7 +57,7 @@ def content(tiny_checkpoint: Path, tiny_reward_checkpoint: Path, tmp_path: Path)
 
 
 def config_of(content: dict[str, Any], **changes: Any) -> RunConfig:
-    return parse_config({**content, **changes})
+    return parse_config(RunConfig, {**content, **changes})
 
 
 def plan_of(content: dict[str, Any], **changes: Any) -> Plan:

@@ -14,7 +14,8 @@ from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.base import Problem, Task
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment import task_checks
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.experiment.task_checks import check_outside, check_questions
@@ -25,7 +26,7 @@ ASKED = "ann has {} pens ?"
 def plan(tmp_path: Path, checkpoint: Path, questions: list[str], **task: Any) -> Plan:
     data = tmp_path / "questions.json"
     data.write_text(json.dumps([{"question": one, "answer": 1} for one in questions]))
-    return make_plan(parse_config({"checkpoint": str(checkpoint), "task": {"path": str(data), **task}}))
+    return make_plan(parse_config(RunConfig, {"checkpoint": str(checkpoint), "task": {"path": str(data), **task}}))
 
 
 def refusal(*arguments: Any, **task: Any) -> str:

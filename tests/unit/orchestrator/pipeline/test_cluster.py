@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config.run import parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.pipeline import cluster
 from orchestrator.pipeline.cluster import check_resources
 
@@ -18,7 +19,7 @@ def check(monkeypatch: pytest.MonkeyPatch, *has: dict[str, float], **changes: An
     nodes = [{"NodeID": str(number), "Alive": True, "Resources": resources} for number, resources in enumerate(has)]
     monkeypatch.setattr(cluster.ray, "nodes", lambda: nodes)
     try:
-        check_resources(parse_config({**MINIMAL, **changes}))
+        check_resources(parse_config(RunConfig, {**MINIMAL, **changes}))
     except UserError as error:
         return str(error)
     return None

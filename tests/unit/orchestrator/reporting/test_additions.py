@@ -17,8 +17,9 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.analysis.evaluation import Evaluation, evaluate
+from orchestrator.config.loading import load_config, parse_config
 from orchestrator.config.objective import OBJECTIVES
-from orchestrator.config.run import load_config, parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.reporting.artifacts import ARTIFACTS, Report, write_artifacts
 from orchestrator.reporting.layout import panels, title
 from orchestrator.reporting.run_files import write_files
@@ -136,13 +137,13 @@ def test_one_file_each_is_found_and_used(tmp_path: Path) -> None:
         "sampler": {"kind": "still"},
         "sweep": {"objective": "gain(first_answer)"},
     }
-    config = parse_config(raw)
+    config = parse_config(RunConfig, raw)
     assert config.sampler.describe() == "still"
     result = evaluate(trial_of(tmp_path, "still"), TASK)
     evaluation = Evaluation([result], TASK, (1, 2, 4), config.sweep.objectives)
     files = write_files(tmp_path, config, evaluation, {"task": "mine"})
     # The sampler: a trial of it is configured, written down and read again.
-    assert load_config(tmp_path / "config.yaml").sampler.describe() == "still"
+    assert load_config(RunConfig, tmp_path / "config.yaml").sampler.describe() == "still"
     # The aggregation: rows, a table under its title, a line in its colour.
     rows = read_curves_csv(tmp_path / "curves.csv")
     assert [row.value for row in rows if row.aggregation == "first_answer"] == [0.75, 0.75, 0.75]
@@ -159,7 +160,7 @@ def test_one_file_each_is_found_and_used(tmp_path: Path) -> None:
 
 def test_an_artifact_that_no_longer_applies_is_removed(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("old")
-    config = parse_config({"checkpoint": "x", "task": {"path": "x.json"}, "sampler": {"kind": "none"}})
+    config = parse_config(RunConfig, {"checkpoint": "x", "task": {"path": "x.json"}, "sampler": {"kind": "none"}})
     result = evaluate(trial_of(tmp_path, "still"), TASK)
     for results, there in (([result], True), ([], False)):
         report = Report("title", Evaluation(results, TASK, config.budgets))

@@ -17,7 +17,8 @@ from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.analysis.evaluation import Evaluation, evaluate
-from orchestrator.config.run import load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
+from orchestrator.config.run import RunConfig
 from orchestrator.reporting.run_files import write_files
 from orchestrator.reporting.tables import render
 from orchestrator.store.shards import Shard
@@ -211,7 +212,8 @@ def test_a_setting_stopped_before_its_first_budget_has_nothing_to_compare(tmp_pa
 
 def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(tmp_path: Path) -> None:
     config = parse_config(
-        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
+        RunConfig,
+        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}},
     )
     trial = sample(trial_of(tmp_path), right)
     for scored, has in ((with_scores(trial, lambda q, i: 1.0), True), (trial, False)):
@@ -222,7 +224,8 @@ def test_comparisons_are_written_where_there_are_scores_and_do_not_outlive_them(
 
 def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
     config = parse_config(
-        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}}
+        RunConfig,
+        {"checkpoint": "bundled:coconut-tiny", "task": {"path": "x.json"}, "sampler": {"kind": "gaussian", "sigma": 1}},
     )
     results = [
         evaluate(sample(trial_of(tmp_path, "none", samples=1), right), TASK),
@@ -234,7 +237,7 @@ def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
     files = write_files(out, config, evaluation, {"task": "mine", "trials": [result.summary for result in results]})
     assert sorted(file.name for file in out.iterdir()) == sorted(file.name for file in files)
     assert all(file.stat().st_size > 0 for file in files)
-    assert load_config(out / "config.yaml") == config
+    assert load_config(RunConfig, out / "config.yaml") == config
     read = read_curves_csv(out / "curves.csv")
     assert len(read) == len(evaluation.rows)
     assert [row.n for row in read if math.isnan(row.value)] == [4, 4]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
 from latent_core.errors import UserError
 
@@ -69,16 +69,22 @@ def calls_at_once(actors: int, shards: int) -> tuple[int, int]:
     return dispatchers, -(-calls // dispatchers)
 
 
+_SHORT_OF_MEMORY = "running low on memory"
+"""In the words of Ray's monitor, which ends processes before the system does."""
+_ENDED_PROCESS = re.compile(r"name=([^,]+?),")
+_NODE = re.compile(r"\(IP: ([^,)]+)")
+
+
 @contextmanager
 def users_errors() -> Iterator[None]:
     """Let what is the user's to mend leave a pipeline as it was said, in whatever process that was.
 
     Raises:
-        UserError: Where an actor or a stage has raised one.
+        UserError: Where an actor or a stage has raised one, or was ended because its node's memory is short.
     """
     try:
         yield
-    except RayTaskError as error:
+    except RayError as error:
         said = user_error(error)
         if said is None:
             raise
@@ -87,5 +93,14 @@ def users_errors() -> Iterator[None]:
 
 def user_error(error: BaseException) -> UserError | None:
     """Return the user's error behind one of Ray's, which keeps only the text of what has crossed several processes."""
-    found = _USER_ERROR.findall(str(error))
-    return UserError(found[-1]) if found else None
+    text = str(error)
+    if found := _USER_ERROR.findall(text):
+        return UserError(found[-1])
+    if _SHORT_OF_MEMORY not in text:
+        return None
+    name, node = _ENDED_PROCESS.search(text), _NODE.search(text)
+    return UserError(
+        f"out of memory: Ray has ended {name[1] if name else 'a process'} because memory is short on "
+        f"{node[1] if node else 'its node'}; lower micro_batch, store.samples_per_shard or actors, or add memory; what "
+        "has been sampled is in the store"
+    )

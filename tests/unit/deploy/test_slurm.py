@@ -1,7 +1,12 @@
 """The Slurm script: a shell can read it, and a linter finds nothing."""
 
+import os
+import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,3 +33,25 @@ def test_settings_of_slurm_come_before_the_first_command() -> None:
     settings = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
     assert settings
     assert settings[-1] < first_command
+
+
+def test_the_wait_for_nodes_ends_where_no_head_answers() -> None:
+    waiting = re.search(r"<<'PYTHON'\n(.*?)\nPYTHON\n", SCRIPT.read_text(), re.DOTALL)
+    assert waiting is not None
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-", "2", "1"],
+        input=waiting[1],
+        cwd=SCRIPT.parents[1],
+        env=os.environ | {"RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"only 0 of 2 nodes have joined the Ray cluster in 1 s (cluster.address {address}: ")
+    assert time.monotonic() - began < 60

@@ -3,6 +3,7 @@
 A new plot or table is one new file in `orchestrator.reporting.plots` with a function under `@register_artifact(...)`.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any, Generic, TypeVar
 
 from latent_core.registry import Registry
 from orchestrator.analysis.evaluation import Evaluation
+from orchestrator.reporting.pictures import PictureRecord, digest, drawing_code
 
 S = TypeVar("S")
 
 _LAST = 100
+_PICTURES = (".png", ".html")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,14 @@ class Report:
     title: str
     evaluation: Evaluation
     summary: Mapping[str, Any] | None = None
+
+    def content(self) -> str:
+        """Return a hash of everything that a picture of it may show."""
+        made = self.evaluation
+        numbers = [made.rows, made.comparisons, made.difficulties, made.judged]
+        names = [self.title, made.task.name, made.budgets, [objective.text for objective in made.objectives]]
+        questions = [[one.trial.name, one.summary, one.questions.to_csv(index=False)] for one in made.trials]
+        return digest(repr([numbers, names, questions]).encode())
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class Artifact(Generic[S]):
     applies: Callable[[S], bool] = lambda _: True
     place: int = _LAST
     lasting: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is drawn, which takes long: once is enough as long as it would look the same."""
+        return Path(self.name).suffix in _PICTURES
 
 
 ARTIFACTS: Registry[Artifact[Report]] = Registry("artifact", "orchestrator.reporting", "orchestrator.reporting.plots")
@@ -70,15 +86,32 @@ def registered_artifacts() -> list[Artifact[Report]]:
     return [ARTIFACTS[name] for name in ARTIFACTS]
 
 
-def write_artifacts(artifacts: Iterable[Artifact[S]], subject: S, out: Path) -> list[Path]:
-    """Write what applies into a directory that exists, and remove what does not; returns the files."""
-    written = []
+def write_artifacts(artifacts: Iterable[Artifact[S]], subject: S, out: Path, content: str) -> list[Path]:
+    """Write what applies into a directory that exists, and remove what does not; returns the files.
+
+    Args:
+        artifacts: What may be written.
+        subject: What it is made of.
+        out: The directory.
+        content: Hash of the subject. Pictures that lie there as they were drawn of it are left as they are.
+    """
+    written, record = [], PictureRecord(out)
     for artifact in sorted(artifacts, key=lambda artifact: artifact.place):
         path = out / artifact.name
         if artifact.applies(subject):
-            artifact.write(subject, path)
+            shown = f"{content} {drawing_code()} {_source(artifact)}" if artifact.is_picture else ""
+            if not artifact.is_picture or not record.is_current(path, shown):
+                artifact.write(subject, path)
+                if artifact.is_picture:
+                    record.note(path, shown)
             written.append(path)
         elif not artifact.lasting:
             # What an earlier state of the run had must not outlive it.
             path.unlink(missing_ok=True)
+    record.save()
     return written
+
+
+def _source(artifact: Artifact[Any]) -> str:
+    """Return a hash of the file that defines how an artifact is written, which may lie outside of this package."""
+    return digest(inspect.getsource(inspect.getmodule(artifact.write) or artifact.write).encode())

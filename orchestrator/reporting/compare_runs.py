@@ -10,6 +10,7 @@ from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.artifacts import Artifact, write_artifacts
 from orchestrator.reporting.layout import COVERAGE, aggregations, title
+from orchestrator.reporting.pictures import digest
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 
@@ -114,7 +115,7 @@ def summary_table(runs: Sequence[ReportedRun]) -> str:
 
 def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
     """Write the comparison of runs into a directory that exists; returns the files."""
-    return write_artifacts(_ARTIFACTS, runs, out)
+    return write_artifacts(_ARTIFACTS, runs, out, digest(repr(runs).encode()))
 
 
 def _write_png(runs: Sequence[ReportedRun], path: Path) -> None:

@@ -27,9 +27,9 @@ def write_files(out: Path, config: RunConfig, evaluation: Evaluation, summary: M
 def write_report(out: Path, report: Report) -> list[Path]:
     """Write every table and picture of a report; returns the files.
 
-    The same store gives the same tables, byte by byte.
+    The same store gives the same tables, byte by byte. A picture that would look the same is not drawn again.
     """
-    return write_artifacts(registered_artifacts(), report, out)
+    return write_artifacts(registered_artifacts(), report, out, report.content())
 
 
 @register_artifact("curves.csv", place=0)

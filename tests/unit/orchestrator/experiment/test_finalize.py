@@ -108,7 +108,7 @@ def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFi
     assert run.data.params["latent_steps"] == "6"
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "questions.json",
-        *(file.name for file in experiment.out.iterdir() if not file.name.startswith("tracking.")),
+        *(file.name for file in experiment.out.iterdir() if not file.name.startswith(("tracking.", "."))),
     }
     assert run.data.tags["task"] == "questions"
     assert run.data.tags["sampler"] == "gaussian"

@@ -164,5 +164,5 @@ def test_an_artifact_that_no_longer_applies_is_removed(tmp_path: Path) -> None:
     result = evaluate(trial_of(tmp_path, "still"), TASK)
     for results, there in (([result], True), ([], False)):
         report = Report("title", Evaluation(results, TASK, config.budgets))
-        write_artifacts([ARTIFACTS["names.txt"]], report, tmp_path)
+        write_artifacts([ARTIFACTS["names.txt"]], report, tmp_path, report.content())
         assert (tmp_path / "names.txt").exists() == there

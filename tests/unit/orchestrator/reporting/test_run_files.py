@@ -235,7 +235,8 @@ def test_a_run_directory_is_complete_and_readable(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     files = write_files(out, config, evaluation, {"task": "mine", "trials": [result.summary for result in results]})
-    assert sorted(file.name for file in out.iterdir()) == sorted(file.name for file in files)
+    seen = sorted(file.name for file in out.iterdir() if not file.name.startswith("."))
+    assert seen == sorted(file.name for file in files)
     assert all(file.stat().st_size > 0 for file in files)
     assert load_config(RunConfig, out / "config.yaml") == config
     read = read_curves_csv(out / "curves.csv")

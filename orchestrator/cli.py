@@ -123,14 +123,14 @@ def run(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool
     out = _out_of_experiment(config, settings, out, resume)
 
     from orchestrator.commands.run import plan_run, sample_one_by_one
-    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.dry_run import show_dry_run
     from orchestrator.experiment.execution import carry_out
     from orchestrator.experiment.run_directory import check_kind
 
     check_kind(out, "run")
     experiment = plan_run(out.name, settings, out)
     if dry_run:
-        show_plan(experiment, experiment.coverage(), make_console())
+        show_dry_run(experiment, make_console())
     else:
         carry_out(experiment, sample_one_by_one, make_console())
 
@@ -154,7 +154,7 @@ def sweep(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bo
 
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
     from orchestrator.commands.sweep_group import divide, run_sweep_group
-    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.dry_run import show_dry_run
     from orchestrator.experiment.execution import carry_out
     from orchestrator.experiment.run_directory import check_kind
 
@@ -165,7 +165,7 @@ def sweep(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bo
     check_kind(out, "sweep")
     experiment = plan_sweep(out.name, settings, out)
     if dry_run:
-        show_plan(experiment, experiment.coverage(), make_console())
+        show_dry_run(experiment, make_console())
     else:
         carry_out(experiment, sample_with_tune, make_console())
 

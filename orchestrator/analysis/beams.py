@@ -52,8 +52,9 @@ def evaluate_search(search: Trial, problems: Sequence[Problem]) -> BeamResult | 
     """Evaluate a finished search; None where the store does not hold all of its questions."""
     if not search.store.covered(len(problems), search.samples).all():
         return None
-    records = judged(search.store.read(len(problems), search.samples, _COLUMNS), search)
-    outcomes = outcomes_from_records(records, [problem.question_id for problem in problems])
+    ids = [problem.question_id for problem in problems]
+    records = judged(search.store.read(len(problems), search.samples, _COLUMNS, question_ids=ids), search)
+    outcomes = outcomes_from_records(records, ids)
     # Beams are stored by rank, so that the first one is the best.
     best = outcomes.correct[:, 0].astype(np.float64)
     failed = records["failed"]

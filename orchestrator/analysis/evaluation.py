@@ -139,14 +139,15 @@ def blocks(
     Where a LatentRM scores the trial, the columns of its scores stand beside those of the trajectories, NaN where a
     trajectory has no score. What `judged` adds and changes is there too.
     """
+    ids = [problem.question_id for problem in problems]
     for first in range(0, len(problems), _QUESTIONS_PER_READ):
         end = min(first + _QUESTIONS_PER_READ, len(problems))
-        records = trial.store.read(end, samples, columns, first_question=first)
+        records = trial.store.read(end, samples, columns, first_question=first, question_ids=ids)
         if trial.scored is not None:
             store = trial.scored.store
             # Without answer-aware scores these columns hold nothing, and must not become curves.
             wanted = (*_SCORE_COLUMNS, *(_ANSWER_SCORE_COLUMNS if store.spec.score_answer else ()))
-            scores = store.read(end, samples, wanted, first_question=first)
+            scores = store.read(end, samples, wanted, first_question=first, question_ids=ids)
             # A folder without shards gives a frame without types.
             scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
             records = records.merge(scores, how="left", on=_ADDRESS)

@@ -44,6 +44,9 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
     config = load_config(AnnotateConfig, path, overrides)
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
+    ids = [problem.question_id for problem in plan.problems]
+    for line in store.disregard_damaged(ids) if dry_run else store.set_aside_damaged(ids):
+        say(console, line)
     shards = missing_labels(config, plan, store)
     _show(config, plan, store, shards, console)
     if dry_run:

@@ -17,6 +17,7 @@ from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
 from orchestrator.reporting.run_files import write_report
 from orchestrator.reporting.tables import print_places, print_results
+from orchestrator.store.trial import around_damage
 
 
 def report_runs(
@@ -90,9 +91,13 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     config = _config(run)
     task = _task(run, config)
     try:
-        results = evaluate_all(with_end_ids(run.trials, config.checkpoint), task)
+        trials = with_end_ids(run.trials, config.checkpoint)
+        everything = [one for trial in trials for one in trial.with_searches]
+        results, damaged = around_damage(everything, lambda: evaluate_all(trials, task))
     except OSError as error:
         raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
+    for line in damaged:
+        say(remarks, line)
     if not results:
         why = run.lost_store() or "`latentswarm status` says what the store has"
         raise UserError(f"{run.out}: there is no setting yet of which every question has a sample; {why}")

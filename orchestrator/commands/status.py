@@ -9,7 +9,7 @@ from latent_core.errors import UserError
 from orchestrator.commands.status_of_work import running_owner
 from orchestrator.experiment.lease import read_owner
 from orchestrator.experiment.run_directory import RunDirectory, open_run
-from orchestrator.store.trial import Trial
+from orchestrator.store.trial import Trial, around_damage
 from orchestrator.tuning.state import trial_states
 
 FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
@@ -68,6 +68,7 @@ class RunStatus:
         remark: What makes these numbers doubtful, if anything does.
         running: Who is at work on it, for people; None where nobody is.
         leased: Whether the directory tells at all whether somebody is at work.
+        damaged: A line for each damaged shard.
     """
 
     out: Path
@@ -79,6 +80,7 @@ class RunStatus:
     remark: str | None
     running: str | None = None
     leased: bool = False
+    damaged: tuple[str, ...] = ()
 
     @property
     def done(self) -> int:
@@ -105,7 +107,8 @@ def run_status(out: Path) -> RunStatus:
     run = open_run(out)
     tune = trial_states(out / "tune")
     try:
-        trials = tuple(_trial_status(one, run.questions, tune) for one in run.all_trials())
+        known = run.all_trials()
+        trials, damaged = around_damage(known, lambda: tuple(_trial_status(one, run.questions, tune) for one in known))
     except OSError as error:
         raise UserError(f"store.path {run.config['store']['path']}: cannot be read: {error}") from error
     return RunStatus(
@@ -118,6 +121,7 @@ def run_status(out: Path) -> RunStatus:
         run.lost_store(),
         running_owner(out),
         read_owner(out) is not None,
+        tuple(damaged),
     )
 
 

@@ -45,6 +45,7 @@ def status_json(status: RunStatus) -> str:
         **_times(status.last_written, now),
         "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.trials],
         "remark": status.remark,
+        "damaged": list(status.damaged),
     }
     return json.dumps(content, indent=2)
 
@@ -73,6 +74,7 @@ def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
     yield f"{'last shard':<10} {_age(status.last_written, now)}"
     if status.remark is not None:
         yield f"{'but':<10} {status.remark}"
+    yield from status.damaged
 
 
 def _state(status: RunStatus) -> str:

@@ -74,7 +74,7 @@ def run_sweep_group(
         UserError: If any of them cannot be run; nothing is started then.
     """
     from orchestrator.commands.sweep import plan_sweep, sample_with_tune
-    from orchestrator.experiment.dry_run import show_plan
+    from orchestrator.experiment.dry_run import show_dry_run
     from orchestrator.experiment.lease import Lease
 
     check_kind(out, GROUP)
@@ -89,7 +89,7 @@ def run_sweep_group(
     if dry_run:
         for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
             _announce(number, len(sweeps), sweep, console)
-            show_plan(experiment, experiment.coverage(), console)
+            show_dry_run(experiment, console)
         return
     from orchestrator.experiment.execution import carry_out
 

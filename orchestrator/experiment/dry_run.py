@@ -12,6 +12,14 @@ from orchestrator.pipeline.rereading import rereadable
 from orchestrator.store.trial import Coverage
 
 
+def show_dry_run(experiment: Experiment, console: Console) -> int:
+    """Print what a command would do and the damaged shards that it would set aside; as `show_plan`."""
+    coverage, damaged = experiment.coverage_of_sound()
+    for line in damaged:
+        say(console, line)
+    return show_plan(experiment, coverage, console)
+
+
 def show_plan(
     experiment: Experiment, coverage: Mapping[str, Coverage], console: Console, with_cost: bool = True
 ) -> int:

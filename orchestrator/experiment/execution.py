@@ -11,6 +11,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.loading import save_config
+from orchestrator.console import say
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.lease import Lease, LeaseLost
@@ -111,6 +112,10 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     found = experiment.coverage()
+    if damaged := experiment.set_aside_damaged(found):
+        for line in damaged:
+            say(console, line)
+        found = experiment.coverage()
     to_do = show_plan(experiment, found, console, with_cost=False)
     coverage = experiment.reread(experiment.all_trials(), found)
     lacked = missing(coverage)

@@ -11,7 +11,7 @@ from orchestrator.experiment.plan import Plan
 from orchestrator.experiment.run_directory import read_run_file, write_run_file
 from orchestrator.names import GREEDY
 from orchestrator.pipeline.rereading import reread
-from orchestrator.store.trial import Coverage, Trial
+from orchestrator.store.trial import Coverage, Trial, disregard_damaged, set_aside_damaged
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,22 @@ class Experiment:
         """Take a snapshot of what the store holds, by the name of the trial; by default of all trials."""
         questions = len(self.plan.problems)
         return {trial.name: trial.coverage(questions) for trial in trials or self.all_trials()}
+
+    def coverage_of_sound(self) -> tuple[dict[str, Coverage], list[str]]:
+        """Take the same snapshot without shards that are damaged, which are left alone; lists them, a line for each."""
+        trials = self.all_trials()
+        damaged = disregard_damaged(trials, self._question_ids)
+        return self.coverage(trials), damaged
+
+    def set_aside_damaged(self, coverage: Mapping[str, Coverage]) -> list[str]:
+        """Rename shards that are damaged, so that they are made anew; lists them, a line for each."""
+        # A listing of a remote folder takes time, and a fresh run has nothing to look at.
+        present = [trial for trial in self.all_trials() if coverage[trial.name].sampled.any()]
+        return set_aside_damaged(present, self._question_ids)
+
+    @property
+    def _question_ids(self) -> list[str]:
+        return [problem.question_id for problem in self.plan.problems]
 
     def reread(self, trials: Iterable[Trial], coverage: Mapping[str, Coverage]) -> dict[str, Coverage]:
         """Take what the store holds of trials under other readings; returns what is there afterwards.

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.tasks.reading import read_answers
 from orchestrator.store.folder import ShardFolder
+from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import BoolArray, Shard
 from orchestrator.store.specs import ScoreStore
 from orchestrator.store.trial import Coverage, Trial
@@ -99,7 +101,11 @@ def _reread_shard(
 ) -> None:
     # What lies behind the last question that is asked, nobody here can judge; further samples can be.
     end = min(shard.end_question, len(problems))
-    rows = source.table(shard, latents)
+    try:
+        rows = source.table(shard, latents)
+    except DamagedShard as damage:
+        source.set_aside(damage)
+        raise UserError(f"{damage.what}; set aside: the same command makes it anew") from None
     rows = rows.filter(pc.less(rows["question_index"], end))
     asked = [problems[index] for index in rows["question_index"].to_pylist()]
     answers, correct = read_answers(rows["answer_text"].to_pylist(), asked, own)

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from latent_core.errors import UserError
 from orchestrator.pipeline.blocks import WorkItem, problems_of
 from orchestrator.store.folder import ShardFolder
+from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.specs import BeamShape, LabelSpec, TrajectorySpec, TrajectoryStore
 from workers.pool import actor_pool
 from workers.requests import AnnotateRequest, SampleRequest, ScoreRequest, SearchRequest
@@ -140,7 +142,19 @@ class Load:
         self._store = store
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Turn a work block into the table of its trajectories."""
+        """Turn a work block into the table of its trajectories.
+
+        Raises:
+            UserError: If the shard is damaged; it has been set aside then.
+        """
+        try:
+            return self._load(block)
+        except DamagedShard as damage:
+            # Latents are not looked at when a command starts.
+            self._store.set_aside(damage)
+            raise UserError(f"{damage.what}; set aside: the same command makes it anew") from None
+
+    def _load(self, block: pa.Table) -> pa.Table:
         item, schema = WorkItem.of(block), trajectory_schema(self._store.latents)
         shard = item.shard
         rows = self._store.read(shard.end_question, shard.end_sample, schema.names, first_question=shard.first_question)

@@ -6,10 +6,10 @@ what is there needs one listing and no reading. A shard is written under a tempo
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,24 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from latent_core.errors import UserError
+from orchestrator.store.integrity import DamagedShard, check_contents, check_layout, contradicted
 from orchestrator.store.shards import Shard
+
+T = TypeVar("T")
 
 _PRECISION = {"none": 0, "float16": 1, "float32": 2}
 
 
 class ShardFolder:
-    """The shards of one kind of result. Cheap to build, and small enough to travel to tasks."""
+    """The shards of one kind of result. Cheap to build, and small enough to travel to tasks.
+
+    Attributes:
+        schema: Columns of its shards with their types; none where they are not known.
+        optional: Those that older shards lack.
+    """
+
+    schema: ClassVar[pa.Schema] = pa.schema([])
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: str, name: str, content: Mapping[str, Any], latents: str = "none") -> None:
         """Name the folder; nothing is read or written yet.
@@ -40,6 +51,7 @@ class ShardFolder:
         self.name = name
         self.content = dict(content)
         self.latents = latents
+        self._disregarded: frozenset[str] = frozenset()
 
     @property
     def directory(self) -> str:
@@ -101,7 +113,8 @@ class ShardFolder:
             latents: Which latent vectors are in the table, where it is not what is wanted here but more.
         """
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        # What a disk or a copy has changed must not become another result: readers verify the checksums.
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self._write_then_rename(f"{self.directory}/{shard.file_name(latents or self.latents)}", sink.getvalue())
 
     def files(self) -> list[tuple[Shard, str]]:
@@ -109,10 +122,86 @@ class ShardFolder:
         return [(shard, precision) for shard, precision, _ in self._entries()]
 
     def table(self, shard: Shard, latents: str) -> pa.Table:
-        """Read one file of `files`, whole."""
+        """Read one file of `files`, whole.
+
+        Raises:
+            DamagedShard: If it is not what its name says.
+        """
+
+        def whole(file: pq.ParquetFile) -> pa.Table:
+            table = file.read()
+            check_contents(table, shard)
+            return table
+
+        return self._parse(shard, shard.file_name(latents), None, whole)
+
+    def damaged(self, question_ids: Sequence[str] | None = None) -> list[DamagedShard]:
+        """Read every shard but for its latents, which take most of the time, and list those that are damaged.
+
+        Args:
+            question_ids: Of all questions in order, where they are known.
+        """
+        found, rows = [], 0
+        columns = [name for name in self.schema.names if name != "latents" and name not in self.optional]
+        for shard, name in self._files():
+            rows += shard.rows
+            try:
+                self._frame_of(shard, name, columns, question_ids)
+            except DamagedShard as damage:
+                found.append(damage)
+        shards = self.shards()
+        ends = [(shard.end_question, shard.end_sample) for shard in shards]
+        if not found and ends:
+            questions, samples = (max(end) for end in zip(*ends, strict=True))
+            if rows > self.covered(questions, samples).sum():
+                try:
+                    self.read(questions, samples, [name for name in columns if name in ("answer", "correct", "error")])
+                except DamagedShard as damage:
+                    found.append(damage)
+        return found
+
+    def disregard_damaged(self, question_ids: Sequence[str] | None = None) -> list[str]:
+        """Look for damaged shards, and take them for absent; returns a line for each."""
+        damages = self.damaged(question_ids)
+        for damage in damages:
+            self.disregard(damage)
+        return [f"{damage.what}; the command sets it aside and makes it anew" for damage in damages]
+
+    def set_aside_damaged(self, question_ids: Sequence[str] | None = None) -> list[str]:
+        """Look for damaged shards, and rename them; returns a line for each.
+
+        Raises:
+            UserError: If the place cannot be written.
+        """
+        damages = self.damaged(question_ids)
+        names = [" and ".join(self.set_aside(damage)) for damage in damages]
+        return [
+            f"{damage.what}; set aside as {aside}, and made anew" for damage, aside in zip(damages, names, strict=True)
+        ]
+
+    def disregard(self, damage: DamagedShard) -> None:
+        """Take files for absent from now on, without touching them."""
+        self._disregarded |= frozenset(damage.files)
+
+    def set_aside(self, damage: DamagedShard) -> list[str]:
+        """Rename files so that they count as absent and are made again; returns their new names.
+
+        Raises:
+            UserError: If the place cannot be written.
+        """
         filesystem, _ = self._filesystem()
-        with filesystem.open_input_file(f"{self.directory}/{shard.file_name(latents)}") as file:
-            return pq.read_table(file)
+        names = []
+        for name in damage.files:
+            aside = f"{name}.damaged-{uuid.uuid4().hex[:8]}"
+            try:
+                filesystem.move(f"{self.directory}/{name}", f"{self.directory}/{aside}")
+            except FileNotFoundError:
+                # Another command on the same store has set it aside.
+                continue
+            except OSError as error:
+                raise UserError(f"store.path {self.root}: cannot be written: {error}") from error
+            names.append(aside)
+        return names
 
     def copy(self, shard: Shard, latents: str, source: "ShardFolder") -> None:
         """Copy one file of another folder's `files` here as it is."""
@@ -122,35 +211,85 @@ class ShardFolder:
             self._write_then_rename(f"{self.directory}/{name}", file.read_buffer())
 
     def read(
-        self, questions: int, samples: int, columns: Sequence[str] | None = None, first_question: int = 0
+        self,
+        questions: int,
+        samples: int,
+        columns: Sequence[str] | None = None,
+        first_question: int = 0,
+        question_ids: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Read the rows of questions `first_question`..`questions - 1` and of the first `samples` samples.
 
+        Args:
+            questions: End of the range of questions.
+            samples: End of the range of samples.
+            columns: Which columns, by default all.
+            first_question: Begin of the range of questions.
+            question_ids: Of all questions in order, where they are known: shards have to agree.
+
         Returns:
             One row per question and sample, each once, ordered by question index and sample index.
+
+        Raises:
+            DamagedShard: If a shard is not what its name says, or two of them contradict each other.
         """
         wanted = None if columns is None else [*dict.fromkeys(["question_index", "sample_index", *columns])]
-        filesystem, _ = self._filesystem()
-        frames = []
+        frames, read = [], []
         for shard, name in self._files():
             asked = shard.first_question < questions and shard.end_question > first_question
             if asked and shard.first_sample < samples:
-                with filesystem.open_input_file(f"{self.directory}/{name}") as file:
-                    frames.append(self._frame(file, wanted))
+                frames.append(self._frame_of(shard, name, wanted, question_ids))
+                read.append((shard, name))
         if not frames:
             return pd.DataFrame(columns=wanted)
         rows = pd.concat(frames, ignore_index=True)
         asked_rows = rows["question_index"].between(first_question, questions - 1)
         rows = rows[asked_rows & (rows["sample_index"] < samples)]
-        # Two runs with different shard borders may have computed the same row; both copies are equal.
+        # Two runs with different shard borders may have computed the same row; both copies are equal, but for what
+        # failed for lack of memory in one of them.
+        if (place := contradicted(rows)) is not None:
+            files = [name for shard, name in read if shard.has(*place)]
+            reason = f"they have different answers of question {place[0]}, sample {place[1]}"
+            raise DamagedShard(self.directory, files, reason)
+        if "error" in rows:
+            rows = rows.sort_values("error", key=lambda error: error.notna(), kind="stable")
         rows = rows.drop_duplicates(["question_index", "sample_index"])
         in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)
         return in_order
 
-    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
+    def _frame_of(
+        self, shard: Shard, name: str, columns: Sequence[str] | None, question_ids: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        def frame(file: pq.ParquetFile) -> pd.DataFrame:
+            found = self._frame(file, columns)
+            check_contents(found, shard, question_ids)
+            return found
+
+        return self._parse(shard, name, columns, frame)
+
+    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read some columns of a shard, by default all of them."""
-        frame: pd.DataFrame = pq.read_table(file, columns=columns).to_pandas()
+        frame: pd.DataFrame = file.read(columns=columns).to_pandas()
         return frame
+
+    def _parse(self, shard: Shard, name: str, columns: Sequence[str] | None, parse: Callable[[pq.ParquetFile], T]) -> T:
+        """Open a shard, check its layout, and read from it; what is wrong with it is damage."""
+        filesystem, _ = self._filesystem()
+        path = f"{self.directory}/{name}"
+        try:
+            with filesystem.open_input_file(path) as file:
+                parquet = pq.ParquetFile(file, page_checksum_verification=True)
+                check_layout(parquet, shard, self.schema, self.optional, columns)
+                return parse(parquet)
+        except DamagedShard:
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            # Arrow says in the same way that a file is broken and that a network is: the latter says it again here.
+            with filesystem.open_input_stream(path) as stream:
+                stream.read()
+            raise DamagedShard(self.directory, [name], str(error)) from error
 
     def _files(self) -> Iterator[tuple[Shard, str]]:
         return ((shard, info.base_name) for shard, _, info in self._entries())
@@ -160,6 +299,8 @@ class ShardFolder:
         selector = fs.FileSelector(self.directory, allow_not_found=True)
         for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.base_name):
             parsed = Shard.parse(info.base_name)
+            if info.base_name in self._disregarded:
+                continue
             if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
                 yield *parsed, info
 

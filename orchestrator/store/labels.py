@@ -121,7 +121,7 @@ def read_labels(file: str, columns: list[str] | None = None, key: str = "data") 
     filesystem, path = filesystem_of(file)
     try:
         with filesystem.open_input_file(path) as opened:
-            parquet = pq.ParquetFile(opened)
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
             check_labels(parquet.schema_arrow, file, key)
             return parquet.read(columns=columns)
     except (pa.ArrowInvalid, OSError) as error:

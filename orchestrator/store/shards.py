@@ -35,6 +35,10 @@ class Shard:
         """Number of trajectories."""
         return self.questions * self.samples
 
+    def has(self, question: int, sample: int) -> bool:
+        """Return whether a trajectory belongs to it."""
+        return self.first_question <= question < self.end_question and self.first_sample <= sample < self.end_sample
+
     def file_name(self, latents: str = "none") -> str:
         """Return the name of its file; `latents` says whether and how latent vectors are in it."""
         suffix = "" if latents == "none" else f"_{latents}"

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
 from orchestrator.store.folder import ShardFolder
 from workers.requests import PlannedCode
+from workers.tables import COST_FIELDS, CUT_FIELDS, LABEL_SCHEMA, SCORE_SCHEMA, trajectory_schema
 
 _VERSION = 2
+_CUT = "cut"
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ class LabelSpec:
 class TrajectoryStore(ShardFolder):
     """The trajectories of one trial."""
 
+    schema = trajectory_schema()
+    optional = frozenset({_CUT})
+
     def __init__(
         self, root: str, spec: TrajectorySpec, latents: str = "none", end_ids: Sequence[int] | None = None
     ) -> None:
@@ -183,10 +188,10 @@ class TrajectoryStore(ShardFolder):
         self.ask_end_ids: Callable[[], Sequence[int]] | None = None
         self._learned: frozenset[int] = frozenset()
 
-    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
-        if (columns is not None and _CUT not in columns) or _CUT in pq.read_schema(file).names:
+    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
+        if (columns is not None and _CUT not in columns) or _CUT in file.schema_arrow.names:
             return super()._frame(file, columns)
-        table = pq.read_table(file, columns=None if columns is None else _with_answers(columns))
+        table = file.read(columns=None if columns is None else _with_answers(columns))
         frame: pd.DataFrame = table.select(table.column_names if columns is None else _without_cut(columns)).to_pandas()
         return frame.assign(**{_CUT: self._derived(table)})
 
@@ -204,10 +209,8 @@ class TrajectoryStore(ShardFolder):
     def _learned_end_ids(self) -> frozenset[int]:
         """Return the last tokens of answers that ended earlier than they had to, in all shards."""
         if not self._learned:
-            filesystem, _ = self._filesystem()
-            for _, name in self._files():
-                with filesystem.open_input_file(f"{self.directory}/{name}") as file:
-                    table = pq.read_table(file, columns=_ANSWER)
+            for shard, name in self._files():
+                table = self._parse(shard, name, _ANSWER, lambda file: file.read(columns=_ANSWER))
                 early, last = _written(table) < self.spec.answer_tokens, _last_ids(table)
                 self._learned |= frozenset(last[early & (last != NO_TOKEN)].tolist())
         return self._learned
@@ -221,6 +224,8 @@ class TrajectoryStore(ShardFolder):
 
 class ScoreStore(ShardFolder):
     """The scores of one trial's trajectories by one LatentRM, in a folder beside the trajectories."""
+
+    schema = SCORE_SCHEMA
 
     def __init__(self, trajectories: TrajectoryStore, spec: ScoreSpec) -> None:
         """Name the place of the scores; nothing is read or written yet."""
@@ -236,22 +241,24 @@ class ScoreStore(ShardFolder):
 class LabelStore(ShardFolder):
     """Labelled candidates of one trial."""
 
+    schema = pa.schema([*LABEL_SCHEMA, *COST_FIELDS, *CUT_FIELDS])
+    optional = frozenset(name for name, _ in [*COST_FIELDS, *CUT_FIELDS])
+
     def __init__(self, root: str, spec: LabelSpec) -> None:
         """Name the place of the labels; nothing is read or written yet."""
         super().__init__(root, f"labels-{spec.key}", spec.content)
         self.spec = spec
 
-    def _frame(self, file: pa.NativeFile, columns: Sequence[str] | None) -> pd.DataFrame:
+    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
         if columns is None:
             return super()._frame(file, columns)
         # Older sets of labels do not tell how many tokens were written, nor which answers were cut off: None says so.
-        known = set(pq.read_schema(file).names)
+        known = set(file.schema_arrow.names)
         absent = [name for name in columns if name.startswith(_CUT) and name not in known]
         frame = super()._frame(file, [name for name in columns if name not in absent])
         return frame.assign(**dict.fromkeys(absent))
 
 
-_CUT = "cut"
 _ANSWER = ["answer_tokens", "answer_ids", "error"]
 
 

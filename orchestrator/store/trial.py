@@ -4,16 +4,20 @@ With its plain form what has been planned can be found again without the models:
 processes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
+from orchestrator.store.folder import ShardFolder
+from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
+
+T = TypeVar("T")
 
 CUT_ANSWERS_BEFORE: Final[CutAnswers] = "vote"
 """What became of cut answers before there was a setting for it: what run directories and labels without it were made
@@ -117,6 +121,11 @@ class Trial:
         """The trial itself, followed by its beam searches."""
         return (self, *self.searches)
 
+    @property
+    def folders(self) -> tuple[ShardFolder, ...]:
+        """Where its results are: the trajectories, and their scores if it is scored."""
+        return (self.store,) if self.scored is None else (self.store, self.scored.store)
+
     def coverage(self, questions: int, samples: int | None = None) -> Coverage:
         """Look what the store holds of it, by default of all its samples."""
         samples = samples or self.samples
@@ -174,6 +183,42 @@ class Trial:
             scorer=raw["scorer"],
             cut_answers=raw.get("cut_answers", CUT_ANSWERS_BEFORE),
         )
+
+
+def disregard_damaged(trials: Iterable[Trial], question_ids: Sequence[str]) -> list[str]:
+    """Read the shards of trials, and take those that are damaged for absent; returns a line for each of them."""
+    return [line for folder in _folders(trials) for line in folder.disregard_damaged(question_ids)]
+
+
+def set_aside_damaged(trials: Iterable[Trial], question_ids: Sequence[str]) -> list[str]:
+    """Read the shards of trials, and rename those that are damaged; returns a line for each of them.
+
+    Raises:
+        UserError: If the store cannot be written.
+    """
+    return [line for folder in _folders(trials) for line in folder.set_aside_damaged(question_ids)]
+
+
+def around_damage(trials: Sequence[Trial], work: Callable[[], T]) -> tuple[T, list[str]]:
+    """Do something that reads trials, and again without what turns out to be damaged; lists that, a line for each.
+
+    To look for damage before would be to read everything twice.
+    """
+    lines: list[str] = []
+    while True:
+        try:
+            return work(), lines
+        except DamagedShard as damage:
+            concerned = [folder for folder in _folders(trials) if folder.directory == damage.directory]
+            if not concerned:
+                raise
+            for folder in concerned:
+                folder.disregard(damage)
+            lines.append(f"{damage.what}; it counts as absent until the command of this run makes it anew")
+
+
+def _folders(trials: Iterable[Trial]) -> list[ShardFolder]:
+    return [folder for trial in trials for folder in trial.folders]
 
 
 def _without_version(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def test_old_labels_do_not_tell(tmp_path: Path) -> None:
     store = LabelStore(str(tmp_path), LabelSpec(SPEC, 2, 2, "float16"))
     store.prepare()
     table = trajectory_table([row(0, 0, "1", WHOLE), row(0, 1, "1", CUT)], 0, 2).drop_columns("cut")
+    place = table.schema.get_field_index("sample_index")
+    table = table.set_column(place, "sample_index", table["sample_index"].cast("int32"))
     store.write(Shard(0, 1, 0, 2), table)
     read = store.read(1, 2, ["answer", "cut", "cut_completions"])
     assert read["answer"].tolist() == ["1", "1"]

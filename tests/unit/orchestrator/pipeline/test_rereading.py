@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from orchestrator.pipeline.rereading import reread, rereadable
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
-from workers.tables import BEAM_COLUMNS
+from workers.tables import BEAM_COLUMNS, SCORE_SCHEMA
 
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
 OLD = replace(SPEC, reading={"graders": {"numeric": {"version": 7}}})
@@ -234,13 +235,26 @@ def test_a_search_keeps_its_scores(root: str) -> None:
     assert read_anew(trial_of(root)) == 0
 
 
+def score_rows(shard: Shard, values: list[float]) -> pa.Table:
+    places = [
+        {"question_id": f"q{question}", "question_index": question, "sample_index": sample, "score": value}
+        for (question, sample), value in zip(
+            product(range(shard.first_question, shard.end_question), range(shard.first_sample, shard.end_sample)),
+            values,
+            strict=True,
+        )
+    ]
+    return pa.Table.from_pylist(places, schema=SCORE_SCHEMA)
+
+
 def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
     specs = [ScoreSpec("rm", "float32", False, "float16"), ScoreSpec("other", "float32", False, "float16")]
     old = fill(TrajectoryStore(root, SPEC, "float16"), Shard(0, 3, 0, 4), Shard(3, 6, 0, 4))
     scores = ScoreStore(old, specs[0])
     scores.prepare()
-    table = pa.table({"question_index": [0, 1], "sample_index": [0, 0], "score": [0.5, 0.75]})
-    scores.write(Shard(0, 3, 0, 4), table)
+    values = [number / 16 for number in range(12)]
+    shard = Shard(0, 3, 0, 4)
+    scores.write(shard, score_rows(shard, values))
     for spec, unscored in zip(specs, (12, 24), strict=True):
         trial = trial_of(root, latents="float16")
         scored = replace(trial, scored=Scored(ScoreStore(trial.store, spec)))
@@ -250,7 +264,7 @@ def test_scores_of_a_latent_rm_are_copied(root: str) -> None:
         assert scored.scored is not None
         assert sum(shard.rows for shard in scored.coverage(6, 4).unscored(3, 4)) == unscored
         found = scored.scored.store.read(6, 4)
-        assert list(found.get("score", [])) == ([0.5, 0.75] if spec is specs[0] else [])
+        assert list(found.get("score", [])) == (values if spec is specs[0] else [])
 
 
 def test_scores_are_copied_although_it_was_interrupted_before_them(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

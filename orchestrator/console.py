@@ -1,10 +1,17 @@
 """Terminal output: progress and remarks go to standard error, so that standard output holds results only."""
 
+import re
 import sys
 
 from rich.console import Console
 
 _LOG_WIDTH = 120
+MASK = "***"
+# A password may hold an "@" that nobody has escaped: what is masked ends at the last one before the path.
+_USER = re.compile(r"(?<=://)[^/\s'\"?#]*(?=@)")
+_QUERY = re.compile(
+    r"([?&][^=&\s'\"]*(?:passw|pwd|token|secret|signature|credential|sig|key)[^=&\s'\"]*=)[^&\s#'\"]+", re.IGNORECASE
+)
 
 
 def make_console() -> Console:
@@ -25,3 +32,12 @@ def widened(output: Console) -> Console:
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print text as it is: unbroken, so that paths can be copied, and with nothing in it read as markup."""
     console.print(text, style=style, soft_wrap=True, markup=False, highlight=False)
+
+
+def masked(text: str) -> str:
+    """Replace what gives access in the URIs of a text: user and password before the host, and secrets in the query.
+
+    Whatever is shown, logged or written down and may hold a URI goes through here. The user is masked too: some
+    services take a token there.
+    """
+    return _QUERY.sub(rf"\g<1>{MASK}", _USER.sub(MASK, text))

@@ -123,7 +123,8 @@ class TrackingConfig(Settings):
     """
 
     uri: str | None = None
-    experiment: str = Field(default="latentswarm", min_length=1)
+    # MLflow refuses longer names, and would do so when everything has been computed.
+    experiment: str = Field(default="latentswarm", min_length=1, max_length=500)
 
 
 class ClusterConfig(Settings):

@@ -10,6 +10,7 @@ from orchestrator.commands.status_of_work import running_owner
 from orchestrator.experiment.lease import read_owner
 from orchestrator.experiment.run_directory import RunDirectory, open_run
 from orchestrator.store.trial import Trial, around_damage
+from orchestrator.tracking.state import Unsent, unsent
 from orchestrator.tuning.state import trial_states
 
 FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
@@ -69,6 +70,7 @@ class RunStatus:
         running: Who is at work on it, for people; None where nobody is.
         leased: Whether the directory tells at all whether somebody is at work.
         damaged: A line for each damaged shard.
+        tracking: What has been tracked and MLflow does not have; None where nothing has been tracked.
     """
 
     out: Path
@@ -81,6 +83,7 @@ class RunStatus:
     running: str | None = None
     leased: bool = False
     damaged: tuple[str, ...] = ()
+    tracking: Unsent | None = None
 
     @property
     def done(self) -> int:
@@ -122,6 +125,7 @@ def run_status(out: Path) -> RunStatus:
         running_owner(out),
         read_owner(out) is not None,
         tuple(damaged),
+        unsent(out),
     )
 
 

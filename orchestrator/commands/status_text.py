@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orchestrator.commands.status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus
 from orchestrator.console import say, widened
+from orchestrator.tracking.state import Unsent
 
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60))
 _UNKNOWN = "unfinished: running, or interrupted"
@@ -46,6 +47,7 @@ def status_json(status: RunStatus) -> str:
         "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.trials],
         "remark": status.remark,
         "damaged": list(status.damaged),
+        "tracking": None if status.tracking is None else asdict(status.tracking),
     }
     return json.dumps(content, indent=2)
 
@@ -75,6 +77,19 @@ def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
     if status.remark is not None:
         yield f"{'but':<10} {status.remark}"
     yield from status.damaged
+    yield from _tracking_lines(status.tracking)
+
+
+def _tracking_lines(tracking: Unsent | None) -> Iterator[str]:
+    """Say what MLflow does not have; nothing where it has everything."""
+    if tracking is None:
+        return
+    if tracking.waiting:
+        yield f"{'MLflow':<10} {tracking.waiting:,} of {tracking.records:,} records wait to be sent"
+    for reason, count in tracking.aside.items():
+        yield f"{'MLflow':<10} {count:,} of {tracking.records:,} records are set aside: {reason}"
+    if tracking.waiting or tracking.aside:
+        yield f"{'':<10} the same command sends them"
 
 
 def _state(status: RunStatus) -> str:

@@ -19,7 +19,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config.loading import load_config, save_config
 from orchestrator.config.reward_training import TrainRewardConfig
-from orchestrator.console import say
+from orchestrator.console import masked, say
 from orchestrator.experiment.lease import Lease, LeaseLost
 from orchestrator.experiment.run_directory import (
     TRAINING_FILE,
@@ -35,7 +35,7 @@ from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize
 from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory
 from orchestrator.reward_training.worker import KEEP_BY, train_worker
-from orchestrator.tracking import check_tracking, tracking_uri
+from orchestrator.tracking.server import check_tracking, tracking_uri
 
 MODEL_FOLDER = "latent-rm"
 _CHECKPOINTS = "checkpoints"
@@ -192,7 +192,7 @@ def _finish(
         measured = finish_training(RewardJob.of(plan), *where)
     versions = {name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")}
     summary = summarize(plan, out / MODEL_FOLDER, history, measured, time.monotonic() - began) | {
-        "mlflow": {"uri": tracking.tracker.uri, "run_id": tracking.run_id()},
+        "mlflow": {"uri": masked(tracking.tracker.uri), "run_id": tracking.run_id()},
         "versions": versions,
     }
     final = {name: float(value) for name, value in summary["final"].items()}

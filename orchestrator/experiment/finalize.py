@@ -12,7 +12,7 @@ from rich.console import Console
 
 from latent_core.errors import WorkFailed
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
-from orchestrator.console import say
+from orchestrator.console import masked, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
@@ -20,7 +20,8 @@ from orchestrator.reporting.layout import trial_colours
 from orchestrator.reporting.run_files import write_files
 from orchestrator.reporting.tables import print_objectives, print_places, print_results, summary_table
 from orchestrator.store.trial import Coverage, Trial
-from orchestrator.tracking import Tracker, tracking_uri
+from orchestrator.tracking.server import tracking_uri
+from orchestrator.tracking.tracker import Tracker
 
 
 def start_tracking(experiment: Experiment, console: Console) -> Tracker:
@@ -104,7 +105,7 @@ def finalize(
         "trajectories_sampled_by_this_command": sampled,
         "seconds": round(seconds, 3),
         "row_invariance": row_invariance,
-        "mlflow": {"uri": tracker.uri, "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
+        "mlflow": {"uri": masked(tracker.uri), "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
         },
@@ -124,8 +125,7 @@ def finalize(
     if left:
         say(
             console,
-            f"tracking: {left} records have not reached {tracker.uri}; they wait in "
-            f"{tracker.journal.file}, and the same command sends them",
+            f"tracking: {left} records have not reached {masked(tracker.uri)}; {tracker.left()}",
         )
     output = Console()
     print_results(evaluation, output, console)

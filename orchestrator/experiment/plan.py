@@ -18,6 +18,7 @@ from orchestrator.names import GREEDY
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
+from orchestrator.tracking.server import check_uri
 
 if TYPE_CHECKING:
     from latent_core.models.backbones import Backbone
@@ -173,12 +174,13 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         variations: Trials of a sweep over it, which may differ in the lengths of their rollouts.
 
     Raises:
-        UserError: If the checkpoint or the task cannot be used, no reference answer can be met, or a question does not
-            fit the model's context.
+        UserError: If the checkpoint, the task or MLflow's place cannot be used, no reference answer can be met, or a
+            question does not fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
     from latent_core.models.meta_model import check_model, weights_left_out
 
+    check_uri(config.tracking)
     checkpoint = Checkpoint.open(config.checkpoint)
     model = check_model(checkpoint)
     backbone = find_backbone(config.checkpoint, model.base_model)

@@ -16,6 +16,7 @@ from latent_core.reward.losses import LOSSES
 from latent_core.reward.training.trainer import planned_updates
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.store.labels import LabelManifest, label_files, read_labels
+from orchestrator.tracking.server import check_uri
 
 _INDEX_COLUMNS = ["question_id", "question", "correct", "labels"]
 
@@ -100,6 +101,7 @@ def plan_training(config: TrainRewardConfig) -> RewardPlan:
     Raises:
         UserError: If a labelled set is missing, damaged or of no use, or does not fit the starting weights.
     """
+    check_uri(config.tracking)
     manifest = LabelManifest.load(config.data)
     _check_labels_serve(config, manifest)
     validation_manifest = manifest

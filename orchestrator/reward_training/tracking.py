@@ -10,9 +10,10 @@ from ray.train import UserCallback
 from rich.console import Console
 
 from orchestrator.config.reward_training import TrainRewardConfig
-from orchestrator.console import say
+from orchestrator.console import masked, say
 from orchestrator.files import write_json
-from orchestrator.tracking import Tracker, tracking_uri
+from orchestrator.tracking.server import tracking_uri
+from orchestrator.tracking.tracker import Tracker
 
 HISTORY_FILE = "history.json"
 _LAST_WORDS_SECONDS = 10.0
@@ -70,7 +71,9 @@ class RewardTracking:
         self.tracker.log(self._name, [(f"final/{name}", value, best_update) for name, value in final.items()])
         self.tracker.log_files(files)
         self.tracker.end()
-        self.tracker.close()
+        if left := self.tracker.close():
+            text = f"tracking: {left} records have not reached {masked(self.tracker.uri)}; {self.tracker.left()}"
+            say(self._console, text)
 
     def fail(self, status: str) -> None:
         """Close the run as FAILED or KILLED."""

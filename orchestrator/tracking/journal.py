@@ -8,16 +8,17 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from orchestrator.files import write_atomically
 
 JOURNAL_FILE = "tracking.jsonl"
 _FORMAT = 1
 
-Kind = Literal["start", "resume", "metrics", "tags", "file", "table", "end"]
+Kind = Literal["start", "resume", "metrics", "tags", "file", "table", "end", "lost"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,16 @@ class Operation:
         time: When it was written down, in milliseconds since 1970; MLflow tells repetitions by it.
         content: "start": `name`, `params`, `tags`, `parent` (a run, or None). "metrics": `points`, a list of key,
             value and step. "tags": tag by name. "file" and "table": `path`. "end": `status`.
+            "lost": nothing; it keeps the place of an operation that cannot be read any more.
     """
 
     kind: Kind
     run: str
     time: int
     content: dict[str, Any] = field(default_factory=dict)
+
+
+_LOST = Operation("lost", "", 0)
 
 
 class Journal:
@@ -46,7 +51,7 @@ class Journal:
         resumed: Whether it held operations of an earlier command.
     """
 
-    def __init__(self, folder: Path, configuration: str) -> None:
+    def __init__(self, folder: Path, configuration: str, say: Callable[[str], None] = lambda _: None) -> None:
         """Open the journal of a run directory, or begin it.
 
         A journal of another configuration is put aside: its curves are those of other experiments.
@@ -54,19 +59,25 @@ class Journal:
         Args:
             folder: The run directory.
             configuration: Identifies what is being run.
+            say: Called with one line if some of it cannot be read.
         """
         self.file = folder / JOURNAL_FILE
         self._lock = threading.Lock()
         self._operations: list[Operation] = []
         self._points: dict[tuple[str, str, int], float] = {}
-        header, lines = self._read()
+        header, operations = self._read()
         self.resumed = header.get("configuration") == configuration and header.get("format") == _FORMAT
         if self.resumed:
-            for line in lines:
-                self._remember(Operation(**line))
+            for operation in operations:
+                self._remember(operation)
+            if lost := sum(operation.kind == "lost" for operation in operations):
+                say(f"tracking: {lost} of {len(operations)} records in {self.file} cannot be read and are left out")
         else:
-            if header:
-                self.file.replace(_free_name(self.file))
+            if self.file.exists():
+                aside = _free_name(self.file)
+                self.file.replace(aside)
+                if not header:
+                    say(f"tracking: the first line of {self.file} cannot be read; it is kept as {aside.name}")
             header = {"format": _FORMAT, "id": uuid.uuid4().hex, "configuration": configuration}
             write_atomically(self.file, json.dumps(header) + "\n")
         self.id = str(header["id"])
@@ -76,6 +87,10 @@ class Journal:
 
     def __getitem__(self, index: int) -> Operation:
         return self._operations[index]
+
+    def after(self, index: int) -> list[Operation]:
+        """Return the operations behind one."""
+        return self._operations[index + 1 :]
 
     def append(self, kind: Kind, run: str, **content: Any) -> None:
         """Write an operation down."""
@@ -119,15 +134,38 @@ class Journal:
         for key, value, step in operation.content.get("points", ()):
             self._points[operation.run, key, int(step)] = value
 
-    def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _read(self) -> tuple[dict[str, Any], list[Operation]]:
         if not self.file.is_file():
             return {}, []
         lines = self.file.read_bytes().split(b"\n")
         # What stands behind the last line feed was being written when its writer was killed.
-        whole = [json.loads(line) for line in lines[:-1] if line]
         if lines[-1]:
             write_atomically(self.file, b"".join(line + b"\n" for line in lines[:-1]))
-        return (whole[0], whole[1:]) if whole else ({}, [])
+        whole = [line for line in lines[:-1] if line]
+        header = _parsed(whole[0]) if whole else None
+        return (header, [_operation(line) for line in whole[1:]]) if header else ({}, [])
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _operation(line: bytes) -> Operation:
+    """Read a line; a broken one becomes an operation without effect: what has been sent is counted by places."""
+    content = _parsed(line)
+    try:
+        operation = Operation(**content) if content else None
+    except TypeError:
+        operation = None
+    if operation is None or operation.kind not in get_args(Kind) or not isinstance(operation.content, dict):
+        return _LOST
+    points = operation.content.get("points", [])
+    whole = isinstance(points, list) and all(isinstance(point, list) and len(point) == 3 for point in points)
+    return operation if whole else _LOST
 
 
 def _free_name(file: Path) -> Path:

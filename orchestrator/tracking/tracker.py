@@ -7,6 +7,7 @@ from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.console import masked
 from orchestrator.names import GREEDY
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.sender import Sender
@@ -16,7 +17,6 @@ _HEADLINE = "coverage"
 _NOTE_TAG = "mlflow.note.content"
 _COLOUR_TAG = "mlflow.runColor"
 _PARENT = "(parent)"
-_FLUSH_SECONDS = 60.0
 _COUNTS = ("errors", "unparsable", "cut")
 
 Point = tuple[str, float, int]
@@ -42,7 +42,7 @@ class Tracker:
             say: Called with one line when MLflow goes away, comes back, or refuses something.
         """
         self.uri = uri
-        self.journal = Journal(out, configuration)
+        self.journal = Journal(out, configuration, say)
         self._sender = Sender(uri, experiment, self.journal, say)
         self._children: list[str] = [run for run in self.journal.runs() if run != _PARENT]
 
@@ -130,16 +130,32 @@ class Tracker:
             if self.journal.is_open(run):
                 self._append("end", run, status=status)
 
-    def close(self, seconds: float = _FLUSH_SECONDS) -> int:
-        """Wait until MLflow has everything, at most so long, and stop sending; returns how many records are left.
+    def close(self, seconds: float | None = None) -> int:
+        """Wait until MLflow has everything, and stop sending; returns how many records are left.
 
         What is left is sent when a command goes on in the same run directory.
+
+        Args:
+            seconds: At most so long; where it is not given, as long as records go out, but no longer than a minute.
         """
         return self._sender.close(seconds)
 
-    def flush(self, seconds: float = _FLUSH_SECONDS) -> int:
-        """Wait until MLflow has everything, at most so long; returns how many records are left."""
+    def flush(self, seconds: float | None = None) -> int:
+        """Wait until MLflow has everything, as `close` does; returns how many records are left."""
         return self._sender.flush(seconds)
+
+    def sent(self) -> int:
+        """Return how many records MLflow has."""
+        return self._sender.sent()
+
+    def left(self) -> str:
+        """Say why MLflow does not have everything, for somebody who wants to mend it."""
+        reasons = self._sender.reasons()
+        where = f"they wait in {self.journal.file}, and the same command sends them"
+        if not reasons:
+            return where
+        more = f" and {len(reasons) - 1} other reasons, which `latentswarm status` names" if len(reasons) > 1 else ""
+        return f"{where} once the cause is gone: {reasons[0]}{more}"
 
     def last_step(self, child: str, metric: str) -> int:
         """Return the largest step at which a metric has been logged, by earlier commands too; 0 where it has not."""
@@ -151,13 +167,12 @@ class Tracker:
 
     def run_id(self, child: str | None = None) -> str | None:
         """Return MLflow's id of a run, the top run by default; None as long as MLflow does not have it."""
-        writer = self._sender.writer
-        return writer.run_ids.get(self._top() if child is None else child) if writer else None
+        return self._sender.state.runs.get(self._top() if child is None else child)
 
     @property
     def experiment_id(self) -> str | None:
         """MLflow's id of the experiment; None as long as nothing has reached MLflow."""
-        return self._sender.writer.experiment_id if self._sender.writer else None
+        return self._sender.state.experiment_id
 
     def ui_command(self) -> str | None:
         """Return the command that serves the UI, or None where a server is running already."""
@@ -187,13 +202,13 @@ class Tracker:
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested settings into dotted keys."""
+    """Turn nested settings into dotted keys, without passwords."""
     flat: dict[str, Any] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{key}"] = masked(value) if isinstance(value, str) else value
     return flat
 
 

@@ -26,6 +26,8 @@ from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
+from orchestrator.tracking.journal import Journal
+from orchestrator.tracking.state import SendState
 from workers.tables import SCORE_SCHEMA
 
 QUESTIONS = 3
@@ -192,6 +194,30 @@ def test_for_programs(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (first["trial"], first["share"], first["ready"], first["scored"]) == ("greedy", 1.0, 1, None)
     assert 0 <= first["seconds_since"] < 600
     assert (second["last_written"], second["seconds_since"], second["scored"]) == (None, None, 0)
+
+
+def test_what_mlflow_does_not_have_is_counted(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_status(out).tracking is None
+    journal = Journal(out, "mine")
+    for kind in ("start", "tags", "end"):
+        journal.append(kind, "a")  # type: ignore[arg-type]
+    assert main(["status", str(out)]) == 0
+    assert "3 of 3 records wait to be sent" in capsys.readouterr().out
+    state = SendState.load(out, "http://user:secret@host", "mine", journal.id)
+    state.applied, state.aside = 3, {1: "the experiment has been deleted"}
+    state.save(out)
+    assert main(["status", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 records are set aside: the experiment has been deleted" in said
+    assert "the same command sends them" in said
+    assert main(["status", str(out), "--json"]) == 0
+    tracking = json.loads(capsys.readouterr().out)["tracking"]
+    aside = {"the experiment has been deleted": 1}
+    assert tracking == {"uri": "http://***@host", "records": 3, "waiting": 0, "aside": aside}
+    state.aside.clear()
+    state.save(out)
+    assert main(["status", str(out)]) == 0
+    assert "MLflow" not in capsys.readouterr().out
 
 
 def test_a_store_that_is_not_there_is_said(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

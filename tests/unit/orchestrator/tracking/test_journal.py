@@ -53,6 +53,32 @@ def test_a_line_that_was_being_written_is_dropped(tmp_path: Path, torn: bytes) -
     assert len(Journal(tmp_path, "one")) == len(journal) + 1
 
 
+@pytest.mark.parametrize(
+    "broken", [b"{", b"\x00\xff", b"[]", b'{"kind": "new", "run": "a", "time": 0}', b'{"kind": 1}'], ids=str
+)
+def test_a_broken_line_in_the_middle_costs_that_line(tmp_path: Path, broken: bytes) -> None:
+    journal, said = filled(tmp_path), list[str]()
+    journal.append("end", "a", status="FINISHED")
+    lines = journal.file.read_bytes().split(b"\n")
+    journal.file.write_bytes(b"\n".join([*lines[:2], broken, *lines[3:]]))
+    again = Journal(tmp_path, "one", said.append)
+    # Its place is kept: what has been sent is counted by places.
+    assert [again[index].kind for index in range(len(again))] == ["start", "lost", "end"]
+    assert (again.id, again.runs(), again.is_open("a")) == (journal.id, ["a"], False)
+    assert said == [f"tracking: 1 of 3 records in {again.file} cannot be read and are left out"]
+    # Its values can be written down anew.
+    again.append_metrics("a", [("coverage", 0.5, 1)])
+    assert again[3].kind == "metrics"
+
+
+def test_a_journal_whose_first_line_is_broken_is_kept_and_begun_anew(tmp_path: Path) -> None:
+    journal, said = filled(tmp_path), list[str]()
+    journal.file.write_bytes(b"{" + journal.file.read_bytes())
+    again = Journal(tmp_path, "one", said.append)
+    assert (len(again), again.resumed, len(said)) == (0, False, 1)
+    assert (tmp_path / "tracking-1.jsonl").is_file()
+
+
 def test_another_configuration_begins_anew_and_the_old_journal_is_kept(tmp_path: Path) -> None:
     ids = [Journal(tmp_path, configuration).id for configuration in ("one", "two", "two", "three")]
     assert ids[1] == ids[2]

@@ -12,8 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestrator.analysis.curves import CurveRow, best_trials
-from orchestrator.tracking import Tracker
-from orchestrator.tracking.tracker import flatten
+from orchestrator.tracking.tracker import Tracker, flatten
 
 NAN = float("nan")
 
@@ -242,7 +241,7 @@ def test_the_link_opens_all_children_in_one_chart(tracker: Tracker) -> None:
     assert command is not None
     program, rest = command.split(" ", 1)
     assert shutil.which(program) is not None
-    assert rest == f"server --backend-store-uri {tracker.uri} --port 5000"
+    assert rest == f"server --backend-store-uri {tracker.uri} --port 5000 --workers 1"
 
 
 def test_the_best_trial_has_the_highest_value_at_the_largest_budget() -> None:

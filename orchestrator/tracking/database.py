@@ -7,6 +7,7 @@ import re
 import shlex
 import sqlite3
 import time
+import uuid
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -76,8 +77,7 @@ def create_database(uri: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
                 abandoned.unlink()
-    unfinished = file.with_name(f".{file.name}.new-{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
+    unfinished = file.with_name(f".{file.name}.new-{uuid.uuid4().hex}")
     try:
         # As MLflow's client does, which lets no two threads make tables at a time.
         store = _get_store(f"sqlite:///{unfinished.absolute()}")  # type: ignore[no-untyped-call]

@@ -94,10 +94,10 @@ def _start_local(cpus: int, quiet: dict[str, Any]) -> None:
     except Exception as error:
         text = " ".join(str(error).split())[:300] or type(error).__name__
         cure = "its logs are in ray/session_latest/logs there"
-        if isinstance(error, PermissionError) or "ermission denied" in text or "ead-only file system" in text:
-            cure = "name a TMPDIR and a HOME that can be written; HOME holds the token of local clusters"
-        elif "AF_UNIX" in text:
+        if "AF_UNIX" in text:
             cure = "name a shorter TMPDIR: paths of sockets have at most 107 characters"
+        elif isinstance(error, OSError):
+            cure = "name a TMPDIR and a HOME that can be written; HOME holds the token of local clusters"
         raise UserError(f"a local Ray cluster cannot be started in {folder}: {text}; {cure}") from error
 
 

@@ -14,6 +14,8 @@ import pytest
 from mlflow import MlflowClient
 from support import Command, WriteConfig, environment, shard_files
 
+from orchestrator.experiment.lease import LEASE_VARIABLE
+
 SETTINGS: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",
     "task": {"name": "word_problems", "limit": 24},
@@ -83,7 +85,8 @@ def test_interrupted_run_goes_on_where_it_stopped(
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator", "run", str(file)],
         cwd=tmp_path,
-        env=environment(),
+        # It stands still while others ask who is there, for as long as they take.
+        env=environment() | {LEASE_VARIABLE: "600"},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -95,12 +98,14 @@ def test_interrupted_run_goes_on_where_it_stopped(
     while len(shard_files(tmp_path)) < 20 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     out = tmp_path / "runs" / "experiment"
+    process.send_signal(signal.SIGSTOP)
     refused = latentswarm("run", str(file))
     assert refused.returncode == 2, refused.stderr
     assert f"writes there since {json.loads((out / '.lease').read_text())['began']}" in refused.stderr
     assert f"process {process.pid} on" in refused.stderr
     running = latentswarm("status", str(out))
     assert f"running (process {process.pid} on" in running.stdout
+    process.send_signal(signal.SIGCONT)
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)

@@ -5,7 +5,7 @@ difficulties and objectives are made of those values, and intervals where somebo
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -174,6 +174,19 @@ def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budge
     return curve_points(join_outcomes(parts), cost, budgets, trial=trial.name, sampler=trial.sampler)
 
 
+def _without_empty_scores(outcomes: Outcomes) -> Outcomes:
+    """Return outcomes without the opinions of a LatentRM that has none: they would be curves at zero."""
+    if outcomes.scores is not None and np.isnan(outcomes.scores).all():
+        return replace(outcomes, scores=None, vote_weights=None, answer_scores=None, answer_vote_weights=None)
+    return outcomes
+
+
+def _first_score_error(trial: Trial, questions: int, samples: int) -> str | None:
+    assert trial.scored is not None
+    errors = trial.scored.store.read(questions, samples, ["score_error"])["score_error"].dropna()
+    return next((error for error in errors if error != "the trajectory failed"), None)
+
+
 def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResult:
     """Read a trial's trajectories once and compute its curves and counts.
 
@@ -195,7 +208,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         questions.append(_per_question(records, trial.name))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
-    joined = join_outcomes(outcomes)
+    joined = _without_empty_scores(join_outcomes(outcomes))
     if trial.name == GREEDY:
         points = [greedy_point(joined, cost)]
     else:
@@ -217,6 +230,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         "answer_tokens": int(totals["answer_tokens"]),
         "device_seconds": float(totals["seconds"]),
         "unscored": int(totals["unscored"]),
+        "first_score_error": _first_score_error(trial, len(task.problems), samples) if totals["unscored"] else None,
         "store": trial.store.spec.key,
         "searches": [found.summary for found in beams],
     }

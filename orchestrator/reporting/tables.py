@@ -230,4 +230,9 @@ def _failures(summary: dict[str, Any]) -> Iterator[str]:
             + f" (task.cut_answers: {summary['cut_answers']})"
         )
     if summary.get("unscored"):
-        yield f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score"
+        reason = f" ({summary['first_score_error']})" if summary.get("first_score_error") else ""
+        none = summary["unscored"] + summary["errors"] == summary["trajectories"]
+        yield (
+            f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score{reason}"
+            + (": no curves of the LatentRM" if none else "")
+        )

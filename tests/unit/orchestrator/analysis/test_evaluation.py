@@ -9,9 +9,9 @@ import pytest
 from support import trajectory_table
 
 from latent_core.selection.calibration import VoteCalibration
-from latent_core.tasks.base import Problem
+from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
-from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, sampled_so_far
+from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks, curves_so_far, evaluate, sampled_so_far
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
@@ -158,3 +158,22 @@ def test_ready_is_what_is_sampled_and_scored(scored: Trial) -> None:
 def test_a_folder_without_scores_is_read_too(scored: Trial) -> None:
     sample(scored, Shard(0, 3, 0, 8))
     assert [row.value for row in curves_so_far(scored, PROBLEMS, 8, (8,)) if row.aggregation == "best_of_n"] == [0.0]
+
+
+def test_a_latent_rm_without_any_score_has_no_curves(scored: Trial) -> None:
+    """A curve at zero with an interval would be taken for a result."""
+    shard = Shard(0, 3, 0, 8)
+    sample(scored, shard)
+    assert scored.scored is not None
+    scored.scored.store.prepare()
+    places = [
+        {"question_id": PROBLEMS[question].question_id, "question_index": question, "sample_index": sample_index}
+        | {"score_error": "the reward is not finite"}
+        for question in range(3)
+        for sample_index in range(8)
+    ]
+    scored.scored.store.write(shard, pa.Table.from_pylist(places, schema=SCORE_SCHEMA))
+    result = evaluate(scored, Task("task", PROBLEMS))
+    assert {point.aggregation for point in result.points} == {"coverage", "majority_vote"}
+    assert result.summary["unscored"] == result.summary["trajectories"] - result.summary["errors"]
+    assert result.summary["first_score_error"] == "the reward is not finite"

@@ -21,9 +21,10 @@ import ray
 from rich.console import Console
 
 from orchestrator.commands.run import sample_one_by_one
-from orchestrator.commands.sweep import plan_sweep, sample_with_tune
+from orchestrator.commands.sweep import sample_with_tune
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_sweep
 from orchestrator.experiment.execution import ExperimentRun
 from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.finalize import start_tracking

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from orchestrator.commands.options import PATH, examples
 from orchestrator.console import make_console, say
 
 _NONE = "none"
@@ -15,13 +16,13 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 
 @click.command(
     "convert",
-    epilog="\b\nExamples:\n  latentswarm convert trained/checkpoint_10 --family coconut --base gpt2 --out converted\n"
-    "  latentswarm convert model.pt --out converted --family codi --base gpt2 --latent-steps 6 --allow-pickle",
+    epilog=examples(
+        "convert trained/checkpoint_10 --family coconut --base gpt2 --out converted",
+        "convert model.pt --out converted --family codi --base gpt2 --latent-steps 6 --allow-pickle",
+    ),
 )
 @click.argument("source", metavar="SOURCE")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIRECTORY", help="New directory for the result."
-)
+@click.option("--out", type=PATH, required=True, metavar="DIRECTORY", help="New directory for the result.")
 @click.option("--base", metavar="MODEL", help="What the weights were trained from, for configuration and tokenizer.")
 @click.option(
     "--family",
@@ -39,7 +40,7 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
 @click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="Of CODI's training (default: 32).")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights, whose author you trust.")
-def convert_command(
+def command(
     source: str,
     out: Path,
     base: str | None,

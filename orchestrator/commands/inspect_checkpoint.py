@@ -1,31 +1,51 @@
 """`latentswarm inspect`: what a checkpoint is, and what it thinks about a question."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from latent_core.errors import UserError
-from latent_core.inspection.facts import CheckpointFacts, Token, checkpoint_facts
-from latent_core.inspection.thoughts import LatentStep, Thoughts, think
-from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.reasoner import DTYPES, LatentReasoner
+from orchestrator.commands.options import examples
 from orchestrator.console import say, widened
+
+if TYPE_CHECKING:
+    from latent_core.inspection.facts import CheckpointFacts, Token
+    from latent_core.inspection.thoughts import LatentStep, Thoughts
 
 _LABEL_WIDTH = 26
 
 
-def inspect_checkpoint(checkpoint: str, question: str | None, steps: int | None, dtype: str) -> None:
-    """Print the facts, and with `--question` a greedy trajectory on the CPU.
+@click.command(
+    "inspect",
+    epilog=examples(
+        "inspect bundled:coconut-paths", "inspect bundled:coconut-paths --question 'ann has 3 pens ?' --steps 4"
+    ),
+)
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.option("--question", metavar="TEXT", help="Load the weights and show the greedy trajectory.")
+@click.option("--steps", type=int, metavar="N", help="Latent steps, or the most of them (default: its own).")
+@click.option(
+    "--dtype", type=click.Choice(("float32", "bfloat16", "float16")), default="float32", help="Of the weights."
+)
+def command(checkpoint: str, question: str | None, steps: int | None, dtype: str) -> None:
+    """Say what a checkpoint is, and what it thinks about a question.
 
-    Raises:
-        UserError: If the checkpoint could not be run, or the question does not fit.
+    CHECKPOINT is a directory, a hub id, or bundled:NAME.
     """
     output = widened(Console())
     if question is None and steps is not None:
         raise UserError("--steps: nothing thinks without --question")
+
+    from latent_core.inspection.facts import checkpoint_facts
+    from latent_core.inspection.thoughts import think
+    from latent_core.models.checkpoint import Checkpoint
+    from latent_core.models.reasoner import DTYPES, LatentReasoner
+
     facts = checkpoint_facts(Checkpoint.open(checkpoint))
     _print_lines(output, describe_facts(facts))
     if question is None:
@@ -38,7 +58,7 @@ def inspect_checkpoint(checkpoint: str, question: str | None, steps: int | None,
     _print_lines(output, describe_thoughts(thoughts))
 
 
-def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
+def describe_facts(facts: "CheckpointFacts") -> Iterator[tuple[str, str]]:
     """Return what is known about a checkpoint, line by line."""
     yield "checkpoint", facts.source
     yield "directory", str(facts.directory)
@@ -70,11 +90,11 @@ def describe_facts(facts: CheckpointFacts) -> Iterator[tuple[str, str]]:
     yield "fingerprint", facts.fingerprint
 
 
-def _tokens_text(tokens: tuple[Token, ...]) -> str:
+def _tokens_text(tokens: "tuple[Token, ...]") -> str:
     return ", ".join(f"{token.text!r} {token.id}" for token in tokens)
 
 
-def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
+def describe_thoughts(thoughts: "Thoughts") -> Iterator[tuple[str, str]]:
     """Return what stands around the latent steps, line by line."""
     yield "prompt", f"{thoughts.prompt_tokens} tokens"
     if thoughts.lost:
@@ -90,7 +110,7 @@ def describe_thoughts(thoughts: Thoughts) -> Iterator[tuple[str, str]]:
     yield "answer", "no number can be read" if thoughts.answer is None else thoughts.answer
 
 
-def steps_table(steps: tuple[LatentStep, ...]) -> Table:
+def steps_table(steps: "tuple[LatentStep, ...]") -> Table:
     """Lay out latent steps: the fed-back vectors, and the tokens that the output head finds near them."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("step", justify="right", no_wrap=True)

@@ -1,137 +1,22 @@
-"""`latentswarm report`: draw the tables and pictures of runs anew from the store, and compare several runs."""
+"""`latentswarm report`: draw the tables and pictures of runs anew, and compare several."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+import click
 
-from latent_core.errors import UserError
-from latent_core.tasks.base import Task
-from orchestrator.analysis.cut_answers import as_begun, with_end_ids
-from orchestrator.analysis.evaluation import Evaluation, evaluate_all
-from orchestrator.config.loading import parse_config
-from orchestrator.config.run import RunConfig
-from orchestrator.console import say
-from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
-from orchestrator.reporting.artifacts import Report
-from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
-from orchestrator.reporting.run_files import write_report
-from orchestrator.reporting.tables import print_places, print_results
-from orchestrator.store.trial import around_damage
+from orchestrator.commands.options import DEFAULT_OUT, PATH, examples
+from orchestrator.console import make_console
+
+_DEFAULT_COMPARISON = DEFAULT_OUT / "report"
 
 
-def report_runs(
-    directories: Sequence[Path], out: Path | None, default_out: Path, remarks: Console, *, tables: bool = True
-) -> None:
-    """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
+@click.command("report", epilog=examples("report runs/demo", "report runs/a runs/b --out runs/compared"))
+@click.argument("directories", metavar="RUN_DIR...", type=PATH, nargs=-1, required=True)
+@click.option(
+    "--out", type=PATH, help=f"Directory for a comparison (default: {_DEFAULT_COMPARISON}).", metavar="DIRECTORY"
+)
+def command(directories: tuple[Path, ...], out: Path | None) -> None:
+    """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
+    from orchestrator.commands.run_reports import report_runs
 
-    Args:
-        directories: The run directories.
-        out: Where the comparison goes, if that was said.
-        default_out: Where it goes otherwise.
-        remarks: Where failures are told; the results go to standard output.
-        tables: Whether to print what single runs have come to.
-
-    Raises:
-        UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
-    """
-    target: Path | None
-    if len(directories) == 1 and len(of_group := group_directories(directories[0])) > 1:
-        # The comparison of a group of sweeps is its own result.
-        target, directories = out or directories[0], of_group
-    else:
-        directories = [one for directory in directories for one in group_directories(directory)]
-        target = _comparison_directory(directories, out, default_out)
-    names = run_names(directories)
-    runs = [open_run(directory) for directory in directories]
-    output = Console()
-    own = output if tables else Console(quiet=True)
-    reported = [_report_one(run, name, own, remarks) for run, name in zip(runs, names, strict=True)]
-    if target is None:
-        return
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {target}: cannot be written: {error}") from error
-    write_comparison(reported, target)
-    say(output, f"{title_of(reported)}\n")
-    say(output, summary_table(reported))
-    output.print()
-    print_places(
-        [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output
-    )
-
-
-def run_names(directories: Sequence[Path]) -> list[str]:
-    """Return what runs are called beside each other: the names of their directories, or their paths where those clash.
-
-    Raises:
-        UserError: If a directory is named twice.
-    """
-    places = [directory.resolve() for directory in directories]
-    twice = next((directories[i] for i, place in enumerate(places) if place in places[:i]), None)
-    if twice is not None:
-        raise UserError(f"{twice}: named twice; a run can be compared with other runs only")
-    names = [place.name for place in places]
-    return names if len(set(names)) == len(names) else [str(directory) for directory in directories]
-
-
-def _comparison_directory(directories: Sequence[Path], out: Path | None, default: Path) -> Path | None:
-    if len(directories) == 1:
-        if out is not None:
-            raise UserError(f"--out {out}: for the comparison of several runs; that of one run stays in its directory")
-        return None
-    target = out or default
-    if (target / "config.yaml").exists():
-        raise UserError(f"--out {target}: a run directory, whose files the comparison would replace; name another one")
-    return target
-
-
-def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console) -> ReportedRun:
-    config = _config(run)
-    task = _task(run, config)
-    try:
-        trials = with_end_ids(run.trials, config.checkpoint)
-        everything = [one for trial in trials for one in trial.with_searches]
-        results, damaged = around_damage(everything, lambda: evaluate_all(trials, task))
-    except OSError as error:
-        raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
-    for line in damaged:
-        say(remarks, line)
-    if not results:
-        why = run.lost_store() or "`latentswarm status` says what the store has"
-        raise UserError(f"{run.out}: there is no setting yet of which every question has a sample; {why}")
-    objectives = config.sweep.objectives if run.command == "sweep" else ()
-    evaluation = Evaluation(results, task, config.budgets, objectives)
-    title = f"{config.checkpoint} on {task.name}"
-    try:
-        files = write_report(run.out, Report(title, evaluation))
-    except OSError as error:
-        raise UserError(f"{run.out}: cannot be written: {error}") from error
-    say(output, f"{name}: {title}, {len(task.problems):,} questions\n")
-    print_results(evaluation, output, remarks)
-    print_places([("written", ", ".join(str(file) for file in files))], output)
-    output.print()
-    spec = run.trials[0].store.spec
-    return ReportedRun(
-        name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), evaluation.rows
-    )
-
-
-def _config(run: RunDirectory) -> RunConfig:
-    try:
-        return parse_config(RunConfig, as_begun(run.config))
-    except UserError as error:
-        raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
-
-
-def _task(run: RunDirectory, config: RunConfig) -> Task:
-    """Load the questions; the store knows answers by their number, so they must be those of the run."""
-    whole = config.task.load()
-    sampled = run.trials[0].store.spec.task
-    if whole.fingerprint != sampled:
-        raise UserError(
-            f"{run.out}: the questions of task {whole.name} are no longer those of the run (fingerprint "
-            f"{whole.fingerprint}, then {sampled}); give the task its former data, or run it anew"
-        )
-    return whole.head(config.task.limit)
+    report_runs(directories, out, _DEFAULT_COMPARISON, make_console())

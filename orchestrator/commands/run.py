@@ -2,25 +2,58 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.config.run import RunConfig
-from orchestrator.experiment.execution import ExperimentRun
-from orchestrator.experiment.experiment import Experiment
-from orchestrator.experiment.plan import make_plan
-from orchestrator.store.trial import Trial
+import click
+
+from orchestrator.commands.options import (
+    directory_of_experiment,
+    dry_run_option,
+    examples,
+    resume_option,
+    takes_config,
+)
+from orchestrator.console import make_console
+
+if TYPE_CHECKING:
+    from orchestrator.experiment.execution import ExperimentRun
+    from orchestrator.store.trial import Trial
 
 
-def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
-    """Check a configuration; starts nothing.
+@click.command(
+    "run",
+    epilog=examples(
+        "run tune_configs/word_problems.yaml --dry-run",
+        "run tune_configs/word_problems.yaml sampler.sigma=0.4 --out runs/mine seed=3",
+    ),
+)
+@takes_config
+@dry_run_option
+@resume_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+    """Sample one sampler setting and report accuracy at every budget."""
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.run import RunConfig
 
-    Raises:
-        UserError: If it cannot be run.
-    """
-    plan = make_plan(config)
-    return Experiment(name, plan, (plan.trial(config.sampler.describe(), config.sampler),), out)
+    settings = load_config(RunConfig, config, overrides)
+    out = directory_of_experiment(config, settings, out, resume)
+
+    from orchestrator.experiment.command_plans import plan_run
+    from orchestrator.experiment.run_directory import check_kind
+
+    check_kind(out, "run")
+    experiment = plan_run(out.name, settings, out)
+    if dry_run:
+        from orchestrator.experiment.dry_run import show_dry_run
+
+        show_dry_run(experiment, make_console())
+    else:
+        from orchestrator.experiment.execution import carry_out
+
+        carry_out(experiment, sample_one_by_one, make_console())
 
 
-def sample_one_by_one(run: ExperimentRun, trials: Sequence[Trial]) -> None:
+def sample_one_by_one(run: "ExperimentRun", trials: Sequence["Trial"]) -> None:
     """Sample the trials one after the other in this process."""
     for trial in trials:
         run.sample(trial)

@@ -1,162 +1,169 @@
-"""`latentswarm status`: how far a run is, read from its directory and its store. Starts nothing, imports no torch."""
+"""`latentswarm status`: how far a run is, in words for people and as JSON for programs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from latent_core.errors import UserError
-from orchestrator.commands.status_of_work import running_owner
-from orchestrator.experiment.lease import read_owner
-from orchestrator.experiment.run_directory import RunDirectory, open_run
-from orchestrator.store.trial import Trial, around_damage
-from orchestrator.tracking.state import Unsent, unsent
-from orchestrator.tuning.state import trial_states
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-FINISHED, ENDED_EARLY, UNFINISHED = "finished", "ended_early", "unfinished"
+from orchestrator.commands.options import PATH, examples
+from orchestrator.commands.run_status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus, run_status
+from orchestrator.console import say, widened
 
+if TYPE_CHECKING:
+    from orchestrator.tracking.state import Unsent
 
-@dataclass(frozen=True)
-class TrialStatus:
-    """What the store has of one trial or of one beam search.
-
-    Attributes:
-        trial: Its name.
-        ready: Samples that every question has, scored where the trial is scored.
-        samples: Samples per question that are wanted.
-        stored: Trajectories in the store.
-        wanted: Trajectories that are wanted.
-        scored: Trajectories with a score; None where nothing scores them, or where scores come with the trajectories.
-        done: Trajectories of which nothing is missing: stored, and scored where that is wanted.
-        failed: Stored trajectories that failed.
-        unparsable: Stored trajectories whose answer could not be read, though it was not cut off.
-        last_written: When its last shard was written.
-        tune: What Ray Tune says of it, where Ray Tune ran it.
-        cut: Stored trajectories whose answer was cut off; None where an older store does not tell.
-    """
-
-    trial: str
-    ready: int
-    samples: int
-    stored: int
-    wanted: int
-    scored: int | None
-    done: int
-    failed: int
-    unparsable: int
-    last_written: datetime | None
-    tune: str | None
-    cut: int | None
-
-    @property
-    def share(self) -> float:
-        """How much of what is wanted is done, as a fraction of 1."""
-        return self.done / self.wanted
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60))
+_UNKNOWN = "unfinished: running, or interrupted"
+_STATES = {FINISHED: "finished", ENDED_EARLY: "ended; what is missing was left out, as a scheduler does"}
 
 
-@dataclass(frozen=True)
-class RunStatus:
-    """How far a run is.
+@click.command("status", epilog=examples("status runs/demo", "status runs/demo --json"))
+@click.argument("directory", metavar="RUN_DIR", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, for programs.")
+def command(directory: Path, as_json: bool) -> None:
+    """Say how far a run or a sweep is; starts nothing. RUN_DIR is what --out named, runs/NAME by default."""
+    from orchestrator.commands.status_of_work import work_status
+    from orchestrator.experiment.run_directory import group_directories
 
-    Attributes:
-        out: The run directory.
-        command: "run" or "sweep".
-        checkpoint: What was named as the checkpoint.
-        questions: Number of questions.
-        state: "finished": nothing is missing and the results are written; "ended_early": the results of the last
-            command are written, and trajectories were left out for good, as a scheduler does; else "unfinished".
-        trials: Its trials, each followed by its beam searches.
-        remark: What makes these numbers doubtful, if anything does.
-        running: Who is at work on it, for people; None where nobody is.
-        leased: Whether the directory tells at all whether somebody is at work.
-        damaged: A line for each damaged shard.
-        tracking: What has been tracked and MLflow does not have; None where nothing has been tracked.
-    """
-
-    out: Path
-    command: str
-    checkpoint: str
-    questions: int
-    state: str
-    trials: tuple[TrialStatus, ...]
-    remark: str | None
-    running: str | None = None
-    leased: bool = False
-    damaged: tuple[str, ...] = ()
-    tracking: Unsent | None = None
-
-    @property
-    def done(self) -> int:
-        """Trajectories of which nothing is missing."""
-        return sum(one.done for one in self.trials)
-
-    @property
-    def wanted(self) -> int:
-        """Trajectories that are wanted."""
-        return sum(one.wanted for one in self.trials)
-
-    @property
-    def last_written(self) -> datetime | None:
-        """When the last shard was written."""
-        return max((one.last_written for one in self.trials if one.last_written), default=None)
+    work = work_status(directory)
+    if work is not None:
+        output = Console()
+        for line in [work.to_json()] if as_json else work.lines():
+            say(output, line)
+        return
+    found = [run_status(one) for one in group_directories(directory)]
+    if as_json:
+        texts = [status_json(one) for one in found]
+        sys.stdout.write((texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]") + "\n")
+    else:
+        for one in found:
+            print_status(one, Console())
 
 
-def run_status(out: Path) -> RunStatus:
-    """Look at a run directory and its store.
-
-    Raises:
-        UserError: If it is no run directory, or one of a newer version, or its store cannot be read.
-    """
-    run = open_run(out)
-    tune = trial_states(out / "tune")
-    try:
-        known = run.all_trials()
-        trials, damaged = around_damage(known, lambda: tuple(_trial_status(one, run.questions, tune) for one in known))
-    except OSError as error:
-        raise UserError(f"store.path {run.config['store']['path']}: cannot be read: {error}") from error
-    return RunStatus(
-        out,
-        run.command,
-        str(run.config.get("checkpoint")),
-        run.questions,
-        _state(run, missing=sum(one.wanted - one.done for one in trials)),
-        trials,
-        run.lost_store(),
-        running_owner(out),
-        read_owner(out) is not None,
-        tuple(damaged),
-        unsent(out),
-    )
+def print_status(status: RunStatus, output: Console) -> None:
+    """Print a run's state, and a line per setting and beam search."""
+    widened(output)
+    now = datetime.now(UTC)
+    for line in _lines(status, now):
+        say(output, line)
+    output.print()
+    output.print(_table(status, now))
 
 
-def _trial_status(trial: Trial, questions: int, tune: Mapping[str, str]) -> TrialStatus:
-    found = trial.coverage(questions)
-    written = [trial.store.last_written(), *([] if trial.scored is None else [trial.scored.store.last_written()])]
-    records = trial.store.read(questions, trial.samples, ["answer", "error", "cut"])
-    failed, unknown = records["error"].notna(), bool(records["cut"].isna().any())
-    cut = records["cut"].fillna(False).astype(bool)
-    return TrialStatus(
-        trial=trial.name,
-        ready=found.ready_samples,
-        samples=trial.samples,
-        stored=int(found.sampled.sum()),
-        wanted=found.sampled.size,
-        scored=None if found.scored is None else int(found.scored.sum()),
-        done=int(found.ready.sum()),
-        failed=int(failed.sum()),
-        unparsable=int((records["answer"].isna() & ~failed & ~cut).sum()),
-        last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
-        tune=tune.get(trial.name),
-        cut=None if unknown else int(cut.sum()),
-    )
+def status_json(status: RunStatus) -> str:
+    """Return the same as one JSON object: counts, times in UTC, ages in seconds, and shares as fractions of 1."""
+    now = datetime.now(UTC)
+    content = {
+        "out": str(status.out),
+        "command": status.command,
+        "checkpoint": status.checkpoint,
+        "questions": status.questions,
+        "state": status.state,
+        "running": status.running,
+        "done": status.done,
+        "wanted": status.wanted,
+        "share": status.done / status.wanted,
+        **_times(status.last_written, now),
+        "trials": [{**asdict(one), "share": one.share, **_times(one.last_written, now)} for one in status.trials],
+        "remark": status.remark,
+        "damaged": list(status.damaged),
+        "tracking": None if status.tracking is None else asdict(status.tracking),
+    }
+    return json.dumps(content, indent=2)
 
 
-def _state(run: RunDirectory, missing: int) -> str:
-    if run.summary() is None:
-        return UNFINISHED
-    if not missing:
-        return FINISHED
-    # A command writes the configuration when it starts and the summary when it ends: one that has been started again,
-    # or that is still at work, has a summary older than its configuration.
-    ended = (run.out / "summary.json").stat().st_mtime_ns >= (run.out / "config.yaml").stat().st_mtime_ns
-    return ENDED_EARLY if ended else UNFINISHED
+def age_in_words(seconds: float) -> str:
+    """Return an age such as "12 s ago", "3 min ago" or "2 days ago"."""
+    for unit, length in _UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    # Clocks of a file server and of this machine may differ by a little.
+    return f"{max(0, int(seconds))} s ago"
+
+
+def _times(written: datetime | None, now: datetime) -> dict[str, Any]:
+    if written is None:
+        return {"last_written": None, "seconds_since": None}
+    age = (now - written).total_seconds()
+    return {"last_written": written.isoformat(timespec="seconds"), "seconds_since": round(age, 1)}
+
+
+def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
+    yield f"{status.command:<10} {status.out}  ({status.checkpoint}, {status.questions:,} questions)"
+    yield f"{'state':<10} {_state(status)}"
+    yield f"{'done':<10} {status.done:,} of {status.wanted:,} trajectories ({_percent(status.done, status.wanted)} %)"
+    yield f"{'last shard':<10} {_age(status.last_written, now)}"
+    if status.remark is not None:
+        yield f"{'but':<10} {status.remark}"
+    yield from status.damaged
+    yield from _tracking_lines(status.tracking)
+
+
+def _tracking_lines(tracking: "Unsent | None") -> Iterator[str]:
+    """Say what MLflow does not have; nothing where it has everything."""
+    if tracking is None:
+        return
+    if tracking.waiting:
+        yield f"{'MLflow':<10} {tracking.waiting:,} of {tracking.records:,} records wait to be sent"
+    for reason, count in tracking.aside.items():
+        yield f"{'MLflow':<10} {count:,} of {tracking.records:,} records are set aside: {reason}"
+    if tracking.waiting or tracking.aside:
+        yield f"{'':<10} the same command sends them"
+
+
+def _state(status: RunStatus) -> str:
+    if status.running is not None:
+        return f"running ({status.running})"
+    if status.state == UNFINISHED:
+        # Commands of an older version left no word of who is at work.
+        return "unfinished: interrupted; the same command goes on" if status.leased else _UNKNOWN
+    return _STATES[status.state]
+
+
+def _table(status: RunStatus, now: datetime) -> Table:
+    # "samples" are those that every question has: what curves can be made of.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    scored = any(one.scored is not None for one in status.trials)
+    tuned = any(one.tune is not None for one in status.trials)
+    table.add_column("trial", overflow="fold", min_width=16)
+    headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "cut", "last shard"]
+    for heading in (*headings, *(["Tune"] * tuned)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in status.trials:
+        cells = [f"{one.ready}/{one.samples}", f"{one.wanted:,}", f"{one.stored:,}"]
+        cells += ["-" if one.scored is None else f"{one.scored:,}"] if scored else []
+        cells += [
+            _percent(one.done, one.wanted),
+            f"{one.failed:,}",
+            f"{one.unparsable:,}",
+            "?" if one.cut is None else f"{one.cut:,}",
+        ]
+        cells += [_age(one.last_written, now), *([_tune(one, status.state)] if tuned else [])]
+        table.add_row(Text(one.trial), *cells)
+    return table
+
+
+def _percent(done: int, wanted: int) -> str:
+    # Rounding must not call complete what is not.
+    return f"{1000 * done // wanted / 10:.1f}"
+
+
+def _tune(one: TrialStatus, state: str) -> str:
+    """Tune ends trials that it stops as it ends those that have finished; once it is over, the store tells which."""
+    if one.tune != "terminated" or state == UNFINISHED:
+        return one.tune or "-"
+    return "finished" if one.done == one.wanted else "stopped early"
+
+
+def _age(written: datetime | None, now: datetime) -> str:
+    return "-" if written is None else age_in_words((now - written).total_seconds())

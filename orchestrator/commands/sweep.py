@@ -1,48 +1,64 @@
-"""`latentswarm sweep`: many trials that share the same actors, planned here and carried out by Ray Tune."""
+"""`latentswarm sweep`: many trials that share the same actors, carried out by Ray Tune."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_core.errors import UserError
-from orchestrator.commands.objective_check import check_objectives
-from orchestrator.config.run import RunConfig
-from orchestrator.config.space import corners, expand_space
-from orchestrator.experiment.experiment import Experiment
-from orchestrator.experiment.plan import make_plan
-from orchestrator.store.trial import Trial
-from orchestrator.tuning.optuna_source import check_optuna
+import click
+
+from orchestrator.commands.options import (
+    directory_of_experiment,
+    dry_run_option,
+    examples,
+    resume_option,
+    takes_config,
+)
+from orchestrator.console import make_console
 
 if TYPE_CHECKING:
     from orchestrator.experiment.execution import ExperimentRun
+    from orchestrator.store.trial import Trial
 
 
-def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
-    """Check a configuration and every trial of its space; starts nothing.
+@click.command(
+    "sweep",
+    epilog=examples(
+        "sweep tune_configs/demo.yaml --out runs/demo",
+        "sweep tune_configs/demo.yaml --dry-run task.limit=5 'budgets=[1, 8]'",
+    ),
+)
+@takes_config
+@dry_run_option
+@resume_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+    """Run every setting of the config's search space with Ray Tune."""
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.run import RunConfig
 
-    Raises:
-        UserError: If any trial cannot be run.
-    """
-    searched = config.sweep.search_alg == "optuna"
-    if searched:
-        check_optuna()
-    configs = corners(config) if searched else expand_space(config)
-    plan = make_plan(config, list(configs.values()))
-    trials = [plan.trial(trial_name, own.sampler, own) for trial_name, own in configs.items()]
-    most = max(trial.samples for trial in trials)
-    if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:
-        raise UserError(f"sweep.grace_samples: {config.sweep.grace_samples} is more than the largest budget, {most}")
-    check_objectives(config, trials)
-    experiment = Experiment(name, plan, (), out, command="sweep", objectives=config.sweep.objectives)
-    if searched:
-        experiment = replace(experiment, trial_limit=config.sweep.trials)
-        # What an earlier command was told to try belongs to the sweep, whatever is tried next.
-        trials = experiment.recorded_trials() or []
-    return replace(experiment, trials=tuple(trials))
+    settings = load_config(RunConfig, config, overrides)
+    out = directory_of_experiment(config, settings, out, resume)
+
+    from orchestrator.commands.sweep_group import divide, run_sweep_group
+    from orchestrator.experiment.command_plans import plan_sweep
+    from orchestrator.experiment.run_directory import check_kind
+
+    sweeps = divide(settings)
+    if sweeps[0].name:
+        run_sweep_group(settings, sweeps, out, dry_run=dry_run, console=make_console())
+        return
+    check_kind(out, "sweep")
+    experiment = plan_sweep(out.name, settings, out)
+    if dry_run:
+        from orchestrator.experiment.dry_run import show_dry_run
+
+        show_dry_run(experiment, make_console())
+    else:
+        from orchestrator.experiment.execution import carry_out
+
+        carry_out(experiment, sample_with_tune, make_console())
 
 
-def sample_with_tune(run: "ExperimentRun", trials: Sequence[Trial]) -> None:
+def sample_with_tune(run: "ExperimentRun", trials: Sequence["Trial"]) -> None:
     """Sample trials as Tune trials, and those that a searcher chooses meanwhile.
 
     Raises:

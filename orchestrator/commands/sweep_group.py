@@ -73,7 +73,8 @@ def run_sweep_group(
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
     """
-    from orchestrator.commands.sweep import plan_sweep, sample_with_tune
+    from orchestrator.commands.sweep import sample_with_tune
+    from orchestrator.experiment.command_plans import plan_sweep
     from orchestrator.experiment.dry_run import show_dry_run
     from orchestrator.experiment.lease import Lease
 
@@ -103,7 +104,7 @@ def run_sweep_group(
             except WorkFailed as error:
                 # The other sweeps may be of a checkpoint that works.
                 failures.append(f"{sweep.name}: {error}")
-        from orchestrator.commands.report import report_runs
+        from orchestrator.commands.run_reports import report_runs
 
         report_runs([out], None, out, console, tables=False)
     if failures:

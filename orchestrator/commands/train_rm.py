@@ -1,213 +1,23 @@
-"""`latentswarm train-rm`: train a LatentRM on labelled candidates as a Ray Train job that survives being killed."""
+"""`latentswarm train-rm`: train a LatentRM on labelled candidates."""
 
-import importlib.metadata
-import json
-import logging
-import os
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import ray
-import ray.train
-import ray.train.torch
-from ray.train.torch import TorchConfig, TorchTrainer
-from rich.console import Console
+import click
 
-from latent_core.errors import UserError
-from orchestrator.config.loading import load_config, save_config
-from orchestrator.config.reward_training import TrainRewardConfig
-from orchestrator.console import masked, say
-from orchestrator.experiment.lease import Lease, LeaseLost
-from orchestrator.experiment.run_directory import (
-    TRAINING_FILE,
-    TRAINING_PLAN_FILE,
-    check_kind,
-    write_work_file,
+from orchestrator.commands.options import default_out, examples, takes_config
+from orchestrator.console import make_console
+
+
+@click.command(
+    "train-rm",
+    epilog=examples(
+        "train-rm tune_configs/train_rm_tiny.yaml data=runs/labels",
+        "train-rm tune_configs/train_rm_tiny.yaml --out runs/rm data=runs/labels training.seed=1",
+    ),
 )
-from orchestrator.files import write_json
-from orchestrator.pipeline.cluster import connect
-from orchestrator.reward_training.export import finish_training
-from orchestrator.reward_training.job import RewardJob
-from orchestrator.reward_training.plan import RewardPlan, plan_training
-from orchestrator.reward_training.report import print_report, summarize
-from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory
-from orchestrator.reward_training.worker import KEEP_BY, train_worker
-from orchestrator.tracking.server import check_tracking, tracking_uri
+@takes_config
+def command(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Train a LatentRM on the labels that annotate has written."""
+    from orchestrator.commands.train_rm_job import train_reward_model
 
-MODEL_FOLDER = "latent-rm"
-_CHECKPOINTS = "checkpoints"
-_POLL_SECONDS = 0.5
-
-
-def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, console: Console) -> None:
-    """Train, or go on training, the LatentRM of a run directory.
-
-    Raises:
-        UserError: If the configuration or the data are wrong, or the directory holds another training.
-    """
-    check_kind(out, "train-rm")
-    config = load_config(TrainRewardConfig, config_file, overrides)
-    plan = plan_training(config)
-    with Lease(out, "train-rm"):
-        _train_or_go_on(plan, out, console)
-
-
-def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
-    config = plan.config
-    resumes = _claim(out, plan)
-    if (out / TRAINING_FILE).is_file():
-        say(console, f"{out} holds the finished training of this configuration; nothing to do")
-        print_report(json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")), Console())
-        return
-    say(console, plan.describe())
-    check_tracking(tracking_uri(config.tracking, out))
-    tracking: RewardTracking | None = None
-    try:
-        _connect(config, console)
-        tracking = RewardTracking(config, out, _params(plan), console)
-        result = _train(plan, out, tracking, console, resumes)
-        summary = _finish(plan, out, result, tracking, console)
-    except LeaseLost:
-        if tracking is not None:
-            tracking.tracker.close(0)
-        raise
-    except BaseException as error:
-        if tracking is not None:
-            tracking.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    finally:
-        ray.shutdown()
-    print_report(summary, Console())
-
-
-def _claim(out: Path, plan: RewardPlan) -> bool:
-    """Make the run directory this training's own; returns whether it was already.
-
-    Raises:
-        UserError: If it cannot be written or belongs to another training.
-    """
-    config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
-    mine = {"data": plan.digest, "questions": len(plan.train), "validation_questions": len(plan.validation)}
-    if plan_file.is_file() and config_file.is_file():
-        key = plan.config.same_weights(load_config(TrainRewardConfig, config_file))
-        if key is None and json.loads(plan_file.read_text(encoding="utf-8")) != mine:
-            key = "data (the labelled sets have changed)"
-        if key is not None:
-            raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
-        return True
-    try:
-        save_config(plan.config, config_file)
-        write_json(plan_file, mine)
-        write_work_file(out, "train-rm", {"updates": plan.updates})
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error}") from error
-    return False
-
-
-def _connect(config: TrainRewardConfig, console: Console) -> None:
-    threads = config.training.threads
-    cpus = config.workers * threads + 1  # One reads the data.
-    connect(config.cluster, cpus, console)
-    # How often Ray Train looks for reports, and with them for the death of a worker; workers wait for that.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-    for name in ("ray.train", "ray.train.v2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    whole = ray.cluster_resources()
-    for resource, needed in (("CPU", cpus), ("GPU", config.workers * config.gpus)):
-        if needed > whole.get(resource, 0):
-            raise UserError(
-                f"workers: {config.workers} workers need {needed:g} {resource}s, one CPU for reading included, but the "
-                f"cluster has {whole.get(resource, 0):g}; lower workers, gpus or training.threads, or add nodes"
-            )
-
-
-def _train(plan: RewardPlan, out: Path, tracking: RewardTracking, console: Console, resumes: bool) -> ray.train.Result:
-    """Run the Ray Train job, which goes on from its last checkpoint by itself, and follow it."""
-    config = plan.config
-    resources = {"CPU": float(config.training.threads)} | ({"GPU": config.gpus} if config.gpus else {})
-    history = out.absolute() / HISTORY_FILE
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"job": RewardJob.of(plan)},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
-        ),
-        torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
-        run_config=ray.train.RunConfig(
-            name="train-rm",
-            storage_path=str(out.absolute() / _CHECKPOINTS),
-            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=KEEP_BY, checkpoint_score_order="max"
-            ),
-            # Ray Train names its own callbacks where Tune's used to be.
-            callbacks=cast(Any, [WriteHistory(history)]),
-        ),
-    )
-    if resumes:
-        console.print("going on from the last checkpoint, if there is one")
-    box: dict[str, Any] = {}
-
-    def fit() -> None:
-        try:
-            box["result"] = trainer.fit()
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
-            box["error"] = error
-
-    # In a thread of its own, because the driver alone writes to MLflow, and does so while training goes on.
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
-        tracking.follow(history)
-    if "error" in box:
-        raise box["error"]
-    tracking.follow(history)
-    result: ray.train.Result = box["result"]
-    return result
-
-
-def _finish(
-    plan: RewardPlan, out: Path, result: ray.train.Result, tracking: RewardTracking, console: Console
-) -> dict[str, Any]:
-    """Save the best weights, and write what there is to say about the training."""
-    history = json.loads((out / HISTORY_FILE).read_text(encoding="utf-8"))
-    if "diverged" in history[-1]:
-        raise UserError(
-            f"training.learning_rate {plan.config.training.learning_rate:g}: the loss is not a number at update "
-            f"{history[-1]['update']}; lower it, or training.gradient_clip, and choose another --out"
-        )
-    best, _ = max(result.best_checkpoints or [], key=lambda kept: kept[1][KEEP_BY])
-    console.print("measuring the best checkpoint")
-    config, began = plan.config, time.monotonic()
-    where = (best.path, str(out.absolute() / MODEL_FOLDER), plan.manifest.latent_steps, plan.answer_tokens)
-    if config.gpus:
-        task = ray.remote(finish_training).options(num_cpus=config.training.threads, num_gpus=config.gpus)
-        measured = ray.get(task.remote(RewardJob.of(plan), *where))
-    else:
-        # This process has everything loaded that a task would have to load first.
-        measured = finish_training(RewardJob.of(plan), *where)
-    versions = {name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")}
-    summary = summarize(plan, out / MODEL_FOLDER, history, measured, time.monotonic() - began) | {
-        "mlflow": {"uri": masked(tracking.tracker.uri), "run_id": tracking.run_id()},
-        "versions": versions,
-    }
-    final = {name: float(value) for name, value in summary["final"].items()}
-    write_json(out / TRAINING_FILE, summary)
-    tracking.conclude(final, summary["best_update"], [out / TRAINING_FILE, out / "config.yaml"])
-    return summary
-
-
-def _params(plan: RewardPlan) -> dict[str, Any]:
-    params = plan.config.model_dump(mode="json", exclude={"tracking", "cluster"})
-    return params | {
-        "updates": plan.updates,
-        "train_questions": len(plan.train),
-        "validation_questions": len(plan.validation),
-        "candidates": plan.manifest.candidates,
-        "rollouts": plan.manifest.rollouts,
-        "reasoner": plan.reasoner.fingerprint,
-    }
+    train_reward_model(config, overrides, out or default_out(config), make_console())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_core.errors import UserError
 from orchestrator.config.distributions import bounds, is_distribution, kind_of, readable
 from orchestrator.config.objective import Objective
 from orchestrator.config.space import listed
@@ -39,20 +38,6 @@ class DefineByRun:
         if kind == "randint":
             return trial.suggest_int(name, int(low), int(high))
         return readable(trial.suggest_float(name, low, high, log=kind == "loguniform"))
-
-
-def check_optuna() -> None:
-    """Refuse to search with Optuna where it is not installed.
-
-    Raises:
-        UserError: The message says how to install it.
-    """
-    try:
-        import optuna  # noqa: F401 - only to see whether it is there
-    except ImportError:
-        raise UserError(
-            "sweep.search_alg: optuna is not installed; `pip install 'latentswarm[optuna]'`, or set search_alg=grid"
-        ) from None
 
 
 class OptunaTrials:

@@ -29,7 +29,7 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
-from orchestrator.commands.train_rm import train_reward_model
+from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.reward_training.data import questions_of

@@ -1,5 +1,6 @@
 """The command line: plans without starting anything, and one line with exit code 2 for wrong input."""
 
+import itertools
 import json
 import shlex
 import shutil
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 import ray
 
@@ -194,6 +196,31 @@ def test_options_may_stand_anywhere(here: Path, capsys: pytest.CaptureFixture[st
     assert "seed 3" in capsys.readouterr().err
 
 
+WITH_OVERRIDES = ["run", "sweep", "annotate", "train-rm", "train-reasoner"]
+
+
+@pytest.mark.parametrize("name", WITH_OVERRIDES)
+def test_every_order_of_options_and_overrides_means_the_same(name: str) -> None:
+    command = latentswarm.commands[name]
+    values = ("config.yaml", "a=1", "b=[1, 2]")
+    options = [("--out", "x"), *([("--dry-run",)] if "--dry-run" in command.get_help(click.Context(command)) else [])]
+    meant = []
+    for order in itertools.permutations([*((value,) for value in values), *options]):
+        words = list(itertools.chain(*order))
+        if [word for word in words if word in values] == list(values):
+            with command.make_context(name, words) as context:
+                meant.append(context.params)
+    assert len(meant) == (20 if len(options) == 2 else 4)
+    assert all(one == meant[0] for one in meant)
+    assert (meant[0]["config"], meant[0]["overrides"], meant[0]["out"]) == (values[0], values[1:], Path("x"))
+
+
+def test_every_command_that_takes_overrides_is_held_to_that() -> None:
+    commands = latentswarm.commands.items()
+    taking = [name for name, command in commands if any(one.name == "overrides" for one in command.params)]
+    assert taking == WITH_OVERRIDES
+
+
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "config.yaml", "--nowhere"]])
 def test_wrong_arguments_show_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
@@ -243,6 +270,16 @@ def test_a_misspelt_option_has_a_suggestion(capsys: pytest.CaptureFixture[str]) 
     assert "--dry-run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", ["bash_source", "zsh_source", "fish_source", "bash_complete"])
+def test_completion(how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_LATENTSWARM_COMPLETE", how)
+    monkeypatch.setenv("COMP_WORDS", "latentswarm train-rm --o")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with pytest.raises(SystemExit):
+        main([])
+    assert ("plain,--out" if how == "bash_complete" else "_LATENTSWARM_COMPLETE=") in capsys.readouterr().out
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("latentswarm, version ")
@@ -261,10 +298,32 @@ def test_an_interruption_says_how_to_go_on(
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["run", "x.yaml", "--nowhere"], ["walk"]])
+def test_the_help_has_the_first_line_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """It knows these lines without importing the commands."""
+    assert main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, command in latentswarm.commands.items():
+        assert f"{name} {str(command.help).splitlines()[0]}" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in latentswarm.commands), ["run", "x.yaml", "--nowhere"], ["walk"]],
+    ids=" ".join,
+)
 def test_help_and_wrong_arguments_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         f"import sys; from orchestrator.cli import main; main({arguments!r}); "
         "sys.exit(bool({'torch', 'ray', 'transformers', 'matplotlib', 'pandas', 'pydantic'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT).returncode == 0
+
+
+def test_a_dry_run_imports_no_ray(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    prepare(tmp_path, tiny_checkpoint)
+    code = (
+        "import sys; from orchestrator.cli import main; "
+        "codes = [main([name, 'config.yaml', '--dry-run']) for name in ('run', 'sweep')]; "
+        "sys.exit(codes != [0, 0] or 'ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=tmp_path).returncode == 0

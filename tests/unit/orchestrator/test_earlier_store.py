@@ -16,10 +16,9 @@ import ray
 from rich.console import Console
 
 from orchestrator.cli import main
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import load_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 

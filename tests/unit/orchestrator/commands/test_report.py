@@ -16,10 +16,9 @@ from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
 from orchestrator.cli import main
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config, save_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.run_directory import write_run_file
 from orchestrator.reporting.run_files import write_files

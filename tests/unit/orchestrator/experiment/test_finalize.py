@@ -14,10 +14,9 @@ from latent_core.errors import WorkFailed
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.finalize import finalize, start_tracking
 from orchestrator.store.shards import Shard

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from latent_core.shipped import SOURCES
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.fingerprint import NO_INFLUENCE, run_tags
 from orchestrator.experiment.plan import make_plan
 

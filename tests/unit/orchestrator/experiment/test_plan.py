@@ -14,10 +14,9 @@ from latent_core.flops import FlopModel
 from latent_core.models import LatentReasoner
 from latent_core.samplers import parse_sampler
 from latent_core.shipped import SOURCES
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.shards import Shard

@@ -18,10 +18,9 @@ from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATI
 from latent_core.training.model import build_model, save_checkpoint
 from latent_core.training.settings import ArchitectureSettings
 from latent_core.training.tokenizer import build_tokenizer
-from orchestrator.commands.run import plan_run
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 from orchestrator.experiment.experiment import missing
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.store.specs import BeamShape, ScoreSpec

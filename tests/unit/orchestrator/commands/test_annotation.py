@@ -17,7 +17,7 @@ from latent_core.reward.types import LabelledBatch
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.word_problems import word_problems
-from orchestrator.commands.annotate import annotate_from_config, label_store, missing_labels, summarise
+from orchestrator.commands.annotation import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.pipeline import stages

@@ -21,7 +21,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
-from orchestrator.commands.train_rm import train_reward_model
+from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config, parse_config, save_config
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.reward_training.data import questions_of

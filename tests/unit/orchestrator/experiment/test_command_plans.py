@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.commands.sweep import plan_sweep
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.experiment.command_plans import plan_sweep
 
 SCORED = {"scorer": {"checkpoint": "bundled:latent-rm-tiny"}}
 BEAMS = {**SCORED, "search": {"kind": "beam", "beams": [2], "candidates": 4}}

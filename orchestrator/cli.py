@@ -9,7 +9,7 @@ import click
 import latent_core
 from latent_core.errors import UserError, WorkFailed
 from orchestrator.console import make_console, say
-from orchestrator.interrupts import exit_code, interruptible
+from orchestrator.pipeline.interrupts import exit_code, interruptible
 
 _USER_ERROR = 2
 _FAILED = 1

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
-from orchestrator.interrupts import own_handler_of_sigterm
+from orchestrator.pipeline.interrupts import own_handler_of_sigterm
 from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool

@@ -9,7 +9,8 @@ import pytest
 
 COMMAND = """
 import ctypes, os, signal, sys, time
-from orchestrator import cli, interrupts
+from orchestrator.pipeline import interrupts
+from orchestrator import cli
 
 interrupts.END_SECONDS = 1.0
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,7 +44,7 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: 
 
     sweeps = divide(settings)
     if sweeps[0].name:
-        run_sweep_group(settings, sweeps, out, dry_run=dry_run, console=make_console())
+        run_sweep_group(settings, sweeps, out, sample_with_tune, dry_run=dry_run, console=make_console())
         return
     check_kind(out, "sweep")
     experiment = plan_sweep(out.name, settings, out)

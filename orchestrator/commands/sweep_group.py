@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,6 +20,9 @@ from orchestrator.config.run import RunConfig
 from orchestrator.config.space import listed
 from orchestrator.experiment.run_directory import GROUP, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
+
+if TYPE_CHECKING:
+    from orchestrator.experiment.execution import SampleTrials
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
 _OUTER_PREFIX = "task."
@@ -66,14 +69,27 @@ def divide(config: RunConfig) -> list[GroupedSweep]:
 
 
 def run_sweep_group(
-    config: RunConfig, sweeps: list[GroupedSweep], out: Path, *, dry_run: bool, console: Console
+    config: RunConfig,
+    sweeps: list[GroupedSweep],
+    out: Path,
+    sample: "SampleTrials",
+    *,
+    dry_run: bool,
+    console: Console,
 ) -> None:
     """Plan all sweeps, then carry them out one after the other, then compare them.
+
+    Args:
+        config: The configuration that has been divided.
+        sweeps: Its parts.
+        out: The directory of the group; each sweep has one of its own in it.
+        sample: Samples the trials of one sweep.
+        dry_run: Whether to stop behind the plans.
+        console: Where progress is said.
 
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
     """
-    from orchestrator.commands.sweep import sample_with_tune
     from orchestrator.experiment.command_plans import plan_sweep
     from orchestrator.experiment.dry_run import show_dry_run
     from orchestrator.experiment.lease import Lease
@@ -100,7 +116,7 @@ def run_sweep_group(
         for number, (sweep, experiment) in enumerate(zip(sweeps, experiments, strict=True), start=1):
             _announce(number, len(sweeps), sweep, console)
             try:
-                carry_out(experiment, sample_with_tune, console)
+                carry_out(experiment, sample, console)
             except WorkFailed as error:
                 # The other sweeps may be of a checkpoint that works.
                 failures.append(f"{sweep.name}: {error}")

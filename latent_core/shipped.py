@@ -39,7 +39,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.tasks.hub": "0eb685036dc7118a",
     "latent_core.tasks.loading": "668863c631074e48",
     "latent_core.tasks.local": "82f9d4eff72e6aef",
-    "latent_core.tasks.path_finding": "b315196bb6e9185b",
+    "latent_core.tasks.path_finding": "f0103a4b108ed221",
     "latent_core.tasks.reasoning_gym": "dc2c013f290bb530",
     "latent_core.tasks.tables": "60739ef118612f3d",
 }

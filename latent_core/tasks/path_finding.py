@@ -12,7 +12,7 @@ problems cannot occur in another split.
 import hashlib
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -109,7 +109,8 @@ def _draw_core(rng: random.Random) -> Core:
     # Where a wrong turn may begin: anywhere but at the goal. Nodes it leads to come in, so that it can go on.
     sources = path[:-1]
     while len(edges) < EDGES:
-        tail, head = rng.choice(sources), rng.randrange(len(NODES))
+        # What `choice` and `randrange` draw, without their checks: twenty problems are drawn for each of a small split.
+        tail, head = sources[_below(rng.getrandbits, len(sources))], _below(rng.getrandbits, len(NODES))
         if tail != head and (tail, head) not in edges:
             edges[tail, head] = None
             if head not in sources and head != path[-1]:
@@ -117,6 +118,15 @@ def _draw_core(rng: random.Random) -> Core:
     shuffled = list(edges)
     rng.shuffle(shuffled)
     return Core(path[0], path[-1], tuple(shuffled))
+
+
+def _below(getrandbits: Callable[[int], int], n: int) -> int:
+    """Draw a number from 0 to n - 1, uniformly: as many bits as n has, until they are below n."""
+    bits = n.bit_length()
+    drawn = getrandbits(bits)
+    while drawn >= n:
+        drawn = getrandbits(bits)
+    return drawn
 
 
 def draw_cores(split: Split, seed: int) -> Iterator[Core]:

@@ -5,6 +5,7 @@ each was made of and which bytes came out; a file that has been changed or remov
 """
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -54,11 +55,10 @@ def digest(content: bytes) -> str:
 def drawing_code() -> str:
     """Return a hash of what decides how pictures look besides their content: own source, libraries, their settings."""
     import matplotlib
-    import plotly
 
     folders = [Path(folder) for package in _DRAWING_PACKAGES for folder in package.__path__]
     sources = [file.read_bytes() for folder in folders for file in sorted(folder.rglob("*.py"))]
-    libraries = [matplotlib.__version__, str(matplotlib.rcParams), plotly.__version__]
+    libraries = [matplotlib.__version__, str(matplotlib.rcParams), importlib.metadata.version("plotly")]
     return digest(b"\0".join([*sources, *(one.encode() for one in libraries)]))
 
 

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from math import isnan
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
@@ -26,6 +23,9 @@ from orchestrator.reporting.layout import (
     ticks,
 )
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 _X_LABEL_FLOPS = "FLOPs over all questions"
 # Heights in pixels: of the axes of a row of panels, between rows, above the first one (title and buttons), below.
 _ROW, _BETWEEN, _ABOVE, _BELOW = 400, 110, 120, 80
@@ -39,7 +39,7 @@ _HOVER = (
 class _Drawn(NamedTuple):
     """A trace and its two possible x coordinates, between which the page switches."""
 
-    trace: go.Scatter
+    trace: "go.Scatter"
     by_samples: list[float | None]
     by_flops: list[float | None]
 
@@ -58,6 +58,9 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     Raises:
         ValueError: If there are no rows.
     """
+    # Only who draws waits for plotly.
+    from plotly.subplots import make_subplots
+
     shown = panels(rows)
     if not shown:
         raise ValueError("there is nothing to plot: no rows")
@@ -128,7 +131,9 @@ def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:
     return drawn
 
 
-def _line(rows: Sequence[CurveRow], name: str, *, mode: str = "lines", **look: Any) -> go.Scatter:
+def _line(rows: Sequence[CurveRow], name: str, *, mode: str = "lines", **look: Any) -> "go.Scatter":
+    import plotly.graph_objects as go
+
     details = [[row.n, 100 * row.lo, 100 * row.hi, row.trajectories, row.flops] for row in rows]
     y = [100 * row.value for row in rows]
     label = escape(name)
@@ -137,6 +142,8 @@ def _line(rows: Sequence[CurveRow], name: str, *, mode: str = "lines", **look: A
 
 def _band(points: Sequence[CurveRow], line: Line, opacity: float) -> _Drawn:
     """The 95 % band as one outline: forth along the lower ends, back along the upper ones."""
+    import plotly.graph_objects as go
+
     back = points[::-1]
     outline = [*points, *back]
     red, green, blue = (int(line.colour[start : start + 2], 16) for start in (1, 3, 5))

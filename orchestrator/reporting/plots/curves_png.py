@@ -3,13 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
-
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from typing import TYPE_CHECKING, Final
 
 from latent_core.selection.aggregations import Marker
 from orchestrator.analysis.curves import CurveRow
@@ -27,7 +21,11 @@ from orchestrator.reporting.layout import (
     panels,
     ticks,
 )
-from orchestrator.reporting.plots.png import DPI, save_png
+from orchestrator.reporting.plots.png import new_figure, save_png
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 _MARKERS: Final[Mapping[Marker, str]] = {
     "circle": "o",
@@ -68,7 +66,7 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     entries = ["greedy", "random guess", *dict.fromkeys(line.label for panel in shown for line in panel.lines)]
     legend_columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, entries)))))
     height = panel_height * down + _LEGEND_ROW_INCHES * math.ceil(len(entries) / legend_columns)
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(hspace=0.05))
+    figure = new_figure(width, height, hspace=0.05)
     legend: dict[str, Artist] = {}
     # The same x range too: the points of a beam search stand where the samples that cost as much do.
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
@@ -98,7 +96,9 @@ def _curves(report: Report, path: Path) -> None:
     plot_curves_png(report.evaluation.rows, path, report.title)
 
 
-def _draw_panel(axis: Axes, panel: Panel, rows: Sequence[CurveRow], *, first_in_row: bool) -> None:
+def _draw_panel(axis: "Axes", panel: Panel, rows: Sequence[CurveRow], *, first_in_row: bool) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
     for greedy in curve(rows, GREEDY):
         axis.axhline(100 * greedy.value, color=GREEDY_COLOUR, ls=(0, (6, 2)), lw=1.3, label="greedy")
     if panel.guess:

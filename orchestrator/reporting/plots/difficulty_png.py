@@ -4,15 +4,16 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, title
-from orchestrator.reporting.plots.png import DPI, save_png
+from orchestrator.reporting.plots.png import new_figure, save_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PANEL_INCHES = (5.2, 3.9)
 _PANELS_PER_ROW = 3
@@ -37,7 +38,7 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
     down = math.ceil(len(names) / _PANELS_PER_ROW)
     across = math.ceil(len(names) / down)
     width, height = _PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down
-    figure = Figure(figsize=(width, height + 1.0), dpi=DPI, layout="constrained")
+    figure = new_figure(width, height + 1.0)
     axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for number, (axis, name) in enumerate(zip(axes, names, strict=False)):
         trial = best_trial(rows, name)
@@ -55,7 +56,7 @@ def _difficulty(report: Report, path: Path) -> None:
     plot_difficulty_png(report.evaluation.difficulties, path, report.title)
 
 
-def _draw_panel(axis: Axes, rows: Sequence[DifficultyRow], aggregation: str, trial: str) -> None:
+def _draw_panel(axis: "Axes", rows: Sequence[DifficultyRow], aggregation: str, trial: str) -> None:
     own = [row for row in rows if row.aggregation == aggregation]
     fewest, most = min(row.n for row in own), max(row.n for row in own)
     _draw_points(axis, [row for row in rows if row.aggregation == GREEDY], -_SHIFT, GREEDY_COLOUR, "x", "greedy")
@@ -71,7 +72,9 @@ def _draw_panel(axis: Axes, rows: Sequence[DifficultyRow], aggregation: str, tri
     axis.legend(frameon=False, fontsize="small", loc="upper left")
 
 
-def _draw_points(axis: Axes, rows: Sequence[DifficultyRow], shift: float, colour: str, marker: str, label: str) -> None:
+def _draw_points(
+    axis: "Axes", rows: Sequence[DifficultyRow], shift: float, colour: str, marker: str, label: str
+) -> None:
     if not rows:
         return
     places = [BINS.index(row.difficulty) + shift for row in rows]

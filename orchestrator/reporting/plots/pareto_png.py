@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.reporting.artifacts import Report, register_artifact
-from orchestrator.reporting.plots.png import DPI, save_png
+from orchestrator.reporting.plots.png import new_figure, save_png
 
 _INCHES = (7.2, 5.0)
 _FRONT, _OTHERS = "#0072b2", "#999999"
@@ -25,7 +23,7 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
     """
     # Costs are what curves are drawn over everywhere else.
     x, y = (1, 0) if objectives[1].mode == "min" else (0, 1)
-    figure = Figure(figsize=_INCHES, dpi=DPI, layout="constrained")
+    figure = new_figure(*_INCHES)
     axis = figure.subplots()
     others = [one for one in judged if not one.best]
     front = sorted((one for one in judged if one.best), key=lambda one: one.values[x])

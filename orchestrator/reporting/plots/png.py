@@ -2,18 +2,29 @@
 
 import io
 from pathlib import Path
-from typing import Any
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.files import write_atomically
 
-DPI = 160
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 160
 
 
-def save_png(figure: Figure, path: Path) -> None:
+def new_figure(width: float, height: float, hspace: float | None = None) -> "Figure":
+    """Return an empty figure with a constrained layout; sizes in inches, space between rows as a share of an axis."""
+    # A report whose pictures are as they should be draws none: only who draws waits for matplotlib.
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), dpi=_DPI, layout=ConstrainedLayoutEngine(hspace=hspace))
+
+
+def save_png(figure: "Figure", path: Path) -> None:
     """Draw a figure, which need not know pyplot: no global state, and no display is ever looked for."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     # Any: matplotlib leaves its methods without types.
     canvas: Any = FigureCanvasAgg(figure)
     picture = io.BytesIO()

@@ -68,7 +68,9 @@ class _Written(RolloutEngine):
         truncated: bool = False,
     ) -> Answers:
         """Return what was written: writing is not what is timed."""
-        return Answers(self.token_ids, torch.full((state.rows,), self.token_ids.shape[1], device=state.hidden.device))
+        device, rows = state.hidden.device, state.rows
+        lengths = torch.full((rows,), self.token_ids.shape[1], device=device)
+        return Answers(self.token_ids, lengths, torch.ones(rows, dtype=torch.bool, device=device))
 
 
 class Bench:

@@ -14,11 +14,13 @@ class Answers:
         token_ids: Answer tokens, int64 [rows, longest answer], the token that ends an answer included; filled up with
             the end-of-text token.
         lengths: Tokens of each answer, the one that ends it included, int64 [rows].
+        finite: Whether every token was chosen by numbers: no hidden state behind one was infinite or none, bool [rows].
         logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
     """
 
     token_ids: Tensor
     lengths: Tensor
+    finite: Tensor
     logits: Tensor | None = None
 
 
@@ -38,10 +40,17 @@ class AnswerBuffer:
         # One row more takes what does not count: choosing rows by a mask would wait for the device to count them.
         self._token_ids = torch.full((rows + 1, most), filler, device=device)
         self._lengths = torch.zeros(rows + 1, dtype=torch.int64, device=device)
+        self._finite = torch.ones(rows + 1, dtype=torch.bool, device=device)
         self._logits: list[Tensor] = []
 
     def write(
-        self, position: int, origin: Tensor, counts: Tensor, tokens: Tensor, logits: Tensor | None = None
+        self,
+        position: int,
+        origin: Tensor,
+        counts: Tensor,
+        tokens: Tensor,
+        finite: Tensor,
+        logits: Tensor | None = None,
     ) -> None:
         """Write the next token of every row that counts.
 
@@ -50,11 +59,13 @@ class AnswerBuffer:
             origin: Row of the first batch that each row is, int64 [rows]; those that count differ.
             counts: Which rows count, bool [rows].
             tokens: Ids, int64 [rows].
+            finite: Whether the hidden states that they follow from are finite, bool [rows].
             logits: What they were chosen from, [rows, vocabulary], if that is to be kept.
         """
         place = torch.where(counts, origin, self._rows)
         self._token_ids[place, position] = tokens
         self._lengths.index_add_(0, place, torch.ones_like(place))
+        self._finite[place] = self._finite[place] & finite
         if logits is not None:
             kept = logits.new_full((self._rows + 1, logits.shape[-1]), float("nan"))
             kept[place] = logits
@@ -65,4 +76,4 @@ class AnswerBuffer:
         lengths = self._lengths[: self._rows]
         longest = int(lengths.max())
         logits = torch.stack(self._logits[:longest], dim=1) if self._logits else None
-        return Answers(self._token_ids[: self._rows, :longest], lengths, logits)
+        return Answers(self._token_ids[: self._rows, :longest], lengths, self._finite[: self._rows], logits)

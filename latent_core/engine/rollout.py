@@ -179,7 +179,9 @@ class RolloutEngine:
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
-            buffer.write(position, origin, unfinished, shown, logits if keep_logits else None)
+            # The most likely of numbers that are none is some token; nothing would show that it means nothing.
+            finite = state.hidden.isfinite().all(dim=-1)
+            buffer.write(position, origin, unfinished, shown, finite, logits if keep_logits else None)
             if stop_at_end:
                 unfinished = unfinished & (silent | ~reasoner.ends_answer(tokens))
             if position + 1 == max_tokens:

@@ -18,6 +18,7 @@ from latent_core.engine.answer_buffer import Answers
 from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
+from latent_core.errors import UserError
 from latent_core.trajectory import NO_TOKEN, TrajectoryBatch, is_cut
 
 _DTYPES: dict[torch.dtype, Any] = {torch.float16: np.float16, torch.float32: np.float32}
@@ -64,6 +65,7 @@ class _Finished(ColumnBatch[Any]):
         steps: In how many steps, int64 [rows].
         finite: How many of them are finite before the first that is not, int64 [rows].
         ids: The tokens that each has written.
+        is_number: Whether every one of these followed from numbers, bool [rows].
         truncated: Whether its thinking was truncated, bool [rows].
     """
 
@@ -72,6 +74,7 @@ class _Finished(ColumnBatch[Any]):
     steps: NDArray[np.int64]
     finite: NDArray[np.int64]
     ids: Ragged
+    is_number: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
 
     @classmethod
@@ -80,9 +83,17 @@ class _Finished(ColumnBatch[Any]):
         thoughts = stop.state.latents
         rows, steps = thoughts.shape[:2]
         wanted = [] if dtype is None else [_rounded(thoughts, dtype)]
-        *copied, token_ids, lengths, origin, counts, are_finite = to_host(
-            *wanted, answers.token_ids, answers.lengths, stop.origin, stop.counts, _are_finite(thoughts)
+        *copied, token_ids, lengths, is_number, origin, counts, are_finite = to_host(
+            *wanted,
+            answers.token_ids,
+            answers.lengths,
+            answers.finite,
+            stop.origin,
+            stop.counts,
+            _are_finite(wanted[0] if wanted else thoughts),
         )
+        if wanted and not are_finite:
+            _check_range(thoughts, wanted[0])
         latents, written = Ragged.absent(rows), token_ids.numpy().astype(np.int32)
         if copied:
             values = copied[0].numpy().reshape(rows * steps, thoughts.shape[-1])
@@ -93,6 +104,7 @@ class _Finished(ColumnBatch[Any]):
             steps=np.full(rows, steps),
             finite=np.full(rows, steps) if bool(are_finite) else _finite_steps(thoughts).cpu().numpy(),
             ids=Ragged(written.ravel(), np.arange(rows) * written.shape[1], lengths.numpy()),
+            is_number=is_number.numpy(),
             truncated=np.full(rows, stop.truncated),
         ).take(np.flatnonzero(counts.numpy()))
 
@@ -127,6 +139,20 @@ def _are_finite(latents: Tensor) -> Tensor:
     # A sum is what is not a number as soon as one element is; looking at every element takes longer. Large elements may
     # add up to infinity although they are finite.
     return latents.sum(dim=-1, dtype=torch.float32).isfinite().all()
+
+
+def _check_range(latents: Tensor, rounded: Tensor) -> None:
+    """Refuse latents that the recorded precision cannot hold: as infinite ones they would be another trajectory's.
+
+    Raises:
+        UserError: With the largest of them.
+    """
+    beyond = latents.isfinite() & ~rounded.isfinite()
+    if beyond.any():
+        raise UserError(
+            f"latents reach {latents[beyond].abs().max():,.0f}, beyond the {torch.finfo(rounded.dtype).max:,.0f} of "
+            f"{str(rounded.dtype).removeprefix('torch.')} in which they are stored; set store.latents=float32"
+        )
 
 
 def _finite_steps(latents: Tensor) -> Tensor:
@@ -169,10 +195,13 @@ class _Reader:
             error=[None] * len(rows),
             cut=is_cut(tokens, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends),
         )
-        failed = np.flatnonzero(rows.finite < rows.steps)
+        failed = np.flatnonzero((rows.finite < rows.steps) | ~rows.is_number)
         if not len(failed):
             return batch
-        errors = [f"non-finite latent at step {step + 1}" for step in rows.finite[failed].tolist()]
+        errors = [
+            f"non-finite latent at step {finite + 1}" if finite < steps else "non-finite logits in the answer"
+            for finite, steps in zip(rows.finite[failed].tolist(), rows.steps[failed].tolist(), strict=True)
+        ]
         ids, indices = batch.take(failed).question_id, batch.sample_index[failed].tolist()
         return batch.replaced(failed, TrajectoryBatch.failed(ids, indices, errors))
 

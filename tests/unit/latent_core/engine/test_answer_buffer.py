@@ -6,21 +6,24 @@ from latent_core.engine.answer_buffer import AnswerBuffer
 
 
 def test_rows_that_do_not_count_write_nothing() -> None:
-    buffer = AnswerBuffer(3, 4, 0, torch.device("cpu"))
-    buffer.write(0, torch.tensor([0, 1, 2]), torch.tensor([True, True, True]), torch.tensor([5, 6, 7]))
+    buffer, yes = AnswerBuffer(3, 4, 0, torch.device("cpu")), torch.ones(3, dtype=torch.bool)
+    buffer.write(0, torch.tensor([0, 1, 2]), torch.tensor([True, True, True]), torch.tensor([5, 6, 7]), yes)
     # Row 1 has finished, and row 2 fills up the batch a second time.
-    buffer.write(1, torch.tensor([2, 0, 2]), torch.tensor([True, True, False]), torch.tensor([8, 9, 10]))
+    found = torch.tensor([True, False, False])
+    buffer.write(1, torch.tensor([2, 0, 2]), torch.tensor([True, True, False]), torch.tensor([8, 9, 10]), found)
     answers = buffer.read()
     assert answers.token_ids.tolist() == [[5, 9], [6, 0], [7, 8]]
     assert answers.lengths.tolist() == [2, 1, 2]
     assert answers.logits is None
+    # What a row that does not count follows from is no matter.
+    assert answers.finite.tolist() == [False, True, True]
 
 
 def test_logits_of_rows_that_do_not_count_are_missing() -> None:
     buffer = AnswerBuffer(2, 2, 0, torch.device("cpu"))
-    logits = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
-    buffer.write(0, torch.tensor([0, 1]), torch.tensor([True, True]), torch.tensor([1, 1]), logits)
-    buffer.write(1, torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([1, 1]), logits)
+    logits, yes = torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.ones(2, dtype=torch.bool)
+    buffer.write(0, torch.tensor([0, 1]), torch.tensor([True, True]), torch.tensor([1, 1]), yes, logits)
+    buffer.write(1, torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([1, 1]), yes, logits)
     found = buffer.read().logits
     assert found is not None
     assert found.shape == (2, 2, 2)

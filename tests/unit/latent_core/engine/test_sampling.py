@@ -13,9 +13,12 @@ from latent_core.answers.parsing import canonical_answer
 from latent_core.attention.padding import padded_length
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import sample_trajectories
+from latent_core.engine.state import RolloutState
+from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers import Sampler, parse_sampler
+from latent_core.samplers.base import Phase
 from latent_core.tasks.base import Problem
 from latent_core.tasks.loading import load_task
 from latent_core.trajectory import Trajectory, TrajectoryBatch
@@ -49,9 +52,17 @@ def sample(
     problems: tuple[Problem, ...],
     samples: range = range(3),
     tokens: int = TOKENS,
+    latents: torch.dtype = torch.float32,
 ) -> TrajectoryBatch:
     return sample_trajectories(
-        reasoner, sampler, problems, samples, latent_steps=STEPS, answer_tokens=tokens, seed=SEED
+        reasoner,
+        sampler,
+        problems,
+        samples,
+        latent_steps=STEPS,
+        answer_tokens=tokens,
+        seed=SEED,
+        latents=latents,
     )
 
 
@@ -233,6 +244,45 @@ def test_a_row_that_breaks_is_an_error_and_nothing_else_changes(
     assert (broken.answer, broken.correct, broken.latents) == (None, False, None)
     healthy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
     assert_same([*rows[:4], *rows[5:]], [*healthy[:4], *healthy[5:]])
+
+
+def test_an_answer_that_follows_from_no_numbers_is_an_error(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some token is always the most likely one, also of logits that are none."""
+    healthy = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
+    feed = RolloutEngine._feed
+
+    def breaking(engine: RolloutEngine, state: RolloutState, *rest: Any) -> RolloutState:
+        state = feed(engine, state, *rest)
+        if rest[1] is Phase.ANSWER and state.rows == 12:
+            state.hidden[4] = float("nan")
+        return state
+
+    monkeypatch.setattr(RolloutEngine, "_feed", breaking)
+    rows = sample(tiny_reasoner, parse_sampler({"kind": "none"}), problems)
+    assert [row.error for row in rows] == [None] * 4 + ["non-finite logits in the answer"] + [None] * 7
+    assert (rows[4].answer, rows[4].correct, rows[4].answer_text) == (None, False, "")
+    assert_same([*rows[:4], *rows[5:]], [*healthy[:4], *healthy[5:]])
+
+
+class Loud(Sampler):
+    """Latents that float16 cannot hold."""
+
+    kind: ClassVar[str] = "loud"
+
+    def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
+        return latent * 1e6
+
+
+def test_latents_that_the_recorded_precision_cannot_hold_are_refused(
+    tiny_reasoner: LatentReasoner, problems: tuple[Problem, ...]
+) -> None:
+    """As infinite ones they would be scored as another trajectory's."""
+    with pytest.raises(UserError, match=r"^latents reach [\d,]+, beyond the 65,504 of float16 [^\n]+latents=float32$"):
+        sample(tiny_reasoner, Loud(), problems, latents=torch.float16)
+    rows = sample(tiny_reasoner, Loud(), problems, latents=torch.float32)
+    assert max(abs(row.latents).max() for row in rows) > 65504
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from torch import Tensor
 from latent_core.conversion.base import Draft
 from latent_core.errors import UserError
 from latent_core.models.files import LATENT_FILE
+from latent_core.models.weights import check_finite
 
 
 def check_out(out: Path) -> None:
@@ -49,8 +50,13 @@ def appearing(out: Path) -> Iterator[Path]:
 
 
 def write(draft: Draft, directory: Path) -> None:
-    """Write configuration, conventions, tokenizer and weights."""
+    """Write configuration, conventions, tokenizer and weights.
+
+    Raises:
+        UserError: If a weight is infinite or no number.
+    """
     dtype = _widest(draft.tensors.values())
+    check_finite("what is converted", draft.tensors.items())
     config = {key: value for key, value in draft.config.items() if key != "torch_dtype"}
     config["dtype"] = str(dtype).removeprefix("torch.")
     draft.tokenizer.save_pretrained(directory)

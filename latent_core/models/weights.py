@@ -98,8 +98,9 @@ def load_feedback(
     cls = FEEDBACKS[kind]
     with weights.tensors(name for name in weights.headers if name.startswith(cls.prefixes())) as slices:
         tensors = {name: one[...] for name, one in slices.items()}
-    feedback = cls.from_tensors(tensors, feedback_scale(source, kind, config))
-    return feedback.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    feedback = cls.from_tensors(tensors, feedback_scale(source, kind, config)).to(dtype=dtype)
+    check_finite(f"checkpoint {source}", feedback.named_parameters())
+    return feedback.to(device=device).eval().requires_grad_(False)
 
 
 def load_model(
@@ -145,8 +146,31 @@ def load_model(
         )
     if unexpected := loaded[1]["unexpected_keys"]:
         raise UserError(f"checkpoint {source}: transformers does not take {some(unexpected)} of its weights")
+    check_finite(f"checkpoint {source}", loaded[0].named_parameters())
     _fuse_activations(loaded[0])
     return loaded[0], sorted(loaded[1]["missing_keys"])
+
+
+def check_finite(where: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Refuse weights that are infinite or no numbers: whatever follows from them would be read as an answer.
+
+    Args:
+        where: What the user named.
+        tensors: Names and weights, in the precision in which they are used: another one may not hold them.
+
+    Raises:
+        UserError: With the name of the first such tensor.
+    """
+    for name, tensor in tensors:
+        # A sum is no number as soon as one element is none; large elements may add up to infinity, and are looked at.
+        if tensor.is_meta or not tensor.is_floating_point() or tensor.sum(dtype=torch.float32).isfinite():
+            continue
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"{where}: its weights have values in {name} that are infinite or no numbers as "
+                f"{str(tensor.dtype).removeprefix('torch.')}; what this precision cannot hold loads in float32 or "
+                "bfloat16 (dtype), anything else means that the file is spoilt"
+            )
 
 
 def _fuse_activations(model: nn.Module) -> None:

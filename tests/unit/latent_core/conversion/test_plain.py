@@ -1,6 +1,7 @@
 """Causal language models become reasoners with conventions; latent reasoners only change their clothes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +166,15 @@ def test_refusals(tmp_path: Path, refusal: Callable[..., str]) -> None:
         "its tensors (weird.key) are named as in no known layout: COCONUT's trainer (base_causallm.*); CODI's trainer "
         "(codi.*); a causal language model of transformers"
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_written(
+    gpt2_base: Path, tmp_path: Path, refusal: Callable[..., str], value: float
+) -> None:
+    spoilt = shutil.copytree(gpt2_base, tmp_path / "spoilt")
+    tensors = tensors_of(spoilt)
+    name = next(name for name in tensors if name.endswith("mlp.c_fc.weight"))
+    tensors[name][0, 0] = value
+    save_file(tensors, spoilt / "model.safetensors", metadata={"format": "pt"})
+    assert f"its weights have values in {name} that are infinite or no numbers as float32" in refusal(spoilt)

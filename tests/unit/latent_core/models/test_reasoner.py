@@ -51,11 +51,20 @@ def missing_tensor(file: Path) -> None:
     save_file(weights, file, metadata={"format": "pt"})
 
 
+def no_number(file: Path) -> None:
+    """The row of one token would be the most likely one after every text."""
+    weights = load_file(file)
+    weights["transformer.wte.weight"][7, 3] = float("nan")
+    save_file(weights, file, metadata={"format": "pt"})
+
+
 def lost_shard(file: Path) -> None:
     file.rename(file.with_name("model-00001-of-00002.safetensors"))
 
 
-@pytest.mark.parametrize("spoil", [cut_off, cut_header, empty, lfs_pointer, wrong_shape, missing_tensor, lost_shard])
+@pytest.mark.parametrize(
+    "spoil", [cut_off, cut_header, empty, lfs_pointer, wrong_shape, missing_tensor, no_number, lost_shard]
+)
 def test_damaged_weights_are_refused_in_one_line(copy: Path, spoil: Callable[[Path], None]) -> None:
     spoil(copy / "model.safetensors")
     with pytest.raises(UserError) as caught:
@@ -161,3 +170,14 @@ def test_decoded_text_has_no_special_tokens(tiny_reasoner: LatentReasoner) -> No
     ids = tokenizer.convert_tokens_to_ids(["###", "7", "<|endoftext|>"])
     assert tiny_reasoner.decode_text(ids).split() == ["###", "7"]
     assert tiny_reasoner.end_of_text_id == ids[-1]
+
+
+def test_weights_that_a_precision_cannot_hold_are_refused_in_it(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    weights["transformer.h.1.mlp.c_fc.weight"][0, 0] = 1e5
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    LatentReasoner.from_pretrained(str(copy), device="cpu")
+    with pytest.raises(
+        UserError, match=r"^[^\n]+transformer\.h\.1\.mlp\.c_fc\.weight that are [^\n]+ as float16;[^\n]+$"
+    ):
+        LatentReasoner.from_pretrained(str(copy), device="cpu", dtype=torch.float16)

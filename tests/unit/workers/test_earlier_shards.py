@@ -70,8 +70,9 @@ def test_trajectories_and_beams(folder: Path, reasoner: ReasonerWorker, problems
         some = problems[shard.first_question : shard.end_question]
         settings |= {"first_question": shard.first_question, "latents": latents}
         if "beam" in spec:
-            beam = {name: spec["beam"][name] for name in ("beams", "candidates", "scorer_dtype")}
-            found = reasoner.search(SearchRequest(some, scorer=SCORER, **beam, **settings))
+            beam = spec["beam"]
+            settings |= {"beams": beam["beams"], "branching": beam["candidates"], "scorer_dtype": beam["scorer_dtype"]}
+            found = reasoner.search(SearchRequest(some, scorer=SCORER, **settings))
         else:
             found = reasoner.sample(
                 SampleRequest(some, first_sample=shard.first_sample, samples=shard.samples, **settings)

@@ -184,7 +184,7 @@ def test_failures_are_told_word_by_word(content: dict[str, Any], tmp_path: Path)
 def test_where_everything_has_failed_the_most_frequent_reason_ends_the_command(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
-    experiment = plan_run("mine", parse_config(content), tmp_path / "mine")
+    experiment = plan_run("mine", parse_config(RunConfig, content), tmp_path / "mine")
     for trial in experiment.all_trials():
         reason = "OSError: rare" if trial.name == "greedy" else "ValueError: [often]\nsecond line"
         rows = [

@@ -21,7 +21,8 @@ from orchestrator.tracking.database import create_database
 from orchestrator.tracking.state import STATE_FILE, unsent
 from orchestrator.tracking.tracker import Tracker
 
-SECONDS = 60.0
+SECONDS = 180.0
+"""Longest wait: on two busy cores a server needs more than a minute to answer."""
 
 
 class Server:

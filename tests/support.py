@@ -3,9 +3,9 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,10 @@ import pytest
 
 from latent_core.trajectory import Trajectory, TrajectoryBatch
 from workers import tables
+
+if TYPE_CHECKING:
+    from latent_core.tasks.base import Problem
+    from orchestrator.store.shards import Shard
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 """Runs `latentswarm` with the given arguments in a process of its own."""
@@ -97,3 +101,11 @@ def process_below(ancestor: int, name: str) -> int:
     if not found:
         raise LookupError(f"no process {name!r} below {ancestor}")
     return found[0]
+
+
+def work_block(number: int, shard: "Shard", problems: "Sequence[Problem]") -> pa.Table:
+    """The block that Ray Data makes of a work item."""
+    # Ray Data takes seconds to import, which most tests need not wait for.
+    from orchestrator.pipeline.blocks import WorkItem
+
+    return pa.Table.from_pylist([WorkItem(number, shard).row(problems)])

@@ -96,6 +96,30 @@ def test_the_shard_travels_with_its_rows() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.timeout(180)
+def test_work_begins_where_actors_hold_all_cpus_but_a_part_of_one() -> None:
+    """Two reasoners, a scorer and three trials leave 0.97 of four."""
+
+    @ray.remote
+    class Holder:
+        def is_there(self) -> bool:
+            return True
+
+    free = ray.available_resources()["CPU"]
+    holder = Holder.options(num_cpus=int(free) - 1).remote()
+    rest = Holder.options(num_cpus=0.1 + free - int(free)).remote()
+    assert all(ray.get([holder.is_there.remote(), rest.is_there.remote()]))
+    try:
+        shards = [Shard(first, first + 2, 0, 4) for first in range(0, 10, 2)]
+        blocks = dataset_of(shards, [Problem(f"question-{number}", "?", "0") for number in range(10)])
+        found = blocks.map_batches(lambda block: block, batch_size=None, batch_format="pyarrow", num_cpus=0.02)
+        assert len(found.take_all()) == 5
+    finally:
+        ray.kill(holder)
+        ray.kill(rest)
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_a_node_with_other_code_is_refused_in_one_line(tmp_path: Path) -> None:
     """Its rows would go under a name that stands for the code of the driver."""
     names = create_pool("other", ActorSpec(ReasonerWorker, ("bundled:coconut-tiny", "float32", 1), cpus=1, gpus=0), 1)

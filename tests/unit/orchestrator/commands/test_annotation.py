@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from rich.console import Console
+from support import work_block
 
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -21,7 +22,6 @@ from orchestrator.commands.annotation import annotate_from_config, label_store, 
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.pipeline import stages
-from orchestrator.pipeline.blocks import work_block
 from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
 from orchestrator.store.labels import LabelManifest, label_files, read_labels
 from orchestrator.store.shards import Shard

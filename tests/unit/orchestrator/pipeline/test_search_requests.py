@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import work_block
 
 from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory, TrajectoryBatch
 from orchestrator.pipeline import stages
-from orchestrator.pipeline.blocks import work_block
 from orchestrator.pipeline.stages import CallActor, Persist, SearchRequests
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore

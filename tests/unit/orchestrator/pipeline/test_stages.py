@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from support import trajectory_table
+from support import trajectory_table, work_block
 
 from latent_core.reward.types import QuestionToScore, Score, ScoreBatch
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.pipeline import stages
-from orchestrator.pipeline.blocks import WorkItem, problems_of, work_block
+from orchestrator.pipeline.blocks import WorkItem, problems_of
 from orchestrator.pipeline.stages import CallActor, Load, Persist, SampleRequests, ScoreRequests
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore

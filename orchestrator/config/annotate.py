@@ -1,17 +1,17 @@
 """Configuration schema of `latentswarm annotate`."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_serializer, field_validator
+from pydantic import Field, field_validator
 
-from latent_core.samplers import Sampler, parse_sampler
+from latent_core.samplers import Sampler
 from latent_core.settings import Settings
 from orchestrator.config.run import (
     ActorConfig,
     ClusterConfig,
     Dtype,
     RunConfig,
+    SamplerConfig,
     TaskConfig,
 )
 
@@ -50,7 +50,7 @@ class AnnotateConfig(Settings):
 
     checkpoint: str = Field(min_length=1)
     task: TaskConfig
-    sampler: Sampler
+    sampler: SamplerConfig
     candidates: int = Field(default=16, ge=2)
     rollouts: int = Field(default=8, ge=0)
     seed: int = Field(default=0, ge=0)
@@ -62,15 +62,6 @@ class AnnotateConfig(Settings):
     dtype: Dtype = "float32"
     store: LabelStoreConfig = LabelStoreConfig()
     cluster: ClusterConfig = ClusterConfig()
-
-    @field_validator("sampler", mode="before")
-    @classmethod
-    def _sampler_by_kind(cls, value: Any) -> Any:
-        return parse_sampler(value) if isinstance(value, Mapping) else value
-
-    @field_serializer("sampler")
-    def _sampler_config(self, sampler: Sampler) -> dict[str, Any]:
-        return sampler.to_config()
 
     @field_validator("sampler")
     @classmethod

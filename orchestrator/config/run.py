@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
@@ -17,6 +17,18 @@ from orchestrator.config.objective import Objective, parse_objective
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
+
+
+def _by_kind(value: Any) -> Any:
+    return parse_sampler(value) if isinstance(value, Mapping) else value
+
+
+def _plain(sampler: Sampler) -> dict[str, Any]:
+    return sampler.to_config()
+
+
+SamplerConfig = Annotated[Sampler, BeforeValidator(_by_kind), PlainSerializer(_plain)]
+"""A sampler, written as `kind` and the settings of that kind."""
 
 
 class TaskConfig(Settings):
@@ -272,7 +284,7 @@ class RunConfig(Settings):
 
     checkpoint: str = Field(min_length=1)
     task: TaskConfig
-    sampler: Sampler = Field(default_factory=lambda: parse_sampler({"kind": "none"}))
+    sampler: SamplerConfig = Field(default_factory=lambda: parse_sampler({"kind": "none"}))
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32, 64)
     seed: int = Field(default=0, ge=0)
     latent_steps: int | None = Field(default=None, ge=1)
@@ -287,15 +299,6 @@ class RunConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
     sweep: SweepConfig = SweepConfig()
-
-    @field_validator("sampler", mode="before")
-    @classmethod
-    def _sampler_by_kind(cls, value: Any) -> Any:
-        return parse_sampler(value) if isinstance(value, Mapping) else value
-
-    @field_serializer("sampler")
-    def _sampler_config(self, sampler: Sampler) -> dict[str, Any]:
-        return sampler.to_config()
 
     @field_validator("budgets")
     @classmethod

@@ -90,13 +90,13 @@ class Bench:
 
     def line(self, name: str, n: int, questions: int, rounds: int, with_plain: bool) -> Line:
         """Measure one line, both sides in turns."""
-        trials = _SAMPLERS[name]
-        sampler, problems = parse_sampler(trials), random_problems_of(prompt_lengths(questions))
+        settings = _SAMPLERS[name]
+        sampler, problems = parse_sampler(settings), random_problems_of(prompt_lengths(questions))
         prompts = [self.reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
 
         def plain() -> object:
             written = self.plain.roll_out(
-                prompts, n, _STEPS, _ANSWER_TOKENS, trials.get("sigma", 0.0), trials.get("p", 0.0)
+                prompts, n, _STEPS, _ANSWER_TOKENS, settings.get("sigma", 0.0), settings.get("p", 0.0)
             )
             return self._graded(written, [problem for problem in problems for _ in range(n)])
 

@@ -96,7 +96,7 @@ class Trial:
 
     Attributes:
         name: Unique within the run, readable.
-        sampler: Kind of its sampler; the complete trial is in `store.spec`.
+        sampler: Kind of its sampler; its complete setting is in `store.spec`.
         samples: Samples per question at its largest budget; for a beam search, its beams.
         budgets: Where its curve is reported.
         store: Where its trajectories are.

@@ -80,8 +80,8 @@ def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
 def test_interrupted_run_goes_on_where_it_stopped(
     number: int, code: int, latentswarm: Command, config_file: WriteConfig, tmp_path: Path
 ) -> None:
-    trials = {**SETTINGS, "task": {"name": "word_problems", "limit": 64}, "budgets": [64], "micro_batch": 4}
-    file = config_file({**trials, "store": {"path": "store", "samples_per_shard": 16}})
+    settings = {**SETTINGS, "task": {"name": "word_problems", "limit": 64}, "budgets": [64], "micro_batch": 4}
+    file = config_file({**settings, "store": {"path": "store", "samples_per_shard": 16}})
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator", "run", str(file)],
         cwd=tmp_path,

@@ -153,7 +153,10 @@ def poisoned(tmp_path: Path) -> tuple[Path, str]:
     weights = load_file(directory / "model.safetensors")
     # The word is still written as before, so that no other question notices.
     weights["lm_head.weight"] = weights["transformer.wte.weight"].clone()
-    weights["transformer.wte.weight"][word] = torch.nan
+    # Numbers, so that the weights load, but the difference of two of them overflows.
+    largest = torch.finfo(torch.float32).max
+    weights["transformer.wte.weight"][word] = largest
+    weights["transformer.wte.weight"][word, ::4] = -largest
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
@@ -217,8 +220,8 @@ def test_a_sweep_with_scorer_and_searches(
             "grace_samples": 4,
         },
     }
-    trials = {key: value for key, value in SETTINGS.items() if key != "sampler"}
-    done = latentswarm("sweep", str(config_file({**trials, **changes})), "--out", "out")
+    settings = {key: value for key, value in SETTINGS.items() if key != "sampler"}
+    done = latentswarm("sweep", str(config_file({**settings, **changes})), "--out", "out")
     assert done.returncode == 0, done.stderr
     curves = pd.read_csv(tmp_path / "out" / "curves.csv", keep_default_na=False)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

@@ -33,7 +33,7 @@ def worker(tiny_checkpoint: Path) -> Iterator[ReasonerWorker]:
 
 
 def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
-    trials: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "first_sample": 3,
         "samples": 2,
         "sampler": GAUSSIAN,
@@ -42,7 +42,7 @@ def request(problems: tuple[Problem, ...], **changes: Any) -> SampleRequest:
         "seed": 1,
         **changes,
     }
-    return SampleRequest(problems, **trials)
+    return SampleRequest(problems, **settings)
 
 
 def content(table: pa.Table) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ def test_annotation_is_what_annotate_labels(
 
 
 def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) -> SearchRequest:
-    trials: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "sampler": GAUSSIAN,
         "beams": 2,
         "branching": 3,
@@ -193,7 +193,7 @@ def search_request(problems: tuple[Problem, ...], scorer: Path, **changes: Any) 
         "seed": 1,
         **changes,
     }
-    return SearchRequest(problems, **trials)
+    return SearchRequest(problems, **settings)
 
 
 READING = {"graders": {"numeric": {"version": 2}}}

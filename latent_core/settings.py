@@ -1,5 +1,6 @@
 """Strict, immutable settings: the base class of everything that can be configured, and its error messages."""
 
+import json
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,6 +12,20 @@ class Settings(BaseModel):
     """A pydantic model that refuses unknown keys and cannot be changed after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as `object_pairs_hook`; two values under one name leave it open which is meant.
+
+    Raises:
+        ValueError: If a name stands twice with different values.
+    """
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content and content[name] != value:
+            raise ValueError(f"an object has the key {name!r} twice: {json.dumps(pairs[0][1])[:60]}, ...")
+        content[name] = value
+    return content
 
 
 def explain_validation_error(error: ValidationError, model: type[BaseModel], root: str = "", owner: str = "") -> str:

@@ -1,7 +1,8 @@
 """Names without what wrappers of training have put into them: DDP, FSDP, `torch.compile`, PEFT."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from torch import Tensor
 
@@ -9,7 +10,8 @@ from latent_core.errors import UserError
 from latent_core.models.weight_files import some
 from latent_core.models.weight_rules import unwrapped_name
 
-_BEFORE_ALL = ("module.", "base_model.model.")
+_PARALLEL = "module."
+_BEFORE_ALL = (_PARALLEL, "base_model.model.")
 """What DDP and PEFT put before every name; in other places these are names of modules."""
 _KEPT = re.compile(r"(?P<before>(^|.*\.))modules_to_save\.(?P<adapter>[^.]+)\.(?P<rest>.+)")
 _REPLACED = re.compile(r"(?P<before>(^|.*\.))original_module\.(?P<rest>.+)")
@@ -29,10 +31,25 @@ def unwrapped(source: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     while before is None or before.keys() != tensors.keys():
         before = tensors
         tensors = _renamed(source, tensors, unwrapped_name)
+        tensors = _renamed(source, tensors, partial(_without_parallel, parts=_parallel_parts(tensors)))
         for prefix in _BEFORE_ALL:
             if tensors and all(name.startswith(prefix) for name in tensors):
                 tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return _trained_copies(source, tensors)
+
+
+def _parallel_parts(tensors: Iterable[str]) -> set[str]:
+    """Return the first parts of names behind which always stands what DDP puts before the names of what it wraps."""
+    rests: dict[str, list[str]] = {}
+    for name in tensors:
+        first, _, rest = name.partition(".")
+        rests.setdefault(first, []).append(rest)
+    return {first for first, found in rests.items() if all(rest.startswith(_PARALLEL) for rest in found)}
+
+
+def _without_parallel(name: str, parts: set[str]) -> str:
+    first, _, rest = name.partition(".")
+    return f"{first}.{rest.removeprefix(_PARALLEL)}" if first in parts else name
 
 
 def _renamed(source: str, tensors: dict[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.errors import UserError
+from latent_core.settings import object_of_pairs
 
 BUNDLED_PREFIX = "bundled:"
 LATENT_FILE = "latent.json"
@@ -84,7 +85,7 @@ def read_json(source: str, path: Path) -> dict[str, Any]:
         UserError: If it cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=object_of_pairs)
     except (OSError, ValueError) as error:
         raise UserError(f"checkpoint {source}: {path.name} cannot be read: {error}") from error
     if not isinstance(content, dict):

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from latent_core.errors import UserError
+from latent_core.settings import object_of_pairs
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -200,7 +201,8 @@ def _shards(source: str, index: Path) -> list[Path]:
 
 def _weight_map(source: str, index: Path) -> dict[str, str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        content = json.loads(index.read_text(encoding="utf-8"), object_pairs_hook=object_of_pairs)
+        weight_map = content["weight_map"]
         return {str(name): str(file) for name, file in weight_map.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"checkpoint {source}: {INDEX_FILE} cannot be read: {error!r}") from error

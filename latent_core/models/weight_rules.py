@@ -4,13 +4,20 @@ Names are matched as transformers matches them when it loads (its renamings, and
 headers alone.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+from transformers.core_model_loading import (
+    Concatenate,
+    MergeModulelist,
+    WeightConverter,
+    WeightRenaming,
+    rename_source_key,
+)
 
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS
@@ -120,6 +127,7 @@ def assign(
         used[name] = target
     for name in taken:
         _check_type(source, name, headers[name])
+    _check_joined(source, model, headers, used, owner)
     for found, what, cure in _strange_names(left):
         raise UserError(f"checkpoint {source}: its weights are {what} ({some(found)}); {cure}")
     tied = _tied_copies(model, origins)
@@ -201,6 +209,29 @@ def _check_type(source: str, name: str, header: Header) -> None:
             f"checkpoint {source}: its weights have {name} stored as {header.dtype}, which stands for numbers only "
             "with a scale that no plain model has; dequantize them, and save them as bfloat16"
         )
+
+
+def _check_joined(
+    source: str, model: PreTrainedModel, headers: Mapping[str, Header], used: Mapping[str, str], owner: str
+) -> None:
+    """Count the numbers of tensors that transformers joins, such as experts: by name alone some may be missing."""
+    converters = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightConverter)]
+    joining = [
+        one for one in converters if all(isinstance(each, Concatenate | MergeModulelist) for each in one.operations)
+    ]
+    ends = tuple(end for one in joining for end in one.target_patterns)
+    parts: dict[str, list[str]] = {}
+    for name, target in used.items():
+        if target.endswith(ends):
+            parts.setdefault(target, []).append(name)
+    expected = model.state_dict()
+    for target, names in parts.items():
+        wanted, found = expected[target].numel(), sum(math.prod(headers[name].shape) for name in names)
+        if found != wanted:
+            raise UserError(
+                f"checkpoint {source}: {len(names)} tensors of its weights ({some(names)}) are joined to {target}, but "
+                f"have {found:,} numbers together, where {owner} asks for {wanted:,} ({list(expected[target].shape)})"
+            )
 
 
 def _tied_copies(model: PreTrainedModel, origins: Mapping[str, str]) -> dict[str, str]:

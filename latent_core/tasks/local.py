@@ -8,6 +8,7 @@ from typing import Any
 
 from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
+from latent_core.settings import object_of_pairs
 from latent_core.tasks.base import Task
 from latent_core.tasks.columns import Columns, check_columns, read_problems
 from latent_core.tasks.tables import exact_decimals
@@ -52,7 +53,7 @@ def _read_rows(file: Path, columns: Columns) -> list[Any]:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".jsonl":
             return _read_lines(file, text)
-        rows = json.loads(text, object_pairs_hook=_object)
+        rows = json.loads(text, object_pairs_hook=object_of_pairs)
     except ValueError as error:
         raise UserError(f"task.path {file}: not valid {file.suffix.lstrip('.').upper() or 'JSON'}: {error}") from error
     if not isinstance(rows, list):
@@ -66,20 +67,10 @@ def _read_lines(file: Path, text: str) -> list[Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                rows.append(json.loads(line, object_pairs_hook=_object))
+                rows.append(json.loads(line, object_pairs_hook=object_of_pairs))
             except ValueError as error:
                 raise UserError(f"task.path {file}: not valid JSONL: line {number}: {error}") from error
     return rows
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; two values under one name would leave it open which is meant."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has the key {twice!r} twice: {json.dumps(pairs[0][1])[:60]}, ...")
-    return content
 
 
 _SEPARATORS = (",", ";", "\t", "|")

@@ -150,11 +150,12 @@ def test_options_that_cannot_be_meant(tmp_path: Path, gpt2_base: Path, refusal: 
         lambda name: name.replace("base_causallm.", "base_causallm._orig_mod."),
         lambda name: f"module.{name}",
         lambda name: f"_orig_mod.module.{name}",
+        lambda name: name.replace("base_causallm.", "base_causallm.module."),
         lambda name: name.replace("h.0.", "h.0._fsdp_wrapped_module.").replace(
             "h.1.", "h.1._checkpoint_wrapped_module."
         ),
     ],
-    ids=["compiled model", "DDP", "compiled DDP", "FSDP"],
+    ids=["compiled model", "DDP", "compiled DDP", "DDP of the model alone", "FSDP"],
 )
 def test_padded_embeddings_and_wrappers(
     wrap: Callable[[str], str], gpt2_base: Path, tmp_path: Path, agree: Callable[..., None]

@@ -55,6 +55,19 @@ def test_a_directory_is_read(tiny_checkpoint: Path) -> None:
     assert tokens == ["<|end-latent|>", "<|latent|>"]
 
 
+def test_a_setting_that_stands_twice(copy: Copy) -> None:
+    """Readers of JSON take the last of two values, and a person who looks for one may find the first."""
+    directory = copy()
+    file = directory / "config.json"
+    same, other = (f'"vocab_size": {first}, "vocab_size": 36' for first in (36, 35))
+    content = json.dumps(json.loads(file.read_text()))
+    assert '"vocab_size": 36' in content
+    file.write_text(content.replace('"vocab_size": 36', same))
+    Checkpoint.open(str(directory))
+    file.write_text(content.replace('"vocab_size": 36', other))
+    assert refusal(directory).startswith("config.json cannot be read: an object has the key 'vocab_size' twice")
+
+
 def test_a_home_directory_is_understood(copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Checkpoint.open(f"~/{copy().name}").directory == tmp_path / "copy0"

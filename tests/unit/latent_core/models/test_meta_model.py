@@ -46,6 +46,28 @@ def test_names_without_the_prefix_of_the_base_model(tmp_path: Path) -> None:
     LatentReasoner.from_pretrained(str(directory))
 
 
+def experts(directory: Path) -> Path:
+    sizes = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16}
+    return save_checkpoint_of(directory, "qwen3_moe", {}, **sizes)
+
+
+def test_experts_that_the_library_joins(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(str(experts(tmp_path / "one")))
+    assert sum(".experts.3." in name for name in checkpoint.weights.headers) > 0
+    check_model(checkpoint)
+
+
+def test_an_expert_that_is_missing(tmp_path: Path) -> None:
+    """By names alone nothing is: the others are joined to the tensor that the model asks for."""
+
+    def remove(tensors: dict[str, Tensor]) -> None:
+        for name in [name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name]:
+            del tensors[name]
+
+    with pytest.raises(UserError, match=r"3 tensors .* joined to model\.layers\.1\.mlp\.experts\.down_proj, but have"):
+        check_model(changed(experts(tmp_path / "one"), remove))
+
+
 def narrow(tensors: dict[str, Tensor]) -> None:
     tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:-1].clone()
 

@@ -5,8 +5,9 @@ trials of a hard benchmark because those of an easy one are better: hence a run 
 """
 
 import itertools
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import parse_config, save_config, with_overrides
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import listed
-from orchestrator.experiment.run_directory import GROUP, check_kind, write_group_file
+from orchestrator.experiment.run_directory import GROUP, GROUP_FILE, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
 _OUTER_PREFIX = "task."
+_NAMED_BY_VALUE = ("checkpoint", "task.name", "task.path", "task.hub")
+_LONGEST_FOLDER = 200
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,14 @@ class GroupedSweep:
     @property
     def folder(self) -> str:
         """Name of its run directory within that of the group."""
-        return re.sub(r"[^A-Za-z0-9._=-]+", "-", self.name).strip("-")
+        return re.sub(r"[^A-Za-z0-9._=-]+", "-", self.name).lstrip("-.").rstrip("-")
 
 
 def divide(config: RunConfig) -> list[GroupedSweep]:
     """Divide a sweep by the checkpoints, tasks and LatentRMs of its space.
 
     Raises:
-        UserError: If one of them is not a valid configuration.
+        UserError: If one of them is not a valid configuration, or two of them would share a directory.
     """
     raw = config.model_dump(mode="json")
     found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
@@ -62,10 +65,15 @@ def divide(config: RunConfig) -> list[GroupedSweep]:
                 raise UserError(f"sweep.space[{number}]: {key!r} takes one value or a list of values")
         for combination in itertools.product(*outer.values()):
             choice = dict(zip(outer, combination, strict=True))
-            found.setdefault(_name(choice), (choice, []))[1].append(inner)
-    if set(found) <= {""}:
+            space = found.setdefault(_identity(choice), (choice, []))[1]
+            if inner not in space:
+                space.append(inner)
+    if all(not choice for choice, _ in found.values()):
         return [GroupedSweep("", config)]
-    return [GroupedSweep(name or "as configured", _config(raw, *parts)) for name, parts in found.items()]
+    names = _names([choice for choice, _ in found.values()])
+    sweeps = [GroupedSweep(name, _config(raw, *parts)) for name, parts in zip(names, found.values(), strict=True)]
+    _check_folders(sweeps, [choice for choice, _ in found.values()])
+    return sweeps
 
 
 def run_sweep_group(
@@ -147,13 +155,70 @@ def _config(raw: Mapping[str, Any], choice: Mapping[str, Any], space: list[dict[
     return parse_config(RunConfig, with_overrides(raw, [*choice.items(), ("sweep.space", space)]))
 
 
-def _name(choice: Mapping[str, Any]) -> str:
-    """Name a combination by its values alone, where they say enough: paths and bundled models by their last part."""
-    return " ".join(
-        _short(value) if key in ("checkpoint", "task.name", "task.path", "task.hub") else f"{key}={_short(value)}"
-        for key, value in choice.items()
-    )
+def _identity(choice: Mapping[str, Any]) -> str:
+    """Return what two grids share that belong to one sweep."""
+    plain = {key: value.rstrip("/") if isinstance(value, str) else value for key, value in choice.items()}
+    return json.dumps(plain, sort_keys=True, default=str)
 
 
-def _short(value: object) -> str:
-    return re.split(r"[/:]", str(value).rstrip("/"))[-1]
+def _names(choices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name combinations by their values alone, where they say enough: paths and bundled models by their last part.
+
+    Where other values end in the same part, as in a/final and b/final, by as many parts as tell them apart.
+    """
+    ends = {
+        key: _distinct_ends(str(choice[key]) for choice in choices if key in choice)
+        for key in dict.fromkeys(key for choice in choices for key in choice)
+    }
+    return [
+        " ".join(
+            end if key in _NAMED_BY_VALUE else f"{key}={end}"
+            for key, value in choice.items()
+            for end in (ends[key][str(value)],)
+        )
+        or "as configured"
+        for choice in choices
+    ]
+
+
+def _distinct_ends(values: Iterable[str]) -> dict[str, str]:
+    """Return the shortest end of each value that no other one has, whole parts of a path; else all of its parts."""
+    parts = {value: [part for part in re.split(r"[/:]", value) if part not in ("", ".")] for value in values}
+    return {value: _distinct_end(own, [one for one in parts.values() if one != own]) for value, own in parts.items()}
+
+
+def _distinct_end(own: Sequence[str], others: Sequence[Sequence[str]]) -> str:
+    for length in range(1, len(own)):
+        if all(other[-length:] != own[-length:] for other in others):
+            return "/".join(own[-length:])
+    return "/".join(own)
+
+
+def _check_folders(sweeps: Sequence[GroupedSweep], choices: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse sweeps that would share a directory, or take a name that something else in the group's has.
+
+    Raises:
+        UserError: With the two values, or the one, and the directory.
+    """
+    # A sweep that is not divided need not wait for what draws.
+    from orchestrator.reporting.compare_runs import COMPARISON_FILES
+
+    own_files = ("config.yaml", GROUP_FILE, *COMPARISON_FILES)
+    taken: dict[str, str] = {}
+    for sweep, choice in zip(sweeps, choices, strict=True):
+        given = ", ".join(f"{key}={value}" for key, value in choice.items()) or sweep.name
+        where, cure = f"sweep.space: {given}", "give it another name, such as by a symbolic link"
+        # Some file systems take upper for lower case.
+        folder = sweep.folder.casefold()
+        if not re.search(r"[a-z0-9]", folder):
+            raise UserError(f"{where}: its sweep has no name that a directory can have (letters or digits); {cure}")
+        if len(folder) > _LONGEST_FOLDER:
+            raise UserError(f"{where[:_LONGEST_FOLDER]}...: too long for the name of a directory; {cure}")
+        if folder in own_files:
+            raise UserError(f"{where}: its directory would have the name of the group's file {sweep.folder}; {cure}")
+        if folder in taken:
+            raise UserError(
+                f"{where} and {taken[folder]} would share the directory {sweep.folder}; spell it in one way if it is "
+                f"one, or {cure}"
+            )
+        taken[folder] = given

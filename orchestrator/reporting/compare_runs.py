@@ -140,6 +140,8 @@ _ARTIFACTS: Sequence[Artifact[Sequence[ReportedRun]]] = (
     Artifact("curves.csv", _write_csv),
     Artifact("comparison.md", _write_page),
 )
+COMPARISON_FILES: Sequence[str] = tuple(artifact.name for artifact in _ARTIFACTS)
+"""Names of the files that a comparison writes."""
 
 
 def _best_by_budget(rows: Sequence[CurveRow], aggregation: str) -> Mapping[int, CurveRow]:

@@ -49,6 +49,48 @@ def test_grids_of_the_same_checkpoint_belong_together() -> None:
     assert second.config.sweep.space == (NOISE,)
 
 
+def test_paths_that_end_alike_are_named_by_what_differs() -> None:
+    checkpoints = divide(config({"checkpoint": ["a/final", "b/final", "../b/best/final", "c"], **NOISE}))
+    assert [one.name for one in checkpoints] == ["a/final", "b/final", "best/final", "c"]
+    assert [one.folder for one in checkpoints] == ["a-final", "b-final", "best-final", "c"]
+    assert [one.config.checkpoint for one in checkpoints] == ["a/final", "b/final", "../b/best/final", "c"]
+    tasks = divide(config({"task.path": ["/data/a/test.json", "/data/b/test.json"], **NOISE}))
+    assert [one.name for one in tasks] == ["a/test.json", "b/test.json"]
+    assert [one.config.task.path for one in tasks] == ["/data/a/test.json", "/data/b/test.json"]
+    # One is the end of the other, and a local directory has the name of a model on the hub.
+    nested = divide(config({"checkpoint": ["final", "a/final"], "task.hub": ["me/pens", "pens"], **NOISE}))
+    assert [one.name for one in nested] == ["final me/pens", "final pens", "a/final me/pens", "a/final pens"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        (
+            "task.path",
+            ["test+x.json", "test x.json"],
+            "test x.json and task.path=test+x.json would share the directory",
+        ),
+        ("task.path", ["Test.json", "test.json"], "would share the directory test.json"),
+        ("checkpoint", ["a/final", "./a/final"], "checkpoint=./a/final and checkpoint=a/final would share the"),
+        ("checkpoint", ["..", "a"], "checkpoint=..: its sweep has no name that a directory can have"),
+        ("task.path", ["data/curves.csv", "a.csv"], "would have the name of the group's file curves.csv"),
+        ("checkpoint", ["a" * 250, "b"], "...: too long for the name of a directory"),
+    ],
+)
+def test_sweeps_that_would_share_a_directory_are_refused(key: str, values: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        divide(config({key: values, **NOISE}))
+    assert str(caught.value).startswith("sweep.space: ")
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_checkpoint_named_twice_is_one_sweep() -> None:
+    first, second = divide(config({"checkpoint": ["a", "a/", "b"], **NOISE}))
+    assert [first.config.checkpoint, second.config.checkpoint] == ["a", "b"]
+    assert first.config.sweep.space == second.config.sweep.space == (NOISE,)
+
+
 def test_reward_models_are_named_by_their_key() -> None:
     sweeps = divide(config({"scorer.checkpoint": ["bundled:latent-rm-tiny", "rm"], **NOISE}))
     assert [one.name for one in sweeps] == ["scorer.checkpoint=latent-rm-tiny", "scorer.checkpoint=rm"]

@@ -10,6 +10,7 @@ never asked, two of them right and two wrong; for shares this is nearly Wilson's
 any bounded values. `benchmarks/results/intervals.md` compares it with others.
 """
 
+import math
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -87,6 +88,83 @@ def paired_difference(a: FloatArray, b: FloatArray, *, level: float = DEFAULT_LE
     if a.shape != b.shape:
         raise ValueError(f"a paired difference needs the same questions on both sides, got {a.shape} and {b.shape}")
     return _interval(a - b, level, DIFFERENCE_BOUNDS, _AT_EACH_DIFFERENCE_BOUND)
+
+
+def unbounded_interval(
+    values: FloatArray, *, level: float = DEFAULT_LEVEL, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
+    """Mean over questions of values that have no bounds, or lie far from them, with Student's interval.
+
+    Distances and numbers of things are not shares: no rare question has a value far from all others, so their own
+    spread says enough.
+
+    Args:
+        values: [Q], one value per question; NaN for a question that has none, which is left out.
+        level: Confidence level, between 0 and 1.
+        bounds: What the interval is cut to.
+
+    Returns:
+        The interval; without ends where fewer than two questions have a value, all NaN where none has.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        return Interval(float(known[0]) if len(known) else np.nan, np.nan, np.nan)
+    mean = float(known.mean())
+    half = _student(NormalDist().inv_cdf((1.0 + level) / 2), len(known) - 1) * float(known.std(ddof=1))
+    half /= math.sqrt(len(known))
+    return Interval(mean, min(mean, max(mean - half, bounds[0])), max(mean, min(mean + half, bounds[1])))
+
+
+def ratio_interval(parts: FloatArray, wholes: FloatArray, *, level: float = DEFAULT_LEVEL) -> Interval:
+    """Share that parts are of wholes, summed over questions, with an interval over questions.
+
+    The variance is that of a ratio of sums (Cochran 1977, "Sampling Techniques", section 6.4), with two
+    pseudo-questions of average size at each of 0 and 1, as in `mean_interval`; where all wholes are equal it is that.
+
+    Args:
+        parts: [Q], each between 0 and its whole.
+        wholes: [Q], at least 0; questions of size 0 add nothing.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The interval, within [0, 1]; all NaN where all wholes are 0.
+
+    Raises:
+        ValueError: If a part is below 0 or above its whole.
+    """
+    if (parts < 0).any() or (parts > wholes * (1 + 1e-9)).any():
+        raise ValueError("a part must be between 0 and its whole")
+    sizes = wholes[wholes > 0]
+    if not len(sizes):
+        return Interval(np.nan, np.nan, np.nan)
+    shares = np.minimum(parts[wholes > 0] / sizes, 1.0)
+    sizes = sizes / sizes.mean()
+    value = float(np.clip((shares * sizes).sum() / len(sizes), 0.0, 1.0))
+    at_each = _AT_EACH_UNIT_BOUND
+    total = len(sizes) + 2 * at_each
+    centre = (len(sizes) * value + at_each) / total
+    squares = ((sizes * (shares - centre)) ** 2).sum() + at_each * (centre**2 + (1.0 - centre) ** 2)
+    half = NormalDist().inv_cdf((1.0 + level) / 2) * math.sqrt(squares) / total
+    return Interval(value, min(max(centre - half, 0.0), value), max(min(centre + half, 1.0), value))
+
+
+def _student(z: float, freedom: int) -> float:
+    """Quantile of Student's t for a normal one: exact for 1 and 2 degrees of freedom, else within 1 % at 95 %.
+
+    Abramowitz & Stegun, 26.7.5.
+    """
+    if freedom <= 2:
+        upper = NormalDist().cdf(z)
+        cauchy = math.tan(math.pi * (upper - 0.5))
+        two = (2 * upper - 1) * math.sqrt(2 / (4 * upper * (1 - upper)))
+        return cauchy if freedom == 1 else two
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
 def _interval(values: FloatArray, level: float, bounds: tuple[float, float], at_each: int) -> Interval:

@@ -12,7 +12,7 @@ denominator.
 from latent_core.selection.estimators.arrays import BoolArray, FloatArray, IntArray
 from latent_core.selection.estimators.coverage import guess_coverage, pass_at_n
 from latent_core.selection.estimators.majority import majority_at_n
-from latent_core.selection.estimators.ranking import WithinQuestionAuc, best_of_n, within_question_auc
+from latent_core.selection.estimators.ranking import WithinQuestionAuc, auc_by_question, best_of_n, within_question_auc
 from latent_core.selection.estimators.voting import DEFAULT_DRAWS, weighted_vote_at_n
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "WithinQuestionAuc",
+    "auc_by_question",
     "best_of_n",
     "guess_coverage",
     "majority_at_n",

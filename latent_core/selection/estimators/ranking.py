@@ -78,19 +78,31 @@ def within_question_auc(scores: FloatArray, correct: BoolArray) -> WithinQuestio
     Raises:
         ValueError: If the shapes differ.
     """
+    by_question = auc_by_question(scores, correct)
+    known = by_question[~np.isnan(by_question)]
+    return WithinQuestionAuc(float(known.mean()) if len(known) else np.nan, len(known))
+
+
+def auc_by_question(scores: FloatArray, correct: BoolArray) -> FloatArray:
+    """Return the area under the ROC curve of every question, [Q]; NaN without both right and wrong scored samples.
+
+    Args and errors are those of `within_question_auc`.
+    """
     check_shapes(correct, scores=scores)
     scored = ~np.isnan(scores)
     right, wrong = (correct & scored).sum(axis=1), (~correct & scored).sum(axis=1)
     mixed = (right > 0) & (wrong > 0)
+    areas = np.full(len(scores), np.nan)
     if not mixed.any():
-        return WithinQuestionAuc(np.nan, 0)
+        return areas
     order, groups = _tie_groups(scores[mixed])
     # Samples without a score come last, behind every rank that counts.
     ranks = np.broadcast_to(np.arange(1.0, scores.shape[1] + 1), order.shape)
     counted = np.take_along_axis((correct & scored)[mixed], order, axis=1)
     rank_sum = (_group_means(ranks, groups) * counted).sum(axis=1)
     r, w = right[mixed].astype(np.float64), wrong[mixed].astype(np.float64)
-    return WithinQuestionAuc(float(((rank_sum - r * (r + 1) / 2) / (r * w)).mean()), int(mixed.sum()))
+    areas[mixed] = (rank_sum - r * (r + 1) / 2) / (r * w)
+    return areas
 
 
 def _tie_groups(keys: FloatArray) -> tuple[IntArray, IntArray]:

@@ -1,5 +1,6 @@
 """Intervals: do they cover what they claim to, near 0 and 1 as well, and are they honest about few questions?"""
 
+import math
 from functools import cache
 from statistics import NormalDist
 
@@ -17,7 +18,7 @@ from benchmarks.intervals import (
     populations,
     shipped,
 )
-from latent_core.selection.intervals import mean_interval, paired_difference
+from latent_core.selection.intervals import mean_interval, paired_difference, ratio_interval, unbounded_interval
 
 
 @cache
@@ -175,3 +176,50 @@ def test_bad_input_is_refused(values: np.ndarray, settings: dict[str, float], co
 def test_pairs_need_the_same_questions() -> None:
     with pytest.raises(ValueError, match="same questions"):
         paired_difference(np.zeros(3), np.zeros(4))
+
+
+def test_students_interval_of_values_without_bounds() -> None:
+    values = np.array([1.0, 2.0, 4.0, np.nan])
+    one = unbounded_interval(values)
+    half = 4.302653 * values[:3].std(ddof=1) / math.sqrt(3)
+    assert one == pytest.approx((7 / 3, 7 / 3 - half, 7 / 3 + half), rel=1e-5)
+    assert unbounded_interval(values, bounds=(0.0, 3.0)).lo == 0.0
+    alone = unbounded_interval(values[:1])
+    assert alone.value == 1.0
+    assert math.isnan(alone.lo)
+    assert math.isnan(alone.hi)
+    assert all(math.isnan(end) for end in unbounded_interval(values[3:]))
+
+
+@pytest.mark.parametrize("questions", [4, 10, 100])
+def test_students_interval_covers_the_mean_as_often_as_it_says(questions: int) -> None:
+    rng = np.random.default_rng(questions)
+    ends = [unbounded_interval(rng.normal(3.0, 2.0, questions)) for _ in range(2000)]
+    assert 0.935 < np.mean([one.lo <= 3.0 <= one.hi for one in ends]) < 0.965
+
+
+def test_a_ratio_of_equal_wholes_has_the_interval_of_its_mean() -> None:
+    shares = np.random.default_rng(0).random(50)
+    assert ratio_interval(shares * 8, np.full(50, 8.0)) == pytest.approx(mean_interval(shares))
+
+
+def test_a_ratio_weighs_questions_by_their_wholes() -> None:
+    parts, wholes = np.array([1.0, 0.0, 6.0, 0.0]), np.array([2.0, 4.0, 6.0, 0.0])
+    one = ratio_interval(parts, wholes)
+    assert one.value == pytest.approx(7 / 12)
+    assert 0.0 <= one.lo < one.value < one.hi <= 1.0
+    assert all(math.isnan(end) for end in ratio_interval(np.zeros(3), np.zeros(3)))
+    with pytest.raises(ValueError, match="between 0 and its whole"):
+        ratio_interval(np.array([2.0]), np.array([1.0]))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_the_interval_of_a_ratio_covers_it(share: float) -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(2000):
+        wholes = rng.integers(0, 64, 100)
+        parts = rng.binomial(wholes, rng.beta(share, 1 - share, 100))
+        interval = ratio_interval(parts.astype(float), wholes.astype(float))
+        hits += interval.lo <= share <= interval.hi
+    assert hits / 2000 > 0.93

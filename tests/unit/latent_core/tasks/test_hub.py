@@ -204,3 +204,18 @@ def test_an_id_that_the_hub_does_not_know(tmp_path: Path, empty_hub: str) -> Non
         "task.hub me/nothing: the hub has no data set of that id, or it is private; "
         "look it up on huggingface.co/datasets, or log in with `hf auth login`"
     ]
+
+
+def test_a_copy_of_guessed_types_is_not_taken_for_the_files(tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    rows = [{"question": "Which one?", "answer": answer} for answer in ("007", "2020-01-01")]
+    source = tmp_path / "pens"
+    source.mkdir()
+    (source / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    load_dataset(str(source), cache_dir=str(tmp_path / "made"))
+    # As `load_dataset("me/pens")` leaves it, and nothing of the files.
+    [made] = [file.parent for file in (tmp_path / "made").rglob("dataset_info.json")]
+    shutil.copytree(made, tmp_path / "datasets" / "me___pens" / "default" / "0.0.0" / ("b" * 40))
+    [said] = outcomes([{"hub": "me/pens"}], HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert said.startswith("task.hub me/pens: the cache has a copy whose texts may have been taken for numbers")

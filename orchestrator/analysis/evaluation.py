@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latent_core.selection.aggregations import Outcomes
-from latent_core.selection.estimators import FloatArray, IntArray
+from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
+from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
 from latent_core.tasks.base import Problem, Task
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.comparisons import Comparison, compare
@@ -201,11 +201,12 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
     outcomes, questions, first_error = [], [], None
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
     for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
-        outcomes.append(outcomes_of(trial, records, problems))
+        found = outcomes_of(trial, records, problems)
+        outcomes.append(found)
         cost += cost_of(records)
         failed = records["failed"]
         records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
-        questions.append(_per_question(records, trial.name))
+        questions.append(_per_question(records, trial.name, problems).assign(**chosen_answers(found, records)))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
     joined = _without_empty_scores(join_outcomes(outcomes))
@@ -253,7 +254,29 @@ def evaluate_all(
     return [evaluate(trial, task, samples) for trial, samples in ready if samples > 0]
 
 
-def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
+def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[str | None]]:
+    """Return the answer of every question that each aggregation chooses among all samples, None where it has none.
+
+    Args:
+        outcomes: Of Q questions and N samples.
+        records: What they were made of, in the same order.
+
+    Returns:
+        Q answers under "chosen_by_" and the name of every aggregation that chooses one.
+    """
+    answers = records["answer"].to_numpy().reshape(outcomes.correct.shape)
+    found: dict[str, list[str | None]] = {}
+    for name in available(outcomes):
+        if (choice := AGGREGATIONS[name].choice) is not None:
+            samples = choice(outcomes)
+            found[f"chosen_by_{name}"] = [
+                None if sample == NO_CHOICE or pd.isna(own[sample]) else str(own[sample])
+                for own, sample in zip(answers, samples, strict=True)
+            ]
+    return found
+
+
+def _per_question(records: pd.DataFrame, trial: str, problems: Sequence[Problem]) -> pd.DataFrame:
     """Count what became of each question's samples."""
     by_question = records.groupby("question_id", sort=False)
     counts = by_question[["correct", "failed", "unparsable", "cut"]].sum()
@@ -268,6 +291,9 @@ def _per_question(records: pd.DataFrame, trial: str) -> pd.DataFrame:
             "distinct_answers": distinct,
             "most_frequent_answer": most_frequent,
             "cut": counts["cut"],
+            # Records are in the order of the questions.
+            "question": [problem.question for problem in problems],
+            "reference": [problem.answer for problem in problems],
         }
     ).reset_index()
 

@@ -116,6 +116,8 @@ class Aggregation:
         needs: The attribute of the outcomes without which it cannot be computed.
         title: What people read above its table and beside its curve.
         look: What its curve looks like; None for the next free colour and marker.
+        choice: The sample of each question [Q] whose answer it chooses among all, -1 for none; None where it chooses
+            no single answer.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Aggregation:
     needs: Need | None = None
     title: str = ""
     look: Look | None = None
+    choice: Callable[[Outcomes], IntArray] | None = None
 
     def __call__(self, outcomes: Outcomes, n: int) -> FloatArray:
         """Return the estimate [Q] for budget n.
@@ -143,7 +146,11 @@ AGGREGATIONS: Registry[Aggregation] = Registry("aggregation", "latent_core.selec
 
 
 def register_aggregation(
-    needs: Need | None = None, *, title: str | None = None, look: Look | None = None
+    needs: Need | None = None,
+    *,
+    title: str | None = None,
+    look: Look | None = None,
+    choice: Callable[[Outcomes], IntArray] | None = None,
 ) -> Callable[[Callable[[Outcomes, int], FloatArray]], Aggregation]:
     """Decorator that makes an aggregation of a function and makes it available under the function's name.
 
@@ -151,11 +158,12 @@ def register_aggregation(
         needs: The attribute of the outcomes without which it cannot be computed.
         title: What people read; by default the function's name in words.
         look: What its curve looks like; by default the next free colour and marker.
+        choice: Whose answer it chooses among all samples, for whoever looks at single questions.
     """
 
     def register(estimate: Callable[[Outcomes, int], FloatArray]) -> Aggregation:
         name = estimate.__name__
-        aggregation = Aggregation(name, estimate, needs, title or name.replace("_", " "), look)
+        aggregation = Aggregation(name, estimate, needs, title or name.replace("_", " "), look, choice)
         return AGGREGATIONS.register(aggregation.name, aggregation)
 
     return register

@@ -10,6 +10,7 @@ denominator.
 """
 
 from latent_core.selection.estimators.arrays import BoolArray, FloatArray, IntArray
+from latent_core.selection.estimators.choices import NO_CHOICE, best_scored, most_voted
 from latent_core.selection.estimators.coverage import guess_coverage, pass_at_n
 from latent_core.selection.estimators.majority import majority_at_n
 from latent_core.selection.estimators.ranking import WithinQuestionAuc, auc_by_question, best_of_n, within_question_auc
@@ -17,14 +18,17 @@ from latent_core.selection.estimators.voting import DEFAULT_DRAWS, weighted_vote
 
 __all__ = [
     "DEFAULT_DRAWS",
+    "NO_CHOICE",
     "BoolArray",
     "FloatArray",
     "IntArray",
     "WithinQuestionAuc",
     "auc_by_question",
     "best_of_n",
+    "best_scored",
     "guess_coverage",
     "majority_at_n",
+    "most_voted",
     "pass_at_n",
     "weighted_vote_at_n",
     "within_question_auc",

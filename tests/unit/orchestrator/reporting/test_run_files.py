@@ -106,6 +106,10 @@ def test_the_table_of_questions(tmp_path: Path) -> None:
     assert table["distinct_answers"].tolist() == [1, 1, 0]
     assert table["most_frequent_answer"].tolist()[:2] == ["0", "7"]
     assert table["most_frequent_answer"].isna().tolist() == [False, False, True]
+    assert table["question"].tolist() == [problem.question for problem in TASK.problems]
+    assert table["reference"].tolist() == ["0", "1", "2"]
+    assert table["chosen_by_majority_vote"].tolist()[:2] == ["0", "7"]
+    assert table["chosen_by_majority_vote"].isna().tolist() == [False, False, True]
     # A failure is not an answer that cannot be read, here as in the summary.
     assert table["unparsable"].tolist() == [0, 2, 0]
     assert table["errors"].tolist() == [0, 0, 4]

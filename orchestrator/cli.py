@@ -24,6 +24,7 @@ _COMMANDS = {
         "Say how far a run or a sweep is; starts nothing. RUN_DIR is what --out named, runs/NAME by default.",
     ),
     "report": ("report", "Draw the tables and pictures of runs anew, and compare several runs, finished or not."),
+    "samples": ("samples", "Show what every sample of a question wrote, right or wrong, with its scores."),
     "inspect": ("inspect_checkpoint", "Say what a checkpoint is, and what it thinks about a question."),
     "convert": ("convert", "Make a checkpoint of another layout one that runs."),
 }

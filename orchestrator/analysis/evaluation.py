@@ -132,22 +132,40 @@ def sampled_so_far(trial: Trial, questions: int) -> int:
 
 
 def blocks(
-    trial: Trial, problems: Sequence[Problem], samples: int, columns: Sequence[str]
+    trial: Trial,
+    problems: Sequence[Problem],
+    samples: int,
+    columns: Sequence[str],
+    *,
+    first_question: int = 0,
+    end_question: int | None = None,
+    score_columns: Sequence[str] = (),
 ) -> Iterator[tuple[pd.DataFrame, Sequence[Problem]]]:
     """Read a trial's trajectories some questions at a time, so that memory does not grow with their number.
 
     Where a LatentRM scores the trial, the columns of its scores stand beside those of the trajectories, NaN where a
     trajectory has no score. What `judged` adds and changes is there too.
+
+    Args:
+        trial: The trial.
+        problems: All questions of the task.
+        samples: How many samples of every question.
+        columns: Which columns of the trajectories.
+        first_question: Index of the first question to read.
+        end_question: Index behind the last one; by default all.
+        score_columns: Columns of the scores besides those that curves need.
     """
     ids = [problem.question_id for problem in problems]
-    for first in range(0, len(problems), _QUESTIONS_PER_READ):
-        end = min(first + _QUESTIONS_PER_READ, len(problems))
+    last = len(problems) if end_question is None else end_question
+    for first in range(first_question, last, _QUESTIONS_PER_READ):
+        end = min(first + _QUESTIONS_PER_READ, last)
         records = trial.store.read(end, samples, columns, first_question=first, question_ids=ids)
         if trial.scored is not None:
             store = trial.scored.store
             # Without answer-aware scores these columns hold nothing, and must not become curves.
             wanted = (*_SCORE_COLUMNS, *(_ANSWER_SCORE_COLUMNS if store.spec.score_answer else ()))
-            scores = store.read(end, samples, wanted, first_question=first, question_ids=ids)
+            read = [*wanted, *score_columns]
+            scores = store.read(end, samples, read, first_question=first, question_ids=ids)
             # A folder without shards gives a frame without types.
             scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
             records = records.merge(scores, how="left", on=_ADDRESS)
@@ -201,12 +219,12 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
     outcomes, questions, first_error = [], [], None
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
     for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
-        found = outcomes_of(trial, records, problems)
-        outcomes.append(found)
+        block = outcomes_of(trial, records, problems)
+        outcomes.append(block)
         cost += cost_of(records)
         failed = records["failed"]
         records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
-        questions.append(_per_question(records, trial.name, problems).assign(**chosen_answers(found, records)))
+        questions.append(_per_question(records, trial.name, problems, chosen_answers(block, records)))
         totals = totals + records[_TOTALS].sum()
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
     joined = _without_empty_scores(join_outcomes(outcomes))
@@ -255,28 +273,30 @@ def evaluate_all(
 
 
 def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[str | None]]:
-    """Return the answer of every question that each aggregation chooses among all samples, None where it has none.
+    """Return the answer of every question that each aggregation chooses among all samples.
 
     Args:
         outcomes: Of Q questions and N samples.
         records: What they were made of, in the same order.
 
     Returns:
-        Q answers under "chosen_by_" and the name of every aggregation that chooses one.
+        Q answers under the name of every aggregation that chooses one; None where it has none.
     """
     answers = records["answer"].to_numpy().reshape(outcomes.correct.shape)
     found: dict[str, list[str | None]] = {}
     for name in available(outcomes):
         if (choice := AGGREGATIONS[name].choice) is not None:
             samples = choice(outcomes)
-            found[f"chosen_by_{name}"] = [
+            found[name] = [
                 None if sample == NO_CHOICE or pd.isna(own[sample]) else str(own[sample])
                 for own, sample in zip(answers, samples, strict=True)
             ]
     return found
 
 
-def _per_question(records: pd.DataFrame, trial: str, problems: Sequence[Problem]) -> pd.DataFrame:
+def _per_question(
+    records: pd.DataFrame, trial: str, problems: Sequence[Problem], chosen: Mapping[str, Sequence[str | None]]
+) -> pd.DataFrame:
     """Count what became of each question's samples."""
     by_question = records.groupby("question_id", sort=False)
     counts = by_question[["correct", "failed", "unparsable", "cut"]].sum()
@@ -294,6 +314,7 @@ def _per_question(records: pd.DataFrame, trial: str, problems: Sequence[Problem]
             # Records are in the order of the questions.
             "question": [problem.question for problem in problems],
             "reference": [problem.answer for problem in problems],
+            **{f"chosen_by_{name}": answers for name, answers in chosen.items()},
         }
     ).reset_index()
 

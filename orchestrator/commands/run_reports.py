@@ -88,8 +88,8 @@ def _comparison_directory(directories: Sequence[Path], out: Path | None, default
 
 
 def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console) -> ReportedRun:
-    config = _config(run)
-    task = _task(run, config)
+    config = config_of(run)
+    task = task_of(run, config)
     try:
         trials = with_end_ids(run.trials, config.checkpoint)
         everything = [one for trial in trials for one in trial.with_searches]
@@ -118,15 +118,24 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     )
 
 
-def _config(run: RunDirectory) -> RunConfig:
+def config_of(run: RunDirectory) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        UserError: If it cannot be used.
+    """
     try:
         return parse_config(RunConfig, as_begun(run.config))
     except UserError as error:
         raise UserError(f"{run.out / 'config.yaml'}: {error}") from None
 
 
-def _task(run: RunDirectory, config: RunConfig) -> Task:
-    """Load the questions; the store knows answers by their number, so they must be those of the run."""
+def task_of(run: RunDirectory, config: RunConfig) -> Task:
+    """Load the questions; the store knows answers by their number, so they must be those of the run.
+
+    Raises:
+        UserError: If they cannot be had, or are others.
+    """
     whole = config.task.load()
     sampled = run.trials[0].store.spec.task
     if whole.fingerprint != sampled:

@@ -1,6 +1,6 @@
 """Reports of runs on disk: tables and pictures drawn anew from the store, and comparisons of several runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +8,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
-from orchestrator.analysis.evaluation import Evaluation, evaluate_all
+from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
 from orchestrator.console import say
@@ -17,7 +17,9 @@ from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
 from orchestrator.reporting.run_files import write_report
 from orchestrator.reporting.tables import print_places, print_results
-from orchestrator.store.trial import around_damage
+from orchestrator.store.trial import Coverage, around_damage
+
+_NAMED = 3
 
 
 def report_runs(
@@ -93,7 +95,13 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     try:
         trials = with_end_ids(run.trials, config.checkpoint)
         everything = [one for trial in trials for one in trial.with_searches]
-        results, damaged = around_damage(everything, lambda: evaluate_all(trials, task))
+        questions = len(task.problems)
+
+        def evaluated() -> tuple[list[TrialResult], dict[str, Coverage]]:
+            coverage = {one.name: one.coverage(questions) for one in everything}
+            return evaluate_all(trials, task, coverage), coverage
+
+        (results, coverage), damaged = around_damage(everything, evaluated)
     except OSError as error:
         raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
     for line in damaged:
@@ -101,6 +109,8 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     if not results:
         why = run.lost_store() or "`latentswarm status` says what the store has"
         raise UserError(f"{run.out}: there is no setting yet of which every question has a sample; {why}")
+    if (absent := missing_line(coverage)) is not None:
+        say(remarks, f"{run.out}: {absent}")
     objectives = config.sweep.objectives if run.command == "sweep" else ()
     evaluation = Evaluation(results, task, config.budgets, objectives)
     title = f"{config.checkpoint} on {task.name}"
@@ -114,7 +124,36 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     output.print()
     spec = run.trials[0].store.spec
     return ReportedRun(
-        name, config.checkpoint, spec.checkpoint, task.name, (spec.task, len(task.problems)), evaluation.rows
+        name,
+        config.checkpoint,
+        spec.checkpoint,
+        task.name,
+        (spec.task, len(task.problems)),
+        evaluation.rows,
+        config.task.cut_answers,
+    )
+
+
+def missing_line(coverage: Mapping[str, Coverage]) -> str | None:
+    """Say how many trajectories, or scores of them, the store lacks of which trials; None where it has all.
+
+    Curves end where the first sample of any question is missing, and a trial without a whole sample has none.
+    """
+    lacking = [(name, found) for name, found in coverage.items() if not found.ready.all()]
+    if not lacking:
+        return None
+    absent = sum(int((~found.ready).sum()) for _, found in lacking)
+    whole = sum(found.ready.size for found in coverage.values())
+    parts = [
+        f"{name} lacks {int((~found.ready).sum()):,} of {found.ready.size:,} "
+        f"({f'curves to n = {found.ready_samples}' if found.ready_samples else 'no curves'})"
+        for name, found in lacking[:_NAMED]
+    ]
+    more = len(lacking) - _NAMED
+    parts += [f"{more} more trials lack others"] if more > 0 else []
+    return (
+        f"{absent:,} of {whole:,} trajectories are not in the store, or not scored: {', '.join(parts)}; the same run or "
+        "sweep makes what no scheduler has left out"
     )
 
 

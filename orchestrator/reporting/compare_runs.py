@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from latent_core.trajectory import CutAnswers
 from orchestrator.analysis.curves import COLUMNS, CurveRow
 from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
@@ -28,6 +29,7 @@ class ReportedRun:
         task: Name of its task.
         asked: Which questions it asked: fingerprint of the task, and how many of them.
         rows: Its curves.
+        cut_answers: What became of answers that were cut off.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ReportedRun:
     task: str
     asked: tuple[str, int]
     rows: Sequence[CurveRow]
+    cut_answers: CutAnswers = "abstain"
 
 
 def title_of(runs: Sequence[ReportedRun]) -> str:
@@ -45,16 +48,21 @@ def title_of(runs: Sequence[ReportedRun]) -> str:
     model = runs[0].checkpoint if same_model else "different checkpoints"
     questions = runs[0].task if same_questions else "different questions"
     *names, last = _few([run.name for run in runs])
-    return f"{', '.join(names)} and {last}: {model} on {questions}"
+    counted = "" if _counted_alike(runs) else ", cut answers counted differently"
+    return f"{', '.join(names)} and {last}: {model} on {questions}{counted}"
+
+
+def _counted_alike(runs: Sequence[ReportedRun]) -> bool:
+    return len({run.cut_answers for run in runs}) == 1
 
 
 def named_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, CurveRow]]:
     """Return all rows with the name of their run.
 
     A trial is called "RUN: TRIAL" where another run has one of that name, and everywhere if the runs differ in their
-    checkpoint or their questions: then the same setting is another curve.
+    checkpoint, their questions or what becomes of cut answers: then the same setting is another curve.
     """
-    differ = len({(run.checkpoint_fingerprint, run.asked) for run in runs}) > 1
+    differ = len({(run.checkpoint_fingerprint, run.asked, run.cut_answers) for run in runs}) > 1
     owners: dict[str, set[str]] = {}
     for run in runs:
         for row in run.rows:
@@ -164,6 +172,12 @@ def _caveat(runs: Sequence[ReportedRun]) -> str:
     chosen = (
         "A line is the best of its run's trials, chosen on the same questions, which flatters a run of many trials."
     )
+    if not _counted_alike(runs):
+        settings = ", ".join(f"{run.name} {run.cut_answers}" for run in runs)
+        chosen += (
+            f" Answers that were cut off count differently (task.cut_answers: {settings}): part of what differs may be "
+            "that; the same command with the other value samples nothing anew."
+        )
     if len({run.asked for run in runs}) == 1:
         return f"{chosen} All runs ask the same questions: intervals that overlap can hide a clear difference."
     return f"{chosen} The runs ask different questions: what differs may be the questions."

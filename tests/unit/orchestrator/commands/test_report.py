@@ -144,6 +144,35 @@ def test_what_is_there_of_an_interrupted_sweep(here: Path) -> None:
     assert not (experiment.out / "summary.json").exists()
 
 
+def test_what_the_store_lacks_is_said_with_numbers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = run("mine")
+    _, trial = experiment.sampled_trials()
+    (whole,) = trial.store.shards()
+    table = trial.store.table(whole, "none")
+    for question in range(4):
+        trial.store.write(Shard(question, question + 1, 0, 4), table.slice(4 * question, 4))
+    (Path(trial.store.directory) / whole.file_name()).unlink()
+    assert main(["report", "runs/mine"]) == 0
+    assert capsys.readouterr().err == ""
+    (Path(trial.store.directory) / Shard(2, 3, 0, 4).file_name()).unlink()
+    assert main(["report", "runs/mine"]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("runs/mine: 4 of 20 trajectories are not in the store, or not scored: ")
+    assert "gaussian sigma=0.4 lacks 4 of 16 (no curves)" in " ".join(error.split())
+    assert not any(row.trial == trial.name for row in read_curves_csv(experiment.out / "curves.csv"))
+
+
+def test_runs_that_count_cut_answers_differently_say_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("a")
+    run("b", task={"path": "questions.json", "cut_answers": "vote"})
+    assert main(["report", "runs/a", "runs/b", "--out", "both"]) == 0
+    text = Path("both/comparison.md").read_text()
+    assert text.startswith("# a and b: model on questions, cut answers counted differently\n")
+    assert "(task.cut_answers: a abstain, b vote)" in text
+    assert {row["trial"] for row in compared(Path("both"))} >= {"a: gaussian sigma=0.4", "b: gaussian sigma=0.4"}
+    assert "cut answers counted differently" in capsys.readouterr().out
+
+
 def test_by_difficulty(here: Path) -> None:
     out = run("mine").out
     with (out / "difficulty.csv").open(newline="") as stream:

@@ -31,6 +31,7 @@ B = run("b", GREEDY, row("gaussian x", "coverage", 1, 0.5), row("gaussian x", "c
         ({"checkpoint_fingerprint": "xyz"}, "a and b: different checkpoints on task"),
         # The first ten questions of a task are others than the first twenty.
         ({"asked": ("def", 20)}, "a and b: model on different questions"),
+        ({"cut_answers": "vote"}, "a and b: model on task, cut answers counted differently"),
     ],
 )
 def test_the_title_says_what_differs(changes: dict[str, object], title: str) -> None:

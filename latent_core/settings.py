@@ -1,11 +1,13 @@
 """Strict, immutable settings: the base class of everything that can be configured, and its error messages."""
 
 import json
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latent_core.registry import nearest_hint
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Settings(BaseModel):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from latent_core.errors import UserError
-from latent_core.settings import Settings
+from latent_core.settings import Settings, Share
 from latent_core.training.families import FAMILIES
 
 
@@ -113,7 +113,7 @@ class ReasonerTrainingSettings(Settings):
     latent_steps: int = Field(default=6, ge=1, description="latent steps; which numbers fit depends on the family")
     batch_size: int = Field(default=48, ge=1)
     weight_decay: float = Field(default=0.01, ge=0)
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[Share, Share] = (0.9, 0.98)
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     threads: int = Field(default=2, ge=1, description="CPU threads; the same number gives the same weights")
     report_every: int = Field(default=100, ge=1, description="updates between two reports")

@@ -152,8 +152,8 @@ def missing_line(coverage: Mapping[str, Coverage]) -> str | None:
     more = len(lacking) - _NAMED
     parts += [f"{more} more trials lack others"] if more > 0 else []
     return (
-        f"{absent:,} of {whole:,} trajectories are not in the store, or not scored: {', '.join(parts)}; the same run or "
-        "sweep makes what no scheduler has left out"
+        f"{absent:,} of {whole:,} trajectories are not in the store, or not scored: {', '.join(parts)}; the same run "
+        "or sweep makes what no scheduler has left out"
     )
 
 

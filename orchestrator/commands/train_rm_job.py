@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from orchestrator.experiment.run_directory import (
 from orchestrator.files import write_json
 from orchestrator.pipeline.cluster import connect
 from orchestrator.reward_training.export import finish_training
+from orchestrator.reward_training.failures import fit_through_losses
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize
@@ -129,31 +131,35 @@ def _train(plan: RewardPlan, out: Path, tracking: RewardTracking, console: Conso
     config = plan.config
     resources = {"CPU": float(config.training.threads)} | ({"GPU": config.gpus} if config.gpus else {})
     history = out.absolute() / HISTORY_FILE
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"job": RewardJob.of(plan)},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
-        ),
-        torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
-        run_config=ray.train.RunConfig(
-            name="train-rm",
-            storage_path=str(out.absolute() / _CHECKPOINTS),
-            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=KEEP_BY, checkpoint_score_order="max"
+
+    def trainer() -> TorchTrainer:
+        return TorchTrainer(
+            train_worker,
+            train_loop_config={"job": RewardJob.of(plan)},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
             ),
-            # Ray Train names its own callbacks where Tune's used to be.
-            callbacks=cast(Any, [WriteHistory(history)]),
-        ),
-    )
+            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
+            run_config=ray.train.RunConfig(
+                name="train-rm",
+                storage_path=str(out.absolute() / _CHECKPOINTS),
+                # Ray Train would try again whatever has happened; here only what a lost worker has ended.
+                failure_config=ray.train.FailureConfig(max_failures=0),
+                checkpoint_config=ray.train.CheckpointConfig(
+                    num_to_keep=1, checkpoint_score_attribute=KEEP_BY, checkpoint_score_order="max"
+                ),
+                # Ray Train names its own callbacks where Tune's used to be.
+                callbacks=cast(Any, [WriteHistory(history)]),
+            ),
+        )
+
     if resumes:
         console.print("going on from the last checkpoint, if there is one")
     box: dict[str, Any] = {}
 
     def fit() -> None:
         try:
-            box["result"] = trainer.fit()
+            box["result"] = fit_through_losses(lambda: trainer().fit(), config.max_failures, partial(say, console))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
             box["error"] = error
 

@@ -8,7 +8,7 @@ from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.settings import Settings
 from orchestrator.config.run import ClusterConfig, TrackingConfig
 
-_NO_INFLUENCE = {"tracking", "cluster", "max_failures"}
+_NO_INFLUENCE = {"tracking", "cluster", "max_failures", "allow_missing"}
 
 
 class TrainRewardConfig(Settings):
@@ -17,6 +17,7 @@ class TrainRewardConfig(Settings):
     Attributes:
         data: Run directory of `latentswarm annotate`.
         validation_data: Another one, whose questions are held out; None holds out a share of `data`.
+        allow_missing: Whether to train without the questions whose shards of labels are missing; they are refused else.
         validation_share: That share, chosen by the hash of question ids, so that it does not depend on their order.
         limit_questions: Train on so many questions only: with 50 and without patience the AUC on them must reach 1.
         reasoner: Where the reasoner of the data is, if it is no longer where it was; its files must be the same.
@@ -31,6 +32,7 @@ class TrainRewardConfig(Settings):
 
     data: str = Field(min_length=1)
     validation_data: str | None = Field(default=None, min_length=1)
+    allow_missing: bool = False
     validation_share: float = Field(default=0.2, gt=0.0, lt=1.0)
     limit_questions: int | None = Field(default=None, ge=1)
     reasoner: str | None = Field(default=None, min_length=1)

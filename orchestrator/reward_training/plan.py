@@ -15,10 +15,17 @@ from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCheckpoint
 from latent_core.reward.losses import LOSSES
 from latent_core.reward.training.trainer import planned_updates
 from orchestrator.config.reward_training import TrainRewardConfig
-from orchestrator.store.labels import LabelManifest, label_files, read_labels
+from orchestrator.store.labels import (
+    LabelManifest,
+    check_label_rows,
+    check_width,
+    label_files,
+    missing_questions,
+    read_labels,
+)
 from orchestrator.tracking.server import check_uri
 
-_INDEX_COLUMNS = ["question_id", "question", "correct", "labels"]
+_INDEX_COLUMNS = ["question_id", "question", "correct", "labels", "latent_steps", "rollouts"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class RewardPlan:
         validation: Held-out questions, mixed or not.
         left_out: Training questions that teach nothing because their candidates are all right or all wrong.
         in_both: Training questions that were dropped because validation asks the same.
+        absent: Questions of both sets whose labels are missing.
         per_batch: Questions per update.
         updates: Updates in all.
     """
@@ -68,6 +76,7 @@ class RewardPlan:
     validation: tuple[QuestionRef, ...]
     left_out: int
     in_both: int
+    absent: int
     per_batch: int
     updates: int
 
@@ -88,10 +97,11 @@ class RewardPlan:
         """Return one line for people."""
         mixed = sum(ref.is_mixed for ref in self.validation)
         dropped = f", {self.in_both} that validation asks too" if self.in_both else ""
+        missing = f"; the labels of {self.absent:,} questions are missing" if self.absent else ""
         return (
             f"{len(self.train)} training questions x {self.manifest.candidates} candidates (left out: {self.left_out} "
             f"all right or all wrong{dropped}), {len(self.validation)} validation questions ({mixed} mixed), "
-            f"{self.updates} updates of {self.per_batch} questions"
+            f"{self.updates} updates of {self.per_batch} questions{missing}"
         )
 
 
@@ -112,11 +122,13 @@ def plan_training(config: TrainRewardConfig) -> RewardPlan:
     _check_start(config, reasoner, manifest)
 
     train = index_questions(manifest)
+    absent = _check_complete(config, manifest, "data")
     if config.validation_data is None:
         validation = [ref for ref in train if ref.hash < config.validation_share]
         train = [ref for ref in train if ref.hash >= config.validation_share]
     else:
         validation = index_questions(validation_manifest, "validation_data")
+        absent += _check_complete(config, validation_manifest, "validation_data")
     asked = {ref.text for ref in validation}
     kept = [ref for ref in train if ref.text not in asked]
     mixed = sorted((ref for ref in kept if ref.is_mixed), key=lambda ref: (ref.hash, ref.question_id))
@@ -143,6 +155,7 @@ def plan_training(config: TrainRewardConfig) -> RewardPlan:
         tuple(validation),
         left_out,
         len(train) - len(kept),
+        absent,
         per_batch,
         updates,
     )
@@ -152,11 +165,13 @@ def index_questions(manifest: LabelManifest, key: str = "data") -> list[Question
     """List the questions of a labelled set, each once, in the order of the shards.
 
     Raises:
-        UserError: If a shard cannot be read, or lacks candidates of a question.
+        UserError: If a shard cannot be read, lacks candidates of a question, or does not fit the manifest.
     """
     refs: dict[str, QuestionRef] = {}
+    width_is_checked = False
     for file in label_files(manifest, key):
         table = read_labels(file, _INDEX_COLUMNS, key)
+        check_label_rows(table, manifest, file, key)
         ids = table["question_id"].to_numpy()
         starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if len(ids) else np.array([], dtype=int)
         correct = table["correct"].to_numpy()
@@ -170,6 +185,9 @@ def index_questions(manifest: LabelManifest, key: str = "data") -> list[Question
                 )
             is_mixed = len(set(correct[start:end])) == 2 and bool(labelled[start:end].any())
             # Runs with other shard borders may have written a question twice; both copies are equal.
+            if is_mixed and not width_is_checked:
+                check_width(manifest, file, key)
+                width_is_checked = True
             refs.setdefault(str(ids[start]), QuestionRef(str(ids[start]), text, file, is_mixed))
     return list(refs.values())
 
@@ -203,6 +221,18 @@ def _check_labels_serve(config: TrainRewardConfig, manifest: LabelManifest) -> N
             f"training.objective {config.training.objective}: it needs labels of every step, and data {config.data} "
             "was annotated with rollouts = 0; use training.objective=outcome, or annotate with rollouts >= 1"
         )
+
+
+def _check_complete(config: TrainRewardConfig, manifest: LabelManifest, key: str) -> int:
+    """Refuse a labelled set that lacks questions, unless that is allowed; returns how many it lacks."""
+    absent = missing_questions(manifest, key)
+    if absent and not config.allow_missing:
+        raise UserError(
+            f"{key} {getattr(config, key)}: the labels of {len(absent):,} of {manifest.questions:,} questions are not "
+            f"in {manifest.directory} (the first is number {absent[0]}); the same `latentswarm annotate` makes them, "
+            "and allow_missing=true trains without them"
+        )
+    return len(absent)
 
 
 def _check_same_reasoner(manifest: LabelManifest, validation: LabelManifest) -> None:

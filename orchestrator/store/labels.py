@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 from pydantic import Field, ValidationError
@@ -17,6 +19,7 @@ from orchestrator.store.shards import Shard
 from workers.tables import LABEL_SCHEMA
 
 MANIFEST_FILE = "labels.json"
+_ROWS_AT_ONCE = 64
 
 
 class ReasonerIdentity(Settings):
@@ -140,6 +143,95 @@ def check_labels(schema: pa.Schema, file: str, key: str = "data") -> None:
         if index < 0 or not schema.field(index).type.equals(field.type):
             found = "missing" if index < 0 else f"of type {schema.field(index).type}"
             raise UserError(f"{key} {file}: column {field.name!r} is {found}, expected {field.type}; annotate it anew")
+
+
+def missing_questions(manifest: LabelManifest, key: str = "data") -> list[int]:
+    """Return the numbers of the questions that a manifest counts and no shard is named after, in order.
+
+    Raises:
+        UserError: As `label_files` does.
+    """
+    covered = np.zeros(manifest.questions, dtype=np.bool_)
+    for file in label_files(manifest, key):
+        parsed = Shard.parse(file.rpartition("/")[2])
+        if parsed is not None:
+            covered[parsed[0].first_question : parsed[0].end_question] = True
+    absent: list[int] = np.flatnonzero(~covered).tolist()
+    return absent
+
+
+def check_label_rows(table: pa.Table, manifest: LabelManifest, file: str, key: str = "data") -> None:
+    """Refuse rows that are not what their manifest says, or whose labels are no shares of right completions.
+
+    Args:
+        table: The columns question_id, labels, latent_steps and rollouts of a shard.
+        manifest: The labelled set.
+        file: The shard.
+        key: The setting that names the set.
+
+    Raises:
+        UserError: With the first row that is wrong.
+    """
+    ids, labels = table["question_id"], table["labels"].combine_chunks()
+    steps = table["latent_steps"].to_numpy()
+    lengths = pc.fill_null(pc.list_value_length(labels), -1).to_numpy(zero_copy_only=False)
+    values = labels.flatten().to_numpy(zero_copy_only=False)
+    row_of = np.repeat(np.arange(len(table)), np.maximum(lengths, 0))
+    ends = np.cumsum(np.maximum(lengths, 0))
+    unknown = np.isnan(values)
+    if manifest.rollouts == 0:
+        # Without completions only the last step of a candidate is labelled.
+        is_last = np.zeros(len(values), dtype=np.bool_)
+        is_last[ends[lengths > 0] - 1] = True
+        unknown &= is_last
+    outside = row_of[(values < 0) | (values > 1) | unknown]
+    for rows, what in (
+        (np.flatnonzero(table["rollouts"].to_numpy() != manifest.rollouts), "{rollouts} completions per step"),
+        (np.flatnonzero(steps > manifest.latent_steps), "{latent_steps} latent steps"),
+        (np.flatnonzero((lengths >= 0) & (lengths != steps)), "{labels} labels of {latent_steps} latent steps"),
+    ):
+        if len(rows):
+            place = int(rows[0])
+            said = what.format(rollouts=table["rollouts"][place], latent_steps=steps[place], labels=int(lengths[place]))
+            raise UserError(
+                f"{key} {file}: question {ids[place]} has {said}, but {MANIFEST_FILE} says {manifest.rollouts} "
+                f"completions and {manifest.latent_steps} steps: it is not the manifest of these rows; annotate anew"
+            )
+    if len(outside):
+        place = int(outside[0])
+        raise UserError(
+            f"{key} {file}: question {ids[place]} has the labels {str(labels[place].as_py())[:100]}, and a label is a "
+            "share of right completions, from 0 to 1; annotate it anew"
+        )
+
+
+def check_width(manifest: LabelManifest, file: str, key: str = "data") -> None:
+    """Compare the width of the first latents of a shard with what its manifest says; reads no more than it has to.
+
+    Raises:
+        UserError: If they differ, or the shard cannot be read.
+    """
+    filesystem, path = filesystem_of(file)
+    try:
+        with filesystem.open_input_file(path) as opened:
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["latents", "latent_steps"]):
+                lengths = pc.list_value_length(batch["latents"])
+                known = pc.divide(
+                    lengths.filter(pc.greater(lengths, 0)), batch["latent_steps"].filter(pc.greater(lengths, 0))
+                )
+                if len(known):
+                    width = known[0].as_py()
+                    break
+            else:
+                return
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{key} {file}: cannot be read: {' '.join(str(error).split())}") from error
+    if width != manifest.hidden_size:
+        raise UserError(
+            f"{key} {file}: latents of width {width}, but {MANIFEST_FILE} says {manifest.hidden_size}: it is not the "
+            "manifest of these rows; annotate anew"
+        )
 
 
 def filesystem_of(location: str) -> tuple[fs.FileSystem, str]:

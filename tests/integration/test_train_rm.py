@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,13 +30,14 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
+from orchestrator.commands import train_rm_job
 from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions
-from orchestrator.reward_training.plan import plan_training
+from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.shards import Shard
 from workers.tables import LABEL_SCHEMA
@@ -190,6 +192,28 @@ def test_from_labels_to_a_latent_rm_through_deaths_of_worker_and_driver(
     assert "nothing to do" in said.getvalue()
     with pytest.raises(UserError, match=r"holds a training with another training\.seed; choose another directory"):
         train_reward_model(str(file), ["training.seed=1"], out, Console(file=said))
+
+
+def test_an_error_of_the_training_ends_it_at_once(
+    labels: Path, config_file: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(labels, tmp_path / "own")
+    manifest = LabelManifest.load(labels).model_dump(mode="json") | {"directory": str(own / "shards")}
+    LabelManifest.model_validate(manifest).save(own)
+
+    def planned_before_a_shard_is_lost(config: TrainRewardConfig) -> RewardPlan:
+        plan = plan_training(config)
+        Path(plan.train[0].file).unlink()
+        return plan
+
+    monkeypatch.setattr(train_rm_job, "plan_training", planned_before_a_shard_is_lost)
+    file = config_file({"data": str(own), "validation_share": 0.3, "training": TRAINING})
+    said = io.StringIO()
+    with pytest.raises(UserError, match=r"q0.*\.parquet: cannot be read") as refused:
+        train_reward_model(str(file), [], tmp_path / "out", Console(file=said))
+    assert "\n" not in str(refused.value)
+    assert "going on" not in said.getvalue()
+    assert not (tmp_path / "out" / "training.json").exists()
 
 
 def check_summary(summary: dict[str, Any]) -> None:

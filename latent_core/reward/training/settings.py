@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from latent_core.reward.losses import LOSSES
-from latent_core.settings import Settings
+from latent_core.settings import Settings, Share
 
 
 class RewardTrainingSettings(Settings):
@@ -30,7 +30,7 @@ class RewardTrainingSettings(Settings):
     final_learning_rate: float = Field(default=0.0, ge=0, lt=1, description="reached at the end along a cosine")
     warmup_updates: int = Field(default=50, ge=0, description="updates over which the learning rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="of matrices; biases and norms have none")
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[Share, Share] = (0.9, 0.98)
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="after embeddings, attention and feed-forward blocks, and before the head"

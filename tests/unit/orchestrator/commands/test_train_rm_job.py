@@ -36,7 +36,7 @@ CANDIDATES, STEPS, WIDTH, PER_SHARD = 3, 2, 32, 4
 MakeLabels = Callable[..., Path]
 
 
-def rows_of(index: int, kind: str) -> list[dict[str, Any]]:
+def rows_of(index: int, kind: str, rollouts: int = 2) -> list[dict[str, Any]]:
     """The candidates of a question: `kind` has a letter for each, right, wrong or failed."""
     is_mixed = len(set(kind) - {"f"}) > 1 or ("r" in kind and "f" in kind)
     return [
@@ -53,7 +53,7 @@ def rows_of(index: int, kind: str) -> list[dict[str, Any]]:
             "latents": np.full(STEPS * WIDTH, index + sample / 4, np.float16) if is_mixed and letter != "f" else None,
             "answer_ids": [] if letter == "f" else [4, 5 + sample],
             "labels": [0.5, float(letter == "r")] if is_mixed and letter != "f" else None,
-            "rollouts": 2,
+            "rollouts": rollouts,
             "error": "non-finite latent at step 1" if letter == "f" else None,
         }
         for sample, letter in enumerate(kind)
@@ -67,9 +67,10 @@ def make_labels(tmp_path: Path, tiny_checkpoint: Path) -> MakeLabels:
     def write(kinds: list[str], name: str = "labels", first: int = 0, **changes: Any) -> Path:
         out = tmp_path / name
         (out / "shards").mkdir(parents=True)
+        rollouts = changes.get("rollouts", 2)
         for start in range(0, len(kinds), PER_SHARD):
             block = kinds[start : start + PER_SHARD]
-            rows = [row for at, kind in enumerate(block) for row in rows_of(first + start + at, kind)]
+            rows = [row for at, kind in enumerate(block) for row in rows_of(first + start + at, kind, rollouts)]
             shard = Shard(start, start + len(block), 0, CANDIDATES).file_name()
             pq.write_table(pa.Table.from_pylist(rows, schema=LABEL_SCHEMA), out / "shards" / shard)
         manifest = {
@@ -158,6 +159,63 @@ def test_what_cannot_be_trained(
     assert "\n" not in str(caught.value)
 
 
+def test_missing_labels_are_counted_and_refused_unless_allowed(make_labels: MakeLabels) -> None:
+    data, validation = make_labels(MIXED), make_labels(MIXED[:6], name="validation", first=40)
+    config = {"data": str(data), "validation_data": str(validation)}
+    whole = plan_training(parse_config(TrainRewardConfig, config))
+    assert "missing" not in whole.describe()
+    (data / "shards" / Shard(PER_SHARD, 2 * PER_SHARD, 0, CANDIDATES).file_name()).unlink()
+    with pytest.raises(UserError, match=r"^data .*: the labels of 4 of 24 questions are not in .*first is number 4"):
+        plan_training(parse_config(TrainRewardConfig, config))
+    some = plan_training(parse_config(TrainRewardConfig, {**config, "allow_missing": True}))
+    assert len(some.train) == len(whole.train) - PER_SHARD
+    assert some.describe().endswith("; the labels of 4 questions are missing")
+    (validation / "shards" / Shard(PER_SHARD, 6, 0, CANDIDATES).file_name()).unlink()
+    with pytest.raises(UserError, match=r"^validation_data .*: the labels of 2 of 6 questions are not in"):
+        plan_training(parse_config(TrainRewardConfig, {**config, "data": str(make_labels(MIXED, name="again"))}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "message"),
+    [
+        ({}, [0.5, 1.5], r"the labels \[0.5, 1.5\], and a label is a share of right completions, from 0 to 1"),
+        ({}, [-0.1, 1.0], "a share of right completions"),
+        ({}, [float("nan"), 1.0], "a share of right completions"),
+        ({"rollouts": 0}, [0.5, float("nan")], "a share of right completions"),
+        ({}, [0.5], "1 labels of 2 latent steps, but labels.json says 2 completions and 2 steps"),
+        ({"latent_steps": 1}, [0.5, 1.0], "2 latent steps, but labels.json says 2 completions and 1 steps"),
+        ({"hidden_size": 16}, [0.5, 1.0], "latents of width 32, but labels.json says 16"),
+    ],
+)
+def test_labels_that_are_none_and_a_manifest_of_other_rows(
+    make_labels: MakeLabels, changes: dict[str, Any], labels: list[float], message: str
+) -> None:
+    data = make_labels(MIXED, **changes)
+    file = data / "shards" / Shard(0, PER_SHARD, 0, CANDIDATES).file_name()
+    rows = pq.read_table(file).to_pylist()
+    rows[1]["labels"] = labels
+    pq.write_table(pa.Table.from_pylist(rows, schema=LABEL_SCHEMA), file)
+    settings = {"data": str(data), "validation_share": 0.4, "training": {"objective": "outcome"}}
+    with pytest.raises(UserError, match=message) as refused:
+        plan_training(parse_config(TrainRewardConfig, settings))
+    assert "\n" not in str(refused.value)
+
+
+def test_without_completions_only_last_steps_are_labelled(make_labels: MakeLabels) -> None:
+    data = make_labels(MIXED, rollouts=0)
+    for file in (data / "shards").iterdir():
+        rows = pq.read_table(file).to_pylist()
+        pq.write_table(
+            pa.Table.from_pylist(
+                [{**row, "labels": row["labels"] and [float("nan"), row["labels"][-1]]} for row in rows],
+                schema=LABEL_SCHEMA,
+            ),
+            file,
+        )
+    settings = {"data": str(data), "validation_share": 0.4, "training": {"objective": "outcome"}}
+    assert plan_training(parse_config(TrainRewardConfig, settings)).train
+
+
 def test_outcome_labels_do_without_rollouts(make_labels: MakeLabels) -> None:
     data = make_labels(MIXED, rollouts=0)
     config = {"data": str(data), "validation_share": 0.4, "training": {"objective": "outcome"}}
@@ -178,6 +236,7 @@ def test_validation_of_another_reasoner(make_labels: MakeLabels) -> None:
         ({"data": "x", "training": {"learnig_rate": 1}}, "unknown key 'training.learnig_rate'"),
         ({"data": "x", "workers": 3}, "workers=3 does not divide training.questions_per_batch=16"),
         ({}, "data: missing"),
+        ({"data": "x", "training": {"adam_betas": [0.9, 1.2]}}, "training.adam_betas.1: input should be less than 1"),
     ],
 )
 def test_a_wrong_configuration(settings: dict[str, Any], message: str) -> None:

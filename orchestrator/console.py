@@ -30,8 +30,8 @@ def widened(output: Console) -> Console:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print text as it is: unbroken, so that paths can be copied, and with nothing in it read as markup."""
-    console.print(text, style=style, soft_wrap=True, markup=False, highlight=False)
+    """Print text as it is: unbroken, so that paths can be copied, and with nothing in it read as markup or emoji."""
+    console.print(text, style=style, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 def masked(text: str) -> str:

@@ -19,6 +19,7 @@ from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import parse_config, save_config, with_overrides
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import listed
+from orchestrator.console import say
 from orchestrator.experiment.run_directory import GROUP, GROUP_FILE, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
 
@@ -136,7 +137,7 @@ def run_sweep_group(
 
 
 def _announce(number: int, sweeps: int, sweep: GroupedSweep, console: Console) -> None:
-    console.print(f"\nsweep {number} of {sweeps}: {sweep.name}", markup=False, highlight=False)
+    say(console, f"\nsweep {number} of {sweeps}: {sweep.name}")
 
 
 def _write_group(config: RunConfig, sweeps: list[GroupedSweep], out: Path) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.commands.options import default_out, examples, takes_config
-from orchestrator.console import make_console
+from orchestrator.console import make_console, say
 from orchestrator.files import write_json
 
 
@@ -38,8 +38,8 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
 
     def report(entry: dict[str, float | int | str]) -> None:
         words = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in entry.items())
-        console.print("  ".join(words), highlight=False)
+        say(console, "  ".join(words))
 
     metrics = train_reasoner(settings, out, report)
     write_json(out / "training.json", metrics)
-    Console().print(f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")
+    say(Console(), f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")

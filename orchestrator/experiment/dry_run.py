@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.console import say
 from orchestrator.experiment.experiment import Experiment
@@ -58,7 +59,13 @@ def show_plan(
         missing = sum(shard.rows for shard in shards)
         unscored = int(found.unscored.sum())
         read_anew = [f"{found.rows:,}"] if rereading else []
-        cells = [trial.name, f"{wanted:,}", f"{wanted - missing - found.rows:,}", *read_anew, f"{missing:,}"]
+        cells: list[Text | str] = [
+            Text(trial.name),
+            f"{wanted:,}",
+            f"{wanted - missing - found.rows:,}",
+            *read_anew,
+            f"{missing:,}",
+        ]
         if plan.scorer:
             cells.append(f"{unscored + missing:,}" if trial.scored else "-")
         table.add_row(*cells, *([f"{plan.estimated_flops(trial, shards):.3g}"] if with_cost else []))

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
+from orchestrator.console import say
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
 from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
@@ -78,7 +79,7 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     # The detectors warn about what one shard per block is meant to be, and print over the progress display.
     context.issue_detectors_config.detectors = []
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    console.print(f"Ray: {'cluster ' + address if address else 'local cluster'}, {_resources_line()}")
+    say(console, f"Ray: {'cluster ' + address if address else 'local cluster'}, {_resources_line()}")
 
 
 def _start_local(cpus: int, quiet: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.names import GREEDY
 from orchestrator.progress.board import Snapshot, TrialProgress
@@ -65,7 +66,7 @@ def trials_table(snapshot: Snapshot, objective: str, mode: str = "max") -> Table
     table = Table(box=None, pad_edge=False)
     table.add_column("trial", no_wrap=True)
     for column in ("N reached", objective, ""):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(Text(column), justify="right", no_wrap=True)
     running = [trial for trial in snapshot.trials if not trial.ended]
     ended = [trial for trial in snapshot.trials if trial.ended]
     room = max(0, _MOST_TRIALS - len(running))
@@ -74,7 +75,7 @@ def trials_table(snapshot: Snapshot, objective: str, mode: str = "max") -> Table
         value = "" if trial.value is None else f"{trial.value:.3g}"
         state = "ended" if trial.ended else "running"
         mark = " *" if best is not None and trial.name == best.name else ""
-        table.add_row(trial.name, str(trial.reached or ""), value, state + mark)
+        table.add_row(Text(trial.name), str(trial.reached or ""), value, state + mark)
     hidden = len(ended) - min(len(ended), room)
     if hidden:
         table.add_row(f"and {hidden} that ended earlier", "", "", "")

@@ -10,6 +10,7 @@ from orchestrator.analysis.curves import COLUMNS, CurveRow
 from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.artifacts import Artifact, write_artifacts
+from orchestrator.reporting.escaping import in_markdown
 from orchestrator.reporting.layout import COVERAGE, aggregations, title
 from orchestrator.reporting.pictures import digest
 from orchestrator.reporting.plots.curves_html import plot_curves_html
@@ -117,7 +118,9 @@ def summary_table(runs: Sequence[ReportedRun]) -> str:
             n = max(common)
             lines += [_line(name, run, found[n]) for run, found in best.items()]
         elif best:
-            lines.append(f"| {title(name)} | - | {', '.join(best)} | | no budget in common | |")
+            lines.append(
+                f"| {in_markdown(title(name))} | - | {in_markdown(', '.join(best))} | | no budget in common | |"
+            )
     return "\n".join(lines)
 
 
@@ -139,7 +142,7 @@ def _write_csv(runs: Sequence[ReportedRun], path: Path) -> None:
 
 
 def _write_page(runs: Sequence[ReportedRun], path: Path) -> None:
-    write_atomically(path, f"# {title_of(runs)}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
+    write_atomically(path, f"# {in_markdown(title_of(runs))}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
 
 
 _ARTIFACTS: Sequence[Artifact[Sequence[ReportedRun]]] = (
@@ -165,7 +168,8 @@ def _line(aggregation: str, run: str, row: CurveRow) -> str:
     value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
     questions = row.trajectories / row.n
     flops = "-" if math.isnan(row.flops) else f"{row.flops / questions:.3g}"
-    return f"| {title(aggregation)} | {row.n} | {run} | {row.trial} | {value} [{low}, {high}] | {flops} |"
+    names = [in_markdown(name) for name in (run, row.trial)]
+    return f"| {in_markdown(title(aggregation))} | {row.n} | {' | '.join(names)} | {value} [{low}, {high}] | {flops} |"
 
 
 def _caveat(runs: Sequence[ReportedRun]) -> str:

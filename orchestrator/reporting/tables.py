@@ -18,6 +18,7 @@ from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.console import say, widened
 from orchestrator.names import GREEDY, RANDOM_GUESS
+from orchestrator.reporting.escaping import in_markdown
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, title, trials
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
@@ -134,9 +135,9 @@ def print_objectives(judged: Sequence[Judged], objectives: Sequence[Objective], 
     table = Table(box=None, pad_edge=False)
     table.add_column(title, no_wrap=True)
     for one in objectives:
-        table.add_column(one.text, justify="right", no_wrap=True)
+        table.add_column(Text(one.text), justify="right", no_wrap=True)
     for trial in chosen:
-        table.add_row(trial.trial, *(f"{value:.4g}" for value in trial.values))
+        table.add_row(Text(trial.trial), *(f"{value:.4g}" for value in trial.values))
     output.print(table)
     output.print()
 
@@ -207,7 +208,7 @@ def _cell(row: CurveRow) -> Text:
 def _summary_line(label: str, row: CurveRow) -> str:
     value, low, high = (f"{100 * number:.1f}" for number in (row.value, row.lo, row.hi))
     # MLflow leaves no room between the columns of a table.
-    return f"| {label}{_GAP} | {row.trial}{_GAP} | {row.n}{_GAP} | {value} [{low}, {high}] |"
+    return f"| {in_markdown(label)}{_GAP} | {in_markdown(row.trial)}{_GAP} | {row.n}{_GAP} | {value} [{low}, {high}] |"
 
 
 def _failures(summary: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.console import say
 from orchestrator.reward_training.plan import RewardPlan
@@ -75,7 +76,7 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
     for n in budgets:
         table.add_column(f"n={n}", justify="right")
     for name, curve in curves.items():
-        table.add_row(name, *(f"{curve[n]:.1%}" if n in curve else "" for n in budgets))
+        table.add_row(Text(name), *(f"{curve[n]:.1%}" if n in curve else "" for n in budgets))
     console.print(table)
     greedy = f"backbone {final['backbone_greedy_accuracy']:.1%}, reasoner {final['reasoner_greedy_accuracy']:.1%}"
     aucs = ", ".join(

@@ -1,7 +1,6 @@
 """Curves as one HTML page that needs no network: details under the pointer, and N or FLOPs as the x axis."""
 
 from collections.abc import Sequence
-from html import escape
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.escaping import in_html
 from orchestrator.reporting.layout import (
     GREEDY_COLOUR,
     GUESS_COLOUR,
@@ -70,7 +70,7 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         down,
         across,
         specs=[[{} if row * across + column < len(shown) else None for column in range(across)] for row in range(down)],
-        subplot_titles=[escape(panel.title) for panel in shown],
+        subplot_titles=[in_html(panel.title) for panel in shown],
         horizontal_spacing=0.06,
         vertical_spacing=_BETWEEN / axes_height,
         shared_xaxes="all",
@@ -92,7 +92,7 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     figure.update_yaxes(rangemode="tozero", showline=True, showticklabels=True)
     figure.update_yaxes(title_text=Y_LABEL, col=1)
     figure.update_layout(
-        title_text=escape(title),
+        title_text=in_html(title),
         template="plotly_white",
         height=axes_height + _ABOVE + _BELOW,
         margin={"t": _ABOVE, "b": _BELOW},
@@ -136,7 +136,7 @@ def _line(rows: Sequence[CurveRow], name: str, *, mode: str = "lines", **look: A
 
     details = [[row.n, 100 * row.lo, 100 * row.hi, row.trajectories, row.flops] for row in rows]
     y = [100 * row.value for row in rows]
-    label = escape(name)
+    label = in_html(name)
     return go.Scatter(y=y, name=label, legendgroup=label, mode=mode, customdata=details, hovertemplate=_HOVER, **look)
 
 
@@ -154,7 +154,7 @@ def _band(points: Sequence[CurveRow], line: Line, opacity: float) -> _Drawn:
         fill="toself",
         fillcolor=f"rgba({red}, {green}, {blue}, {opacity})",
         hoverinfo="skip",
-        legendgroup=escape(line.label),
+        legendgroup=in_html(line.label),
     )
     return _Drawn(trace, [row.n for row in outline], [row.flops for row in outline])
 

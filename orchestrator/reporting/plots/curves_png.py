@@ -9,6 +9,7 @@ from latent_core.selection.aggregations import Marker
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.escaping import in_legend
 from orchestrator.reporting.layout import (
     GREEDY_COLOUR,
     GUESS_COLOUR,
@@ -117,7 +118,7 @@ def _draw_panel(axis: "Axes", panel: Panel, rows: Sequence[CurveRow], *, first_i
             mfc="white" if line.dashed else line.colour,
             ms=4.5,
             lw=1.6,
-            label=line.label,
+            label=in_legend(line.label),
         )
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_locator(FixedLocator(ticks(rows)))

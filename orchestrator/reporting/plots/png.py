@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.files import write_atomically
+from orchestrator.reporting.escaping import without_formulas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ def save_png(figure: "Figure", path: Path) -> None:
     """Draw a figure, which need not know pyplot: no global state, and no display is ever looked for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    without_formulas(figure)
     # Any: matplotlib leaves its methods without types.
     canvas: Any = FigureCanvasAgg(figure)
     picture = io.BytesIO()

@@ -29,6 +29,8 @@ _ROUNDS = 10
 _STEP_BITS = 16
 _MAX_STEP = 1 << _STEP_BITS
 _MAX_SITE = 1 << (32 - _STEP_BITS)
+LEAST_DROPOUT = 2.0**-16
+"""Least probability of an element to be dropped that `Streams.keep_mask` can draw."""
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:

@@ -3,11 +3,11 @@
 from typing import ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from latent_core.randomness import Streams
-from latent_core.samplers.base import DrawSite, Sampler, register_sampler
+from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, Sampler, register_sampler
 
 
 @register_sampler
@@ -24,6 +24,13 @@ class AnswerSampling(Sampler):
 
     temperature: float = Field(default=1.0, gt=0.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    @field_validator("temperature", "top_p")
+    @classmethod
+    def _can_be_computed(cls, value: float) -> float:
+        if value < LEAST_STRENGTH:
+            raise ValueError(f"must be at least {LEAST_STRENGTH:g}, with which single precision still computes")
+        return value
 
     def choose_token(self, logits: Tensor, streams: Streams, step: int) -> Tensor:
         """Draw one token per row by inverting the cumulative distribution at one uniform."""

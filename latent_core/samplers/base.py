@@ -13,6 +13,21 @@ from latent_core.randomness import Streams
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings, explain_validation_error
 
+LEAST_STRENGTH = 1e-30
+"""Least scale of noise, temperature or share that is not 0: with a margin, what single precision still computes with.
+Noise below it vanishes, and logits divided by it are infinite."""
+
+
+def nothing_or_at_least(least: float, value: float, why: str) -> float:
+    """Return the strength of a sampler where it is 0 or at least so large.
+
+    Raises:
+        ValueError: With the limit and its reason: below it all samples would be the same, and be drawn nevertheless.
+    """
+    if 0 < value < least:
+        raise ValueError(f"must be 0 or at least {least:.3g}: {why}")
+    return value
+
 
 class Phase(StrEnum):
     """The part of a rollout that a forward pass belongs to."""

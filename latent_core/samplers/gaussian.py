@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from latent_core.randomness import Streams
-from latent_core.samplers.base import DrawSite, Sampler, register_sampler
+from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, Sampler, nothing_or_at_least, register_sampler
 
 
 @register_sampler
@@ -23,6 +23,11 @@ class GaussianNoise(Sampler):
 
     sigma: float = Field(ge=0.0)
     relative: bool = False
+
+    @field_validator("sigma")
+    @classmethod
+    def _can_be_drawn(cls, value: float) -> float:
+        return nothing_or_at_least(LEAST_STRENGTH, value, "smaller noise vanishes in single precision")
 
     @property
     def deterministic(self) -> bool:

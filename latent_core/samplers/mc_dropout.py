@@ -6,8 +6,16 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from latent_core.randomness import Streams
-from latent_core.samplers.base import DrawSite, ModulePerturbation, Phase, Sampler, Site, register_sampler
+from latent_core.randomness import LEAST_DROPOUT, Streams
+from latent_core.samplers.base import (
+    DrawSite,
+    ModulePerturbation,
+    Phase,
+    Sampler,
+    Site,
+    nothing_or_at_least,
+    register_sampler,
+)
 
 
 @register_sampler
@@ -29,6 +37,11 @@ class MonteCarloDropout(Sampler):
     sites: tuple[Site, ...] = (Site.FEED_FORWARD,)
     scope: tuple[Phase, ...] = (Phase.LATENT,)
     mask: Literal["step", "trajectory"] = "step"
+
+    @field_validator("p")
+    @classmethod
+    def _can_be_drawn(cls, value: float) -> float:
+        return nothing_or_at_least(LEAST_DROPOUT, value, "masks are drawn in steps of 2^-16")
 
     @field_validator("sites", "scope")
     @classmethod

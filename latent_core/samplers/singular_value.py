@@ -8,12 +8,14 @@ from torch import Tensor
 from latent_core.randomness import Streams
 from latent_core.row_invariance import row_product
 from latent_core.samplers.base import (
+    LEAST_STRENGTH,
     DrawSite,
     ModulePerturbation,
     Phase,
     Projection,
     Sampler,
     SingularFactors,
+    nothing_or_at_least,
     register_sampler,
 )
 
@@ -38,6 +40,11 @@ class SingularValuePerturbation(Sampler):
     alpha: float = Field(ge=0.0)
     projection: Projection = Projection.ATTENTION_VALUE
     scope: tuple[Phase, ...] = (Phase.PROMPT, Phase.LATENT)
+
+    @field_validator("alpha")
+    @classmethod
+    def _can_be_drawn(cls, value: float) -> float:
+        return nothing_or_at_least(LEAST_STRENGTH, value, "smaller changes vanish in single precision")
 
     @field_validator("scope")
     @classmethod

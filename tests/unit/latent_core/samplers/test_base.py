@@ -1,12 +1,15 @@
 """Reading sampler settings, and saying in words what they are."""
 
+import re
 from typing import Any
 
 import pytest
+import torch
 
 from latent_core.errors import UserError
+from latent_core.randomness import LEAST_DROPOUT, Streams
 from latent_core.samplers import parse_sampler
-from latent_core.samplers.base import DrawSite, Site
+from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, Site
 
 SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "none"}, "none"),
@@ -84,6 +87,36 @@ def test_a_wrong_setting_is_refused_with_its_cure(config: dict[str, Any], messag
 def test_a_wrong_choice_is_answered_with_the_possible_ones(key: str, value: object, named: str) -> None:
     with pytest.raises(UserError, match=rf"sampler\.{key}.*'{named}'"):
         parse_sampler({"kind": "mc_dropout", "p": 0.1, key: value})
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({"kind": "answer_sampling", "temperature": 1e-37}, "sampler.temperature: must be at least 1e-30"),
+        ({"kind": "answer_sampling", "top_p": 1e-300}, "sampler.top_p: must be at least 1e-30"),
+        ({"kind": "mc_dropout", "p": 1e-5}, "sampler.p: must be 0 or at least 1.53e-05"),
+        ({"kind": "gaussian", "sigma": 1e-46}, "sampler.sigma: must be 0 or at least 1e-30"),
+        ({"kind": "singular_value", "alpha": 1e-46}, "sampler.alpha: must be 0 or at least 1e-30"),
+    ],
+)
+def test_what_single_precision_does_not_tell_from_nothing_is_refused(config: dict[str, Any], limit: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(limit)}"):
+        parse_sampler(config)
+
+
+@pytest.mark.parametrize("logits", [[3e4, 2e4, -3e4], [1e-3, 0.0, -1e-3]])
+def test_the_least_temperature_and_share_are_greedy(logits: list[float]) -> None:
+    streams = Streams.for_questions(0, ["a", "b"])
+    for setting in ("temperature", "top_p"):
+        sampler = parse_sampler({"kind": "answer_sampling", setting: LEAST_STRENGTH})
+        assert sampler.choose_token(torch.tensor([logits, logits[::-1]]), streams, 1).tolist() == [0, 2]
+
+
+def test_the_least_dropout_and_noise_still_act() -> None:
+    streams = Streams.for_questions(0, ["a"])
+    assert (streams.keep_mask(1, 1, 1 << 18, LEAST_DROPOUT) == 0).any()
+    sampler = parse_sampler({"kind": "gaussian", "sigma": LEAST_STRENGTH})
+    assert (sampler.perturb_latent(torch.zeros(1, 64), streams, 1) != 0).all()
 
 
 def test_draw_sites_never_share_a_number() -> None:

@@ -1,5 +1,7 @@
 """The command line: finds the command; wrong input becomes one line and exit code 2, an interruption 130 or 143."""
 
+import errno
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -8,11 +10,23 @@ import click
 
 import latent_core
 from latent_core.errors import UserError, WorkFailed
-from orchestrator.console import make_console, say
+from orchestrator.console import lasting_output, make_console, say
 from orchestrator.pipeline.interrupts import exit_code, interruptible
 
 _USER_ERROR = 2
 _FAILED = 1
+_UNREAD = 128 + signal.SIGPIPE
+_OF_PLACES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+)
+"""What is wrong with a place and not with the program: full, of a size that is not allowed, or not to be written."""
 _COMMANDS = {
     "run": ("run", "Sample one sampler setting and report accuracy at every budget."),
     "sweep": ("sweep", "Run every setting of the config's search space with Ray Tune."),
@@ -80,6 +94,12 @@ class _Group(click.Group):
         except WorkFailed as error:
             say(make_console(), f"latentswarm: {error}", style="red")
             ctx.exit(_FAILED)
+        except OSError as error:
+            if error.errno not in _OF_PLACES or error.filename is None:
+                raise
+            after = "the same command goes on once it can be written"
+            say(make_console(), f"latentswarm: {error.filename}: {error.strerror}; {after}", style="red")
+            ctx.exit(_FAILED)
         except KeyboardInterrupt as interrupt:
             if str(interrupt):
                 # Not a signal but another process that has taken over, and says so.
@@ -90,13 +110,24 @@ class _Group(click.Group):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong input, 130 or 143 interrupted."""
-    try:
-        code = latentswarm.main(arguments, prog_name="latentswarm", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    return int(code or 0)
+    """Run a command.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong input, 130 or 143 interrupted, 141 done but for text that nobody read.
+    """
+    with lasting_output() as errors:
+        try:
+            code = int(latentswarm.main(arguments, prog_name="latentswarm", standalone_mode=False) or 0)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        if code == 0 and (unread := errors()):
+            # As for tools that a closed pipe or a full disk ends, though nothing has ended here.
+            code = _UNREAD
+            if not isinstance(unread[0], BrokenPipeError):
+                code = _FAILED
+                say(make_console(), f"latentswarm: the output could not be written: {unread[0].strerror}", style="red")
+    return code
 
 
 @click.group(

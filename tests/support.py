@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,33 @@ def shared_folder(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"LATENTSWARM_{name.upper()}_DIR ({folder}) is not a directory")
     return folder
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, kibibytes: int = 256) -> Iterator[Path]:
+    """A folder that is a disk of its own, in memory; skips where this machine lets nobody mount one."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount a disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room on the disk of a folder; returns the file to be removed."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"." * 4096):
+            pass
+    return filler
+
+
+def make_read_only(disk: Path) -> None:
+    """Let nobody write to a disk of `small_disk` any more; root neither, whom permissions do not hold."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 def shard_files(folder: Path) -> dict[str, int]:

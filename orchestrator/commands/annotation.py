@@ -26,6 +26,7 @@ from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
+from orchestrator.store.places import check_writable
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import LabelSpec, LabelStore
 from workers.tables import CUT_FIELDS
@@ -59,6 +60,7 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
         except OSError as error:
             raise UserError(f"--out {out}: cannot be written: {error}") from error
         if shards:
+            check_writable(config.store.path)
             store.prepare()
             _label(config, plan, store, shards, console)
         manifest, counts = summarise(config, plan, store)
@@ -119,7 +121,7 @@ def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[La
     right = by_question["correct"].mean()
     mixed = int(((right > 0) & (right < 1)).sum())
     manifest = LabelManifest(
-        directory=store.directory if "://" not in store.root else f"{store.root}/{store.name}",
+        directory=store.place,
         reasoner=ReasonerIdentity(source=config.checkpoint, fingerprint=plan.checkpoint.fingerprint),
         task=plan.task.name,
         candidates=config.candidates,
@@ -164,7 +166,7 @@ def _show(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Sh
         *(f"            {remark}" for remark in plan.remarks),
         f"candidates  {config.candidates} per question by {config.sampler.describe()!r}, seed {config.seed}",
         f"labels      {config.rollouts} completions per candidate and latent step, {plan.latent_steps} steps",
-        f"store       {store.root}/{store.name}",
+        f"store       {store.place}",
         f"to label    {missing:,} of {wanted:,} candidates",
     ):
         say(console, line)

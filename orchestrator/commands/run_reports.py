@@ -11,7 +11,7 @@ from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
-from orchestrator.console import say
+from orchestrator.console import masked, say
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
 from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
@@ -103,7 +103,7 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
 
         (results, coverage), damaged = around_damage(everything, evaluated)
     except OSError as error:
-        raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
+        raise UserError(f"store.path {masked(config.store.path)}: cannot be read: {error}") from error
     for line in damaged:
         say(remarks, line)
     if not results:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_core.errors import UserError
+from orchestrator.console import masked
 
 if TYPE_CHECKING:
     from orchestrator.experiment.run_directory import RunDirectory
@@ -109,18 +110,18 @@ def run_status(out: Path) -> RunStatus:
     """
     from orchestrator.commands.status_of_work import running_owner
     from orchestrator.experiment.lease import read_owner
-    from orchestrator.experiment.run_directory import open_run
+    from orchestrator.experiment.run_directory import TUNE_FOLDER, open_run
     from orchestrator.store.trial import around_damage
     from orchestrator.tracking.state import unsent
     from orchestrator.tuning.state import trial_states
 
     run = open_run(out)
-    tune = trial_states(out / "tune")
+    tune = trial_states(out / TUNE_FOLDER)
     try:
         known = run.all_trials()
         trials, damaged = around_damage(known, lambda: tuple(_trial_status(one, run.questions, tune) for one in known))
     except OSError as error:
-        raise UserError(f"store.path {run.config['store']['path']}: cannot be read: {error}") from error
+        raise UserError(f"store.path {masked(str(run.config['store']['path']))}: cannot be read: {error}") from error
     return RunStatus(
         out,
         run.command,

@@ -7,6 +7,7 @@ from typing import Any
 
 from latent_core.errors import UserError
 from orchestrator.config.loading import read_yaml
+from orchestrator.console import masked
 from orchestrator.experiment.lease import is_alive, read_owner
 from orchestrator.experiment.run_directory import TRAINING_FILE, directory_kind, read_work_file
 from orchestrator.store.folder import ShardFolder
@@ -100,7 +101,7 @@ def _labels(out: Path) -> WorkStatus:
         try:
             done = int(store.covered(questions, candidates).sum()) if _is_there(store.root) else None
         except OSError as error:
-            raise UserError(f"store.path {store.root}: cannot be read: {error}") from error
+            raise UserError(f"store.path {masked(store.root)}: cannot be read: {error}") from error
     elif finished:
         manifest = LabelManifest.load(out)
         done = wanted = manifest.questions * manifest.candidates

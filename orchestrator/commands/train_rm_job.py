@@ -20,8 +20,8 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config.loading import load_config, save_config
 from orchestrator.config.reward_training import TrainRewardConfig
-from orchestrator.console import masked, say
-from orchestrator.experiment.lease import Lease, LeaseLost
+from orchestrator.console import masked, masked_values, say
+from orchestrator.experiment.lease import Lease, lease_is_lost
 from orchestrator.experiment.run_directory import (
     TRAINING_FILE,
     TRAINING_PLAN_FILE,
@@ -72,12 +72,10 @@ def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
         tracking = RewardTracking(config, out, _params(plan), console)
         result = _train(plan, out, tracking, console, resumes)
         summary = _finish(plan, out, result, tracking, console)
-    except LeaseLost:
-        if tracking is not None:
-            tracking.tracker.close(0)
-        raise
     except BaseException as error:
-        if tracking is not None:
+        if tracking is not None and lease_is_lost():
+            tracking.tracker.close(0)
+        elif tracking is not None:
             tracking.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
@@ -208,7 +206,7 @@ def _finish(
 
 
 def _params(plan: RewardPlan) -> dict[str, Any]:
-    params = plan.config.model_dump(mode="json", exclude={"tracking", "cluster"})
+    params: dict[str, Any] = masked_values(plan.config.model_dump(mode="json", exclude={"tracking", "cluster"}))
     return params | {
         "updates": plan.updates,
         "train_questions": len(plan.train),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
-from orchestrator.console import masked
+from orchestrator.console import masked_values
 from orchestrator.files import write_yaml
 
 _Config = TypeVar("_Config", bound=Settings)
@@ -66,12 +66,8 @@ def parse_config(schema: type[_Config], raw: Mapping[str, Any]) -> _Config:
 
 
 def save_config(config: Settings, path: Path) -> None:
-    """Write the resolved configuration; loading it again gives an equal one, but for the password of a tracking URI."""
-    content = config.model_dump(mode="json")
-    tracking = content.get("tracking") or {}
-    if tracking.get("uri") is not None:
-        tracking["uri"] = masked(tracking["uri"])
-    write_yaml(path, content)
+    """Write the resolved configuration; loading it again gives an equal one, but for the passwords in its URIs."""
+    write_yaml(path, masked_values(config.model_dump(mode="json")))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from orchestrator.config.run import RunConfig
 from orchestrator.config.space import corners, expand_space
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import make_plan
+from orchestrator.experiment.run_directory import TUNE_FOLDER
 from orchestrator.store.trial import Trial
 
 
@@ -28,8 +29,13 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
     """Check a configuration and every trial of its space; starts nothing.
 
     Raises:
-        UserError: If any trial cannot be run.
+        UserError: If any trial cannot be run, or Ray Tune has no place for its state.
     """
+    if (out / TUNE_FOLDER).exists() and not (out / TUNE_FOLDER).is_dir():
+        raise UserError(
+            f"--out {out}: {TUNE_FOLDER} is a file there, and Ray Tune needs a directory of that name; move the file "
+            "away, or choose another --out"
+        )
     searched = config.sweep.search_alg == "optuna"
     if searched:
         _check_optuna()

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.console import say
+from orchestrator.console import masked, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import Plan
 from orchestrator.pipeline.rereading import rereadable
@@ -44,7 +44,7 @@ def show_plan(
         *(f"            {remark}" for remark in plan.remarks),
         f"rollout     {plan.latent_steps} latent steps, up to {plan.answer_tokens} answer tokens, seed {config.seed}",
         f"actors      {config.actors} x ({config.actor.cpus} CPUs, {config.actor.gpus:g} GPUs)",
-        f"store       {config.store.path}",
+        f"store       {masked(config.store.path)}",
         *_scorer_lines(plan),
     ):
         say(console, line)

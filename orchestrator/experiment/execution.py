@@ -14,13 +14,14 @@ from orchestrator.config.loading import save_config
 from orchestrator.console import say
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
-from orchestrator.experiment.lease import Lease, LeaseLost
+from orchestrator.experiment.lease import Lease, lease_is_lost
 from orchestrator.experiment.run_directory import check_run_file
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
+from orchestrator.store.places import check_writable
 from orchestrator.store.trial import Trial
 from orchestrator.tracking.server import check_tracking, tracking_uri
 from workers.pool import actor_pool
@@ -126,6 +127,7 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
         console.print("everything is in the store: nothing to sample or to score")
         tracker = _start_tracking(experiment, console)
     else:
+        check_writable(plan.config.store.path)
         for trial in experiment.all_trials():
             trial.store.prepare()
         run = _sample_missing(experiment, sample, to_do, lacked, resumed, console)
@@ -185,7 +187,7 @@ def _sample_missing(
 
 def _end_tracking(tracker: "Tracker", error: BaseException) -> None:
     """Tell MLflow how an experiment has failed, unless its runs are another process's by now."""
-    if isinstance(error, LeaseLost):
+    if lease_is_lost():
         tracker.close(0)
         return
     tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from latent_core.errors import WorkFailed
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
-from orchestrator.console import masked, say
+from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
@@ -32,7 +32,7 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     config, plan = experiment.plan.config, experiment.plan
     uri = tracking_uri(config.tracking, experiment.out)
     tracker = Tracker(uri, config.tracking.experiment, experiment.out, experiment.fingerprint, partial(say, console))
-    params = config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"})
+    params = masked_values(config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"}))
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
     tags = run_tags(plan)
     if experiment.open_ended or len(experiment.trials) > 1:

@@ -118,6 +118,9 @@ class Lease:
             began=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=seconds,
         )
+        self._lost: LeaseLost | None = None
+        self.told = False
+        """Whether the main thread has heard that the lease is lost: once is enough to end what it does."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, daemon=True, name="lease")
 
@@ -137,14 +140,26 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Give the directory back, unless it is another's by now."""
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """Give the directory back, unless it is another's by now.
+
+        Raises:
+            LeaseLost: If it is, in place of an interrupt that does not say so: calls into Ray make one of their own of
+                whatever is raised while they wait.
+        """
         self._stop.set()
         _held.remove(self)
+        if self._lost is not None and isinstance(error, KeyboardInterrupt) and error is not self._lost:
+            raise self._lost from error
         # A directory that has become unwritable is what the command ends with, not this.
         with contextlib.suppress(OSError, LeaseLost):
             self.renew()
             self._file.write_bytes(_plain(replace(self._owner, ended=datetime.now(UTC).isoformat(timespec="seconds"))))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the directory has turned out to be another's by now."""
+        return self._lost is not None
 
     def renew(self) -> None:
         """Give a sign of life.
@@ -155,7 +170,8 @@ class Lease:
         """
         found = _parse(self._file.read_bytes())
         if found is None or found.token != self._owner.token:
-            raise LeaseLost(self._lost(found))
+            self._lost = self._lost or LeaseLost(self._why_lost(found))
+            raise self._lost
         os.utime(self._file)
 
     def _claim(self) -> None:
@@ -206,7 +222,7 @@ class Lease:
             "taken for dead"
         )
 
-    def _lost(self, other: Owner | None) -> str:
+    def _why_lost(self, other: Owner | None) -> str:
         by = other.words if other else "somebody"
         return (
             f"--out {self._out}: this process stood still for longer than its lease of {self._owner.seconds:g} s, and "
@@ -232,6 +248,11 @@ class Lease:
 _held: list[Lease] = []
 
 
+def lease_is_lost() -> bool:
+    """Whether another process writes by now where this one did, whatever the exception says that tells of it."""
+    return any(lease.is_lost for lease in _held)
+
+
 def _listen() -> None:
     """Look at the leases of this process as soon as it goes on after having been stopped."""
     if threading.current_thread() is threading.main_thread():
@@ -240,8 +261,14 @@ def _listen() -> None:
 
 def _continued(_signal: int, _frame: FrameType | None) -> None:
     for lease in _held:
+        if lease.told:
+            continue
         with contextlib.suppress(OSError):
-            lease.renew()
+            try:
+                lease.renew()
+            except LeaseLost:
+                lease.told = True
+                raise
 
 
 def _lease_seconds() -> float:

@@ -24,6 +24,8 @@ RUN_FILE = "run.json"
 GROUP_FILE = "study.json"
 TRAINING_PLAN_FILE = "plan.json"
 TRAINING_FILE = "training.json"
+TUNE_FOLDER = "tune"
+"""Where Ray Tune keeps the state of a sweep's trials."""
 FORMAT = 1
 
 GROUP = "sweep group"

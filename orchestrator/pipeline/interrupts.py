@@ -51,6 +51,11 @@ def interruptible(last_words: Callable[[], str]) -> Iterator[None]:
     threading.Thread(target=_end_late, args=(reading, ended, last_words), daemon=True, name="interrupts").start()
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        # Calls into Ray make an interrupt of their own of whatever is raised while they wait.
+        if type(interrupt) is KeyboardInterrupt and signal.SIGTERM in seen:
+            raise Terminated from interrupt
+        raise
     finally:
         ended.set()
         signal.set_wakeup_fd(fd_before)

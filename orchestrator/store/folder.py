@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from latent_core.errors import UserError
+from orchestrator.console import masked
 from orchestrator.store.integrity import DamagedShard, check_contents, check_layout, contradicted
+from orchestrator.store.places import filesystem_of, joined, unwritable, write_whole
 from orchestrator.store.shards import Shard
 
 T = TypeVar("T")
@@ -59,13 +60,12 @@ class ShardFolder:
         return f"{self._filesystem()[1]}/{self.name}"
 
     def _filesystem(self) -> tuple[fs.FileSystem, str]:
-        if "://" not in self.root:
-            return fs.LocalFileSystem(), self.root
-        try:
-            filesystem, path = fs.FileSystem.from_uri(self.root)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"store.path {self.root}: {error}") from error
-        return filesystem, path.rstrip("/")
+        return filesystem_of(self.root)
+
+    @property
+    def place(self) -> str:
+        """Where the folder is, as a path or URI that may be shown and written down."""
+        return masked(joined(self.root, self.name))
 
     def prepare(self) -> None:
         """Create the directory with a `spec.json` that says in words what is in it.
@@ -78,9 +78,9 @@ class ShardFolder:
             filesystem.create_dir(self.directory, recursive=True)
             path = f"{self.directory}/spec.json"
             if filesystem.get_file_info(path).type == fs.FileType.NotFound:
-                self._write_then_rename(path, json.dumps(self.content, indent=2).encode())
+                write_whole(filesystem, path, json.dumps(self.content, indent=2).encode())
         except OSError as error:
-            raise UserError(f"store.path {self.root}: cannot be written: {error}") from error
+            raise unwritable(self.root, error) from error
 
     def shards(self) -> list[Shard]:
         """List the shards that are present with enough precision, in order."""
@@ -111,11 +111,14 @@ class ShardFolder:
             shard: Which one.
             table: Its rows.
             latents: Which latent vectors are in the table, where it is not what is wanted here but more.
+
+        Raises:
+            UserError: If the place cannot be written, such as a disk that is full.
         """
         sink = pa.BufferOutputStream()
         # What a disk or a copy has changed must not become another result: readers verify the checksums.
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        self._write_then_rename(f"{self.directory}/{shard.file_name(latents or self.latents)}", sink.getvalue())
+        self._write(shard.file_name(latents or self.latents), sink.getvalue())
 
     def files(self) -> list[tuple[Shard, str]]:
         """List the files of shards with enough precision, in order: the shard, and which latent vectors it has."""
@@ -199,7 +202,7 @@ class ShardFolder:
                 # Another command on the same store has set it aside.
                 continue
             except OSError as error:
-                raise UserError(f"store.path {self.root}: cannot be written: {error}") from error
+                raise unwritable(self.root, error) from error
             names.append(aside)
         return names
 
@@ -208,7 +211,7 @@ class ShardFolder:
         filesystem, _ = source._filesystem()
         name = shard.file_name(latents)
         with filesystem.open_input_stream(f"{source.directory}/{name}") as file:
-            self._write_then_rename(f"{self.directory}/{name}", file.read_buffer())
+            self._write(name, file.read_buffer())
 
     def read(
         self,
@@ -304,9 +307,9 @@ class ShardFolder:
             if parsed is not None and _PRECISION[parsed[1]] >= _PRECISION[self.latents]:
                 yield *parsed, info
 
-    def _write_then_rename(self, path: str, content: bytes | pa.Buffer) -> None:
+    def _write(self, name: str, content: pa.Buffer) -> None:
         filesystem, _ = self._filesystem()
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-        with filesystem.open_output_stream(temporary) as stream:
-            stream.write(content)
-        filesystem.move(temporary, path)
+        try:
+            write_whole(filesystem, f"{self.directory}/{name}", content)
+        except OSError as error:
+            raise unwritable(self.root, error) from error

@@ -15,6 +15,7 @@ from latent_core.errors import UserError
 from latent_core.settings import Settings, explain_validation_error
 from latent_core.trajectory import CutAnswers
 from orchestrator.files import write_json
+from orchestrator.store.places import filesystem_of, joined, name_of
 from orchestrator.store.shards import Shard
 from workers.tables import LABEL_SCHEMA
 
@@ -105,14 +106,14 @@ def label_files(manifest: LabelManifest, key: str = "data") -> list[str]:
         UserError: If the folder cannot be read or holds no shard.
     """
     try:
-        filesystem, path = filesystem_of(manifest.directory)
+        filesystem, path = filesystem_of(manifest.directory, key)
         found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{key}: the folder {manifest.directory} of its manifest cannot be read: {error}") from error
     shards = sorted((parsed[0], info.base_name) for info in found if (parsed := Shard.parse(info.base_name)))
     if not shards:
         raise UserError(f"{key}: the folder {manifest.directory} of its manifest holds no labelled questions")
-    return [f"{manifest.directory.rstrip('/')}/{name}" for _, name in shards]
+    return [joined(manifest.directory, name) for _, name in shards]
 
 
 def read_labels(file: str, columns: list[str] | None = None, key: str = "data") -> pa.Table:
@@ -121,7 +122,7 @@ def read_labels(file: str, columns: list[str] | None = None, key: str = "data") 
     Raises:
         UserError: If it cannot be read or its columns are not those of `LABEL_SCHEMA`.
     """
-    filesystem, path = filesystem_of(file)
+    filesystem, path = filesystem_of(file, key)
     try:
         with filesystem.open_input_file(path) as opened:
             parquet = pq.ParquetFile(opened, page_checksum_verification=True)
@@ -153,7 +154,7 @@ def missing_questions(manifest: LabelManifest, key: str = "data") -> list[int]:
     """
     covered = np.zeros(manifest.questions, dtype=np.bool_)
     for file in label_files(manifest, key):
-        parsed = Shard.parse(file.rpartition("/")[2])
+        parsed = Shard.parse(name_of(file))
         if parsed is not None:
             covered[parsed[0].first_question : parsed[0].end_question] = True
     absent: list[int] = np.flatnonzero(~covered).tolist()
@@ -232,11 +233,3 @@ def check_width(manifest: LabelManifest, file: str, key: str = "data") -> None:
             f"{key} {file}: latents of width {width}, but {MANIFEST_FILE} says {manifest.hidden_size}: it is not the "
             "manifest of these rows; annotate anew"
         )
-
-
-def filesystem_of(location: str) -> tuple[fs.FileSystem, str]:
-    """Return the filesystem of a path or URI, and the path inside it."""
-    if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
-    filesystem, path = fs.FileSystem.from_uri(location)
-    return filesystem, path.rstrip("/")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from orchestrator.files import write_atomically
+from orchestrator.files import append_whole, write_atomically
 
 JOURNAL_FILE = "tracking.jsonl"
 _FORMAT = 1
@@ -96,8 +96,7 @@ class Journal:
         """Write an operation down."""
         operation = Operation(kind, run, int(time.time() * 1000), content)
         with self._lock:
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(operation)) + "\n")
+            append_whole(self.file, (json.dumps(asdict(operation)) + "\n").encode())
             self._remember(operation)
 
     def append_metrics(self, run: str, points: list[tuple[str, float, int]]) -> None:

@@ -48,7 +48,7 @@ def check_uri(config: TrackingConfig) -> None:
     if uri is None:
         return
     scheme = _scheme(uri)
-    if f"://{MASK}@" in uri:
+    if MASK in uri:
         raise UserError(
             f"{key} {uri}: its password was left out where this was written down; give it again, or set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

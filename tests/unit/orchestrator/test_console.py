@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.console import make_console, masked, say, widened
+from orchestrator.console import make_console, masked, masked_values, say, widened, without_masks
 
 
 def test_people_are_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +34,10 @@ def test_only_what_is_no_terminal_is_widened(terminal: bool, width: int) -> None
         ("cannot reach 'http://u:s@a/b' or http://u:s@c", "cannot reach 'http://***@a/b' or http://***@c"),
         ("az://c/p?sas_token=secret&x=1", "az://c/p?sas_token=***&x=1"),
         ("mysql://host/db?user=a&password=secret", "mysql://host/db?user=a&password=***"),
+        ("s3://bucket/x?access_key=secret&secret_key=secret", "s3://bucket/x?access_key=***&secret_key=***"),
+        ("abfss://container@account.dfs.core.windows.net/x", "abfss://container@account.dfs.core.windows.net/x"),
+        ("abfs://container:secret@account/x", "abfs://container:***@account/x"),
+        ("gs://anonymous@bucket", "gs://anonymous@bucket"),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
         ("/runs/a@b", "/runs/a@b"),
     ],
@@ -41,3 +45,24 @@ def test_only_what_is_no_terminal_is_widened(terminal: bool, width: int) -> None
 def test_what_gives_access_is_masked(text: str, shown: str) -> None:
     assert masked(text) == shown
     assert masked(shown) == shown
+
+
+def test_plain_data_is_masked_as_deep_as_it_goes() -> None:
+    content = {"store": {"path": "s3://k:s@b"}, "budgets": [1, 2], "places": ["http://u:p@h", None]}
+    shown = {"store": {"path": "s3://***@b"}, "budgets": [1, 2], "places": ["http://***@h", None]}
+    assert masked_values(content) == shown
+
+
+@pytest.mark.parametrize(
+    ("shown", "used"),
+    [
+        ("s3://***@bucket/x?region=r", "s3://bucket/x?region=r"),
+        ("s3://bucket/x?secret_key=***&region=r&access_key=***", "s3://bucket/x?region=r"),
+        ("s3://bucket/x?secret_key=***", "s3://bucket/x"),
+        ("abfs://container:***@account/x", "abfs://container@account/x"),
+        ("s3://key:secret@bucket", "s3://key:secret@bucket"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_what_was_masked_is_left_to_the_environment(shown: str, used: str) -> None:
+    assert without_masks(shown) == used

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import fill, small_disk
 
-from orchestrator.files import write_atomically, write_csv, write_json, write_yaml
+from orchestrator.files import append_whole, write_atomically, write_csv, write_json, write_yaml
 
 
 @pytest.mark.parametrize("content", ["né\n", b"n\xc3\xa9\n"])
@@ -51,3 +52,21 @@ def test_numbers_in_a_table_are_restored_exactly(tmp_path: Path) -> None:
     assert header == ["name", "value"]
     assert [(name, float(value)) for name, value in lines] == [("a, b", value) for value in values]
     assert b"\r" not in (tmp_path / "file.csv").read_bytes()
+
+
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_former_one_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        file, log = disk / "file.json", disk / "log"
+        write_json(file, "former")
+        append_whole(log, b"first\n")
+        filler = fill(disk)
+        with pytest.raises(OSError, match=f"No space left on device: '{file}'"):
+            write_json(file, ["longer"] * 10000)
+        with pytest.raises(OSError, match=f"No space left on device: '{log}'"):
+            append_whole(log, b"second" * 10000)
+        assert file.read_text() == '"former"\n'
+        assert log.read_bytes() == b"first\n"
+        filler.unlink()
+        assert sorted(disk.iterdir()) == [file, log]
+        append_whole(log, b"second\n")
+        assert log.read_bytes() == b"first\nsecond\n"

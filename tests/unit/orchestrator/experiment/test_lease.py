@@ -28,7 +28,13 @@ def hold(**options):
         (out / "written").touch()
         print("held", flush=True)
         while True:
-            time.sleep(0.05)
+            try:
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                if "as-ray" in sys.argv:
+                    # Calls into Ray forget what was raised, and while they wait the process is in one of them.
+                    raise KeyboardInterrupt from None
+                raise
             with (out / "written").open("a") as file:
                 file.write(f"{time.time()}\\n")
 
@@ -109,6 +115,21 @@ def test_a_holder_that_was_stopped_for_longer_than_its_lease_ends_with_one_line_
         assert now is not None
         assert now.process == os.getpid()
         assert now.ended is None
+
+
+def test_a_holder_that_waits_for_ray_says_the_same(out: Path, short: None) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(out), "as-ray"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGSTOP)
+        time.sleep(1.2)
+        with Lease(out, "run"):
+            holder.send_signal(signal.SIGCONT)
+            _, errors = holder.communicate(timeout=10)
+    assert holder.returncode == 1
+    assert errors.startswith(f"latentswarm: --out {out}: this process stood still for longer than its lease of 1 s")
 
 
 def test_a_holder_that_was_stopped_goes_on_where_nobody_has_taken_over(

@@ -23,15 +23,15 @@ def stuck(**options):
     c.pthread_mutex_lock(lock)
 
 def waits(**options):
-    print("there", flush=True)
     try:
+        print("there", flush=True)
         time.sleep(60)
     finally:
         print("ended in order", flush=True)
 
 def slow_end(**options):
-    print("there", flush=True)
     try:
+        print("there", flush=True)
         time.sleep(60)
     finally:
         time.sleep(60)

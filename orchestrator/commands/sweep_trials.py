@@ -10,10 +10,12 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.config.space import corners, expand_space, trial_of
 from orchestrator.experiment.execution import ExperimentRun
+from orchestrator.experiment.run_directory import TUNE_FOLDER
 from orchestrator.pipeline.dispatch import user_error
 from orchestrator.store.trial import Trial
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.concurrency import ConcurrencyLimiter
+from orchestrator.tuning.environment import keep_cloud_keys
 from orchestrator.tuning.optuna_source import OptunaTrials
 from orchestrator.tuning.scheduler import History, make_scheduler
 from orchestrator.tuning.searcher import TrialSearcher
@@ -21,7 +23,6 @@ from orchestrator.tuning.state import can_resume, trial_states
 from orchestrator.tuning.trainable import run_trial
 from orchestrator.tuning.trial_source import ListedTrials, TrialSource
 
-_TUNE_FOLDER = "tune"
 _MAX_TRIAL_FAILURES = 3
 _TRIAL_CPUS = 0.01
 """A trial only waits for the shared actors; Tune refuses 0."""
@@ -41,6 +42,9 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # It would print a page for every trial that dies with its node and is run again; what fails for good is raised.
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    # Nor a page for every copy of its own state that a full disk does not take: what cannot be written besides says so.
+    logging.getLogger("ray.train._internal.syncer").setLevel(logging.CRITICAL)
+    keep_cloud_keys()
     objective = experiment.objectives[0]
     trainable = tune.with_parameters(
         run_trial,
@@ -59,7 +63,7 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     # process that was killed, where these belong to this one.
     finished = tune.run(
         tune.with_resources(trainable, {"cpu": _TRIAL_CPUS}),
-        name=_TUNE_FOLDER,
+        name=TUNE_FOLDER,
         storage_path=str(experiment.out.absolute()),
         num_samples=experiment.trial_limit or len(trials),
         search_alg=TrialSearcher(_source(run, trials), limiter.limit if fixed is None else lambda: fixed),
@@ -115,7 +119,7 @@ def _resume_config(run: ExperimentRun) -> tune.ResumeConfig | None:
     A trial that has ended is not repeated, so that what it is said to have sampled must still be there.
     """
     experiment = run.experiment
-    folder = experiment.out / _TUNE_FOLDER
+    folder = experiment.out / TUNE_FOLDER
     if not run.resumed or not can_resume(folder):
         return None
     known = {trial.name: trial for trial in experiment.trials}

@@ -52,8 +52,8 @@ check: setup ## Check style, types and the direction of imports
 bench: setup ## Measure speed ratios anew and fail if one has fallen by a quarter: minutes on a quiet machine
 	$(BIN)/python -m benchmarks.guard
 
-drill: setup ## Kill drivers, actors, nodes and servers at random moments, and compare the results: a quarter of an hour
-	$(BIN)/python -m benchmarks.drill --kills 20
+drill: setup ## Kill, stop and fill what a sweep needs at random moments, and compare: half an hour
+	$(BIN)/python -m benchmarks.drill --kills 30
 
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .

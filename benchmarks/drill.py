@@ -1,17 +1,17 @@
-"""Kills things at random moments of a small sweep, and looks whether anybody can tell afterwards.
+"""Kills and disturbs things at random moments of a small sweep, and looks whether anybody can tell afterwards.
 
-    python -m benchmarks.drill --kills 20 --seed 0
+    python -m benchmarks.drill --kills 30 --seed 0
 
 A sweep runs undisturbed once. Then it runs again and again, each time in a run directory and with a store of its own,
 while its driver, a reasoner or scorer actor, a node, the whole cluster or the MLflow server is killed with SIGKILL at
-random moments; a sweep that died is started again with the same command until it ends well. Afterwards every curve
-must be byte-identical to the undisturbed one, every trajectory and score be there once and equal to the bit, and every
-metric in MLflow have every step once.
+random moments; or another sweep begins in its run directory, its driver is stopped for longer than its lease and goes
+on when the same command has taken over, or its disk is full until it ends. A sweep that died is started again with the
+same command until it ends well. Afterwards every curve must be byte-identical to the undisturbed one, every trajectory
+and score be there once and equal to the bit, and every metric in MLflow have every step once.
 """
 
 import argparse
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ import yaml
 from mlflow import MlflowClient
 
 from benchmarks.drill_cluster import Stage
+from benchmarks.drill_sweep import DisturbedSweep
 
 _SWEEP = {
     "checkpoint": "bundled:coconut-paths",
@@ -44,8 +45,6 @@ _SWEEP = {
     },
 }
 _MOST_RESTARTS = 12
-_NOTICE_S = 120.0
-"""How long a driver may take to notice that its cluster is gone."""
 _FIRST_WITHIN, _NEXT_WITHIN = 0.8, 0.5
 """Parts of the time that the undisturbed sweep took into which the first kill of a sweep falls, and, counted from the
 kill before, each of the next: by then the sweep is further than from a fresh start."""
@@ -56,7 +55,7 @@ class Kill:
     """What was killed, and when.
 
     Attributes:
-        victim: A key of `Stage.victims`.
+        victim: A key of `DisturbedSweep.disturbances`.
         after: Seconds after the sweep was started, or after the kill before.
         shards: Files of trajectories, beams and scores that the store held then.
         ended: Whether the command ended because of it.
@@ -76,84 +75,70 @@ class Drill:
         self._stage, self._folder, self._rng = stage, folder, random.Random(seed)
         self._config = folder / "drill.yaml"
         self._config.write_text(yaml.safe_dump(_SWEEP))
-        self._seconds = 0.0
-
-    def undisturbed(self) -> None:
-        """Run the sweep and leave it alone."""
         started = time.monotonic()
-        self._start("undisturbed")
-        if self._sweep.wait() != 0:
-            raise RuntimeError(f"the undisturbed sweep failed; see {self._folder / 'undisturbed.log'}")
+        self._undisturbed = self._sweep("undisturbed")
+        if self._undisturbed.process.wait() != 0:
+            raise RuntimeError(f"the undisturbed sweep failed; see {self._undisturbed.log}")
         self._seconds = time.monotonic() - started
+        self.disturbances = list(self._undisturbed.disturbances)
 
-    def disturbed(self, name: str, victims: Sequence[str]) -> list[Kill]:
-        """Run the sweep, killing one victim after the other, until it ends well.
+    def close(self) -> None:
+        """Give back what the undisturbed sweep has left."""
+        self._undisturbed.close()
+
+    def disturbed(self, name: str, disturbances: Sequence[str]) -> tuple[list[Kill], list[str]]:
+        """Run the sweep, disturbing it in one way after the other, until it ends well.
 
         Returns:
-            What was killed: fewer than were named, if the sweep was over before its last kill.
+            What was done, less than was named if the sweep was over before its last kill; and what is wrong.
         """
         kills: list[Kill] = []
-        self._start(name)
-        for victim in victims:
-            kill = self._kill(name, victim, within=_NEXT_WITHIN if kills else _FIRST_WITHIN)
-            if kill is None:
-                break
-            kills.append(kill)
-        for _ in range(_MOST_RESTARTS):
-            if self._sweep.wait() == 0:
-                return kills
-            self._start(name)
-        raise RuntimeError(f"the sweep did not end well; see {self._folder / name}.log")
+        sweep = self._sweep(name)
+        try:
+            for disturbance in disturbances:
+                kill = self._kill(sweep, disturbance, within=_NEXT_WITHIN if kills else _FIRST_WITHIN)
+                if kill is None:
+                    break
+                kills.append(kill)
+            for _ in range(_MOST_RESTARTS):
+                if sweep.process.wait() == 0:
+                    return kills, sweep.wrong + self._differences(sweep)
+                sweep.start_again()
+            raise RuntimeError(f"the sweep did not end well; see {sweep.log}")
+        finally:
+            sweep.close()
 
-    def _kill(self, name: str, victim: str, within: float) -> Kill | None:
-        """Kill at a random moment, a sweep that has died meanwhile being started again; None if it ends before."""
+    def _sweep(self, name: str) -> DisturbedSweep:
+        return DisturbedSweep(self._stage, self._config, self._folder, name)
+
+    def _kill(self, sweep: DisturbedSweep, disturbance: str, within: float) -> Kill | None:
+        """Disturb at a random moment, a sweep that has died meanwhile being started again; None if it ends before."""
         started = time.monotonic()
         moment = self._rng.uniform(0.0, within * self._seconds)
-        while time.monotonic() - started < moment or not self._can_be_killed(victim):
-            if self._sweep.poll() == 0:
+        while time.monotonic() - started < moment or not sweep.can_be(disturbance):
+            if sweep.process.poll() == 0:
                 return None
-            if self._sweep.poll() is not None:
-                self._start(name)
+            if sweep.process.poll() is not None:
+                sweep.start_again()
             time.sleep(0.1)
-        shards, after = len(_shards(self._folder / f"{name}-store")), time.monotonic() - started
-        self._stage.victims[victim](self._rng)
-        ended = self._ends(_NOTICE_S if victim == "cluster" else 1.0)
+        shards, after = len(sweep.shards()), time.monotonic() - started
+        ended = sweep.disturbances[disturbance](self._rng)
         if ended:
-            self._start(name)
-        return Kill(victim, after, shards, ended)
+            sweep.start_again()
+        return Kill(disturbance, after, shards, ended)
 
-    def _ends(self, seconds: float) -> bool:
-        try:
-            self._sweep.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    @property
-    def _sweep(self) -> subprocess.Popen[bytes]:
-        assert self._stage.sweep is not None
-        return self._stage.sweep
-
-    def _can_be_killed(self, victim: str) -> bool:
-        return victim not in ("reasoner", "scorer") or self._stage.has_actor(victim)
-
-    def _start(self, name: str) -> None:
-        out, store = self._folder / name, self._folder / f"{name}-store"
-        arguments = [str(self._config), "--out", str(out), f"store.path={store}", f"tracking.experiment={name}"]
-        self._stage.start_sweep(arguments, self._folder / f"{name}.log")
-
-    def differences(self, name: str) -> list[str]:
+    def _differences(self, sweep: DisturbedSweep) -> list[str]:
         """Return what distinguishes a disturbed sweep from the undisturbed one; nothing, if all is well."""
         found = []
         for file in ("curves.csv", "comparisons.csv", "difficulty.csv", "objectives.csv", "questions.csv"):
-            own, other = (self._folder / one / file for one in (name, "undisturbed"))
-            if own.read_bytes() != other.read_bytes():
+            if (sweep.out / file).read_bytes() != (self._undisturbed.out / file).read_bytes():
                 found.append(f"{file} differs")
-        return found + self._different_rows(name) + self._different_metrics(name)
+        return found + self._different_rows(sweep) + self._different_metrics(sweep)
 
-    def _different_rows(self, name: str) -> list[str]:
-        stores = [self._folder / f"{one}-store" for one in (name, "undisturbed")]
-        folders = [{str(shard.parent.relative_to(store)) for shard in _shards(store)} for store in stores]
+    def _different_rows(self, sweep: DisturbedSweep) -> list[str]:
+        sweeps = (sweep, self._undisturbed)
+        stores = [one.store for one in sweeps]
+        folders = [{str(shard.parent.relative_to(one.store)) for shard in one.shards()} for one in sweeps]
         if folders[0] != folders[1]:
             return [f"the store has other folders: {folders[0] ^ folders[1]}"]
         found = []
@@ -165,8 +150,8 @@ class Drill:
                 found.append(f"{folder}: {len(own)} rows, {len(other)} in the undisturbed store, or other content")
         return found
 
-    def _different_metrics(self, name: str) -> list[str]:
-        own, other = (self._metrics(one) for one in (name, "undisturbed"))
+    def _different_metrics(self, sweep: DisturbedSweep) -> list[str]:
+        own, other = (self._metrics(one.name) for one in (sweep, self._undisturbed))
         twice = [key for key, points in own.items() if len({step for step, _ in points}) != len(points)]
         if twice:
             return [f"MLflow has steps twice: {twice[0]}"]
@@ -187,10 +172,6 @@ class Drill:
         return metrics
 
 
-def _shards(store: Path) -> list[Path]:
-    return list(store.rglob("q*.parquet"))
-
-
 def _rows(folder: Path) -> pd.DataFrame:
     """Read all rows of a folder of shards without clock readings, lists as bytes, so that every bit is compared."""
     rows = pd.concat([pd.read_parquet(file) for file in folder.glob("q*.parquet")], ignore_index=True)
@@ -209,7 +190,7 @@ def run_drill(folder: Path, kills: int, per_sweep: int, seed: int, victims: Sequ
         kills: How many.
         per_sweep: How many of them hit the same sweep.
         seed: Of victims and moments.
-        victims: What is killed, in this order; drawn where it is not given.
+        victims: What is done, in this order; drawn where it is not given.
 
     Returns:
         What was found to be wrong; nothing, if all is well.
@@ -218,18 +199,22 @@ def run_drill(folder: Path, kills: int, per_sweep: int, seed: int, victims: Sequ
     wrong: list[str] = []
     try:
         drill, rng = Drill(stage, folder, seed), random.Random(seed)
-        order = list(victims) or _drawn(list(stage.victims), kills, rng)
-        drill.undisturbed()
-        _print("| sweep | killed | after s | shards in store | the command |\n|---|---|---|---|---|")
-        number = done = 0
-        while done < len(order):
-            number += 1
-            name = f"sweep-{number}"
-            for kill in drill.disturbed(name, order[done : done + per_sweep]):
-                done += 1
-                outcome = "ended" if kill.ended else "went on"
-                _print(f"| {number} | {kill.victim} | {kill.after:.1f} | {kill.shards} | {outcome} |")
-            wrong += [f"{name}: {one}" for one in drill.differences(name)]
+        try:
+            if "full disk" not in drill.disturbances:
+                _print("no disk is filled: this machine lets nobody mount one")
+            order = list(victims) or _drawn(drill.disturbances, kills, rng)
+            _print("| sweep | killed | after s | shards in store | the command |\n|---|---|---|---|---|")
+            number = done = 0
+            while done < len(order):
+                number += 1
+                kills_of_it, found = drill.disturbed(f"sweep-{number}", order[done : done + per_sweep])
+                for kill in kills_of_it:
+                    done += 1
+                    outcome = "ended" if kill.ended else "went on"
+                    _print(f"| {number} | {kill.victim} | {kill.after:.1f} | {kill.shards} | {outcome} |")
+                wrong += [f"sweep-{number}: {one}" for one in found]
+        finally:
+            drill.close()
     finally:
         stage.close()
     _print("\n".join(wrong) if wrong else f"\n{len(order)} kills: nothing lost, nothing doubled, every curve the same")
@@ -251,7 +236,7 @@ def _print(line: str) -> None:
 def main() -> int:
     """Read the command line and carry out a drill; returns 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--per-sweep", type=int, default=4, help="kills that hit the same sweep")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where logs, stores and results are kept (default: thrown away)")

@@ -1,4 +1,4 @@
-"""What the drill disturbs: a Ray cluster of several nodes, a tracking server and a sweep, and how each of them dies."""
+"""What the drill disturbs: a Ray cluster of several nodes, a tracking server and sweeps, and how each of them dies."""
 
 import contextlib
 import os
@@ -9,35 +9,39 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
 
+from orchestrator.experiment.lease import LEASE_VARIABLE
 from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
 
 _NODES, _CPUS_PER_NODE = 2, 4
-_PATIENCE_S = 90.0
+_PATIENCE_S = 300.0
+LEASE_SECONDS = 10.0
+"""How long a driver that stands still owns its run directory; by default it is a minute, which the drill would wait."""
 _CLASSES = {"reasoner": "ReasonerWorker", "scorer": "ScorerWorker"}
 """What the title that Ray gives to the process of an actor contains."""
 
 
 class Stage:
-    """Cluster, tracking server and, while one is running, a sweep."""
+    """Cluster, tracking server and the sweeps that use them."""
 
     def __init__(self, folder: Path) -> None:
         """Start cluster and server; what they write lies below a folder."""
-        self._environment = {name: os.environ.get(name) for name in LOCAL_ENVIRONMENT}
-        os.environ.update(LOCAL_ENVIRONMENT)
+        # The cluster of this process asks for no token; a command that finds one in HOME would ask the cluster for it.
+        own = {**LOCAL_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}
+        self._environment = {name: os.environ.get(name) for name in own}
+        os.environ.update(own)
         self._folder = folder
         self._port = free_port()
         self.tracking_uri = f"http://127.0.0.1:{self._port}"
-        self.sweep: subprocess.Popen[bytes] | None = None
+        self._sweeps: list[subprocess.Popen[bytes]] = []
         self._server = self._start_server()
         self._cluster = self._start_cluster()
         self.victims: dict[str, Callable[[random.Random], None]] = {
-            "driver": self._kill_driver,
             "reasoner": lambda rng: self._kill_actor("reasoner", rng),
             "scorer": lambda rng: self._kill_actor("scorer", rng),
             "node": self._kill_node,
@@ -45,17 +49,24 @@ class Stage:
             "cluster": self._kill_cluster,
         }
 
-    def start_sweep(self, arguments: list[str], log: Path) -> None:
+    def start_sweep(self, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Start `latentswarm sweep` on the cluster, tracked by the server."""
-        environment = {**os.environ, "RAY_ADDRESS": self._cluster.address, "MLFLOW_TRACKING_URI": self.tracking_uri}
+        environment = {
+            **os.environ,
+            "RAY_ADDRESS": self._cluster.address,
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            LEASE_VARIABLE: str(LEASE_SECONDS),
+        }
         with log.open("ab") as output:
-            self.sweep = subprocess.Popen(
+            sweep = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", "sweep", *arguments],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._sweeps.append(sweep)
+        return sweep
 
     def has_actor(self, victim: str) -> bool:
         """Whether there is an actor to be killed."""
@@ -63,18 +74,14 @@ class Stage:
 
     def close(self) -> None:
         """End everything."""
-        if self.sweep is not None:
-            _kill_group(self.sweep)
+        for sweep in self._sweeps:
+            kill_group(sweep)
         self._cluster.shutdown()
-        _kill_group(self._server)
+        kill_group(self._server)
         for name, value in self._environment.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-    def _kill_driver(self, rng: random.Random) -> None:
-        assert self.sweep is not None
-        _kill_group(self.sweep)
 
     def _kill_actor(self, victim: str, rng: random.Random) -> None:
         os.kill(rng.choice(self._actors(_CLASSES[victim])), signal.SIGKILL)
@@ -92,7 +99,7 @@ class Stage:
         self._cluster.add_node(num_cpus=_CPUS_PER_NODE)
 
     def _kill_server(self, rng: random.Random) -> None:
-        _kill_group(self._server)
+        kill_group(self._server)
         time.sleep(rng.uniform(0.5, 5.0))
         self._server = self._start_server()
 
@@ -145,7 +152,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it has started in its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

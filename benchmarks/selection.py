@@ -37,6 +37,8 @@ def read_run(run: Path) -> dict[Cell, tuple[float, float, float]]:
         found[Cell(row.aggregation, row.n)] = (row.value, row.lo, row.hi)
     with (run / "comparisons.csv").open(newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
+            if line["kind"] != "aggregations" or line["baseline"] not in _BASELINES:
+                continue
             cell = Cell(line["aggregation"], int(line["n"]), line["baseline"])
             found[cell] = (float(line["difference"]), float(line["lo"]), float(line["hi"]))
     return found
@@ -56,7 +58,11 @@ def table(groups: dict[str, list[Path]]) -> str:
         cells = [_interval(first[Cell(aggregation, n)]) for n in _BUDGETS]
         lines.append(f"| none | {aggregation} | " + " | ".join(cells) + " |")
     for name, several in runs.items():
-        chosen = list(dict.fromkeys(cell.aggregation for cell in several[0] if cell.baseline))
+        chosen = list(
+            dict.fromkeys(
+                cell.aggregation for cell in several[0] if cell.baseline and cell.aggregation not in _WITHOUT_SCORES
+            )
+        )
         for aggregation in chosen:
             for baseline in ("", *_BASELINES):
                 cells = [_over_seeds([run.get(Cell(aggregation, n, baseline)) for run in several]) for n in _BUDGETS]

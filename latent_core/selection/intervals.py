@@ -90,6 +90,28 @@ def paired_difference(a: FloatArray, b: FloatArray, *, level: float = DEFAULT_LE
     return _interval(a - b, level, DIFFERENCE_BOUNDS, _AT_EACH_DIFFERENCE_BOUND)
 
 
+def paired_test(a: FloatArray, b: FloatArray) -> float:
+    """Two-sided p-value of no difference, of the test that `paired_difference` inverts; NaN where any value is NaN.
+
+    The interval at level 1 - p, before it is cut to its bounds and to the mean, ends at 0.
+
+    Args:
+        a: [Q], values in [0, 1], one per question.
+        b: [Q], values in [0, 1] of the same questions in the same order.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"a paired test needs the same questions on both sides, got {a.shape} and {b.shape}")
+    values, at_each = a - b, _AT_EACH_DIFFERENCE_BOUND
+    # Pseudo-questions at -1 and 1 move no sum.
+    total = len(values) + 2 * at_each
+    centre = values.sum() / total
+    squares = ((values - centre) ** 2).sum() + at_each * ((1 + centre) ** 2 + (1 - centre) ** 2)
+    return math.erfc(abs(float(centre)) * total / math.sqrt(2 * squares)) if squares == squares else math.nan
+
+
 def unbounded_interval(
     values: FloatArray, *, level: float = DEFAULT_LEVEL, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Interval:

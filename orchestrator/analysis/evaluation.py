@@ -16,7 +16,7 @@ from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
 from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
 from latent_core.tasks.base import Problem, Task
 from orchestrator.analysis.beams import evaluate_search
-from orchestrator.analysis.comparisons import Comparison, compare
+from orchestrator.analysis.comparisons import Comparison, compare_all, greedy_of
 from orchestrator.analysis.curves import Cost, CurvePoint, CurveRow, cost_of, curve_points, greedy_point, guess_rows
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
@@ -94,13 +94,9 @@ class Evaluation:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """What chooses by score against majority vote and greedy decoding, trial by trial and budget by budget."""
-        found = []
-        for result in self._sampled:
-            for n, values in sorted(result.by_question.items()):
-                # At one sample there is nothing to choose.
-                found += compare({**self._greedy, **values}, trial=result.trial.name, n=n) if n > 1 else []
-        return found
+        """Aggregations against each other and against greedy decoding, and trials against each other, paired."""
+        points = {result.trial.name: result.points for result in self._sampled}
+        return compare_all(points, greedy_of(point for result in self.trials for point in result.points))
 
     @cached_property
     def difficulties(self) -> list[DifficultyRow]:

@@ -9,6 +9,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
+from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
 from orchestrator.console import masked, say
@@ -123,6 +124,8 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()
     spec = run.trials[0].store.spec
+    asked = [(problem.question_id, problem.question, problem.answer) for problem in task.problems]
+    points = RunPoints(name, asked, {result.trial.name: result.points for result in results})
     return ReportedRun(
         name,
         config.checkpoint,
@@ -130,6 +133,7 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
         task.name,
         (spec.task, len(task.problems)),
         evaluation.rows,
+        points,
         config.task.cut_answers,
     )
 

@@ -18,7 +18,7 @@ from orchestrator.analysis.cut_answers import with_end_ids
 from orchestrator.analysis.samples import FILTERS, QuestionSamples, Sample, TrialSamples, read_samples
 from orchestrator.commands.run_reports import config_of, task_of
 from orchestrator.config.run import RunConfig
-from orchestrator.console import make_console, say, widened
+from orchestrator.console import make_console, masked, say, widened
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
 from orchestrator.names import GREEDY
 from orchestrator.reporting.samples_page import SamplesPage
@@ -84,7 +84,7 @@ def show_samples(directory: Path, wanted: Wanted, form: Form) -> None:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        raise UserError(f"store.path {config.store.path}: cannot be read: {error}") from error
+        raise UserError(f"store.path {masked(config.store.path)}: cannot be read: {error}") from error
 
 
 def _trials(run: RunDirectory, trials: Sequence[Trial], wanted: Wanted) -> list[Trial]:

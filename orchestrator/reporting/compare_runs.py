@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from latent_core.trajectory import CutAnswers
+from orchestrator.analysis.comparisons import Comparison, write_comparisons_csv
 from orchestrator.analysis.curves import COLUMNS, CurveRow
+from orchestrator.analysis.run_comparisons import RunPoints, at_largest_budget, compare_runs
 from orchestrator.files import write_atomically, write_csv
 from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.artifacts import Artifact, write_artifacts
@@ -30,6 +33,7 @@ class ReportedRun:
         task: Name of its task.
         asked: Which questions it asked: fingerprint of the task, and how many of them.
         rows: Its curves.
+        points: The same, question by question, for whatever is paired.
         cut_answers: What became of answers that were cut off.
     """
 
@@ -39,7 +43,19 @@ class ReportedRun:
     task: str
     asked: tuple[str, int]
     rows: Sequence[CurveRow]
+    points: RunPoints
     cut_answers: CutAnswers = "abstain"
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the files of a comparison are made of."""
+
+    runs: Sequence[ReportedRun]
+
+    @cached_property
+    def differences(self) -> list[Comparison]:
+        return compare_runs([run.points for run in self.runs])
 
 
 def title_of(runs: Sequence[ReportedRun]) -> str:
@@ -124,31 +140,58 @@ def summary_table(runs: Sequence[ReportedRun]) -> str:
     return "\n".join(lines)
 
 
+def difference_table(comparisons: Sequence[Comparison]) -> str:
+    """Return a Markdown table of paired differences, each aggregation at its largest budget."""
+    lines = ["| | N | run: trial | minus | points [95 % interval] | p (Holm) |", "|---|---|---|---|---|---|"]
+    for one in at_largest_budget(comparisons):
+        points = f"{100 * one.difference:+.1f} [{100 * one.lo:+.1f}, {100 * one.hi:+.1f}]"
+        names = [in_markdown(name) for name in (one.trial, one.baseline_trial)]
+        lines.append(
+            f"| {in_markdown(title(one.aggregation))} | {one.n} | {' | '.join(names)} | {points} | {one.p_holm:.2g} |"
+        )
+    return "\n".join(lines)
+
+
 def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
     """Write the comparison of runs into a directory that exists; returns the files."""
-    return write_artifacts(_ARTIFACTS, runs, out, digest(repr(runs).encode()))
+    shown = [
+        (run.name, run.checkpoint, run.checkpoint_fingerprint, run.task, run.asked, run.cut_answers, run.rows)
+        for run in runs
+    ]
+    return write_artifacts(_ARTIFACTS, _Compared(runs), out, digest(repr(shown).encode()))
 
 
-def _write_png(runs: Sequence[ReportedRun], path: Path) -> None:
-    plot_curves_png(figure_rows(runs), path, title_of(runs))
+def _write_png(compared: _Compared, path: Path) -> None:
+    plot_curves_png(figure_rows(compared.runs), path, title_of(compared.runs))
 
 
-def _write_html(runs: Sequence[ReportedRun], path: Path) -> None:
-    plot_curves_html(figure_rows(runs), path, title_of(runs))
+def _write_html(compared: _Compared, path: Path) -> None:
+    plot_curves_html(figure_rows(compared.runs), path, title_of(compared.runs))
 
 
-def _write_csv(runs: Sequence[ReportedRun], path: Path) -> None:
-    write_csv(path, ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(runs)))
+def _write_csv(compared: _Compared, path: Path) -> None:
+    write_csv(path, ("run", *COLUMNS), ((run, *astuple(row)) for run, row in named_rows(compared.runs)))
 
 
-def _write_page(runs: Sequence[ReportedRun], path: Path) -> None:
-    write_atomically(path, f"# {in_markdown(title_of(runs))}\n\n{summary_table(runs)}\n\n{_caveat(runs)}\n")
+def _write_comparisons(compared: _Compared, path: Path) -> None:
+    write_comparisons_csv(compared.differences, path)
 
 
-_ARTIFACTS: Sequence[Artifact[Sequence[ReportedRun]]] = (
+def _write_page(compared: _Compared, path: Path) -> None:
+    parts = [f"# {in_markdown(title_of(compared.runs))}", summary_table(compared.runs), _caveat(compared.runs)]
+    if compared.differences:
+        questions = sorted({one.questions for one in compared.differences})
+        asked = f"{questions[0]:,}" if len(questions) == 1 else f"{questions[0]:,} to {questions[-1]:,}"
+        said = f"Differences on the {asked} questions in common, paired; p-values are corrected for all lines of"
+        parts += [f"{said} comparisons.csv.", difference_table(compared.differences)]
+    write_atomically(path, "\n\n".join(parts) + "\n")
+
+
+_ARTIFACTS: Sequence[Artifact[_Compared]] = (
     Artifact("curves.png", _write_png),
     Artifact("curves.html", _write_html),
     Artifact("curves.csv", _write_csv),
+    Artifact("comparisons.csv", _write_comparisons, lambda compared: bool(compared.differences)),
     Artifact("comparison.md", _write_page),
 )
 COMPARISON_FILES: Sequence[str] = tuple(artifact.name for artifact in _ARTIFACTS)

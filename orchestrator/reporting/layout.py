@@ -208,7 +208,9 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def _palette(index: int) -> Look:
-    return _PALETTE[index % len(_PALETTE)]
+    """Return a hue and a marker that no smaller index has together, for as many indices as there are pairs."""
+    turn, place = divmod(index, len(_PALETTE))
+    return Look(_PALETTE[place].colour, _PALETTE[(place + turn) % len(_PALETTE)].marker)
 
 
 def _is_beam(rows: Sequence[CurveRow], trial: TrialStyle) -> bool:

@@ -151,14 +151,18 @@ def print_results(evaluation: Evaluation, output: Console, remarks: Console) -> 
         remarks: Where failures are told.
     """
     print_tables(evaluation.rows, output)
-    comparisons = evaluation.comparisons
-    largest = max((one.n for one in comparisons), default=0)
-    # The file has all budgets; a terminal is for the one that was paid for.
-    print_comparisons([one for one in comparisons if one.n == largest], output)
+    print_comparisons(_for_terminal(evaluation.comparisons), output)
     for result in evaluation.trials:
         for summary in (result.summary, *result.summary["searches"]):
             for line in _failures(summary):
                 say(remarks, line)
+
+
+def _for_terminal(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return what is worth a line: at the budget that was paid for, against the vote and against greedy decoding."""
+    shown = [one for one in comparisons if one.kind == "aggregations" and one.baseline in ("majority_vote", GREEDY)]
+    largest = max((one.n for one in shown), default=0)
+    return [one for one in shown if one.n == largest]
 
 
 def print_places(places: Sequence[tuple[str, object]], output: Console) -> None:

@@ -18,7 +18,13 @@ from benchmarks.intervals import (
     populations,
     shipped,
 )
-from latent_core.selection.intervals import mean_interval, paired_difference, ratio_interval, unbounded_interval
+from latent_core.selection.intervals import (
+    mean_interval,
+    paired_difference,
+    paired_test,
+    ratio_interval,
+    unbounded_interval,
+)
 
 
 @cache
@@ -223,3 +229,34 @@ def test_the_interval_of_a_ratio_covers_it(share: float) -> None:
         interval = ratio_interval(parts.astype(float), wholes.astype(float))
         hits += interval.lo <= share <= interval.hi
     assert hits / 2000 > 0.93
+
+
+@pytest.mark.parametrize("questions", [30, 300])
+@pytest.mark.parametrize("shift", [0.0, 0.01, -0.02])
+def test_the_p_value_is_that_of_the_interval_that_ends_at_zero(questions: int, shift: float) -> None:
+    generator = np.random.default_rng(questions)
+    a = generator.random(questions) * 0.8 + 0.1
+    b = np.clip(a + shift + generator.normal(size=questions) * 0.05, 0.0, 1.0)
+    p = paired_test(a, b)
+    interval = paired_difference(a, b, level=1 - p)
+    # Cut to the mean or not, one end is where no difference is.
+    assert min(abs(interval.lo), abs(interval.hi)) == pytest.approx(0.0, abs=1e-9)
+    assert (p < 0.05) == (not paired_difference(a, b).lo <= 0.0 <= paired_difference(a, b).hi)
+
+
+def test_the_p_value_of_no_difference_is_not_too_often_small() -> None:
+    """Where settings do not differ, at most one test in twenty says so at 5 %."""
+    generator = np.random.default_rng(0)
+    experiments = 2000
+    found = [
+        paired_test(*(generator.random((2, 100)) < generator.random(100)).astype(float)) for _ in range(experiments)
+    ]
+    assert np.mean(np.array(found) < 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / experiments)
+    assert np.mean(np.array(found) < 0.05) > 0.02
+    assert paired_test(np.full(5, 0.3), np.full(5, 0.3)) == 1.0
+
+
+def test_a_test_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="same questions"):
+        paired_test(np.zeros(3), np.zeros(4))
+    assert math.isnan(paired_test(np.array([0.1, np.nan]), np.zeros(2)))

@@ -202,6 +202,7 @@ def test_runs_of_one_model_on_the_same_questions(here: Path, capsys: pytest.Capt
         "curves.csv",
         "curves.png",
         "curves.html",
+        "comparisons.csv",
         "comparison.md",
     }
     rows = compared()
@@ -217,7 +218,8 @@ def test_runs_of_one_model_on_the_same_questions(here: Path, capsys: pytest.Capt
         assert [float(row["value"]) for row in rows if row["run"] == name] == [row.value for row in own]
     text = Path("runs/report/comparison.md").read_text()
     assert text.startswith("# a and b: model on questions\n")
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    results, _, differences = text.partition("Differences on the 4 questions in common")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in results.splitlines() if line.startswith("|")]
     # 4 is the largest budget that both have. Three of four questions are covered in both.
     assert [line[:5] for line in lines if line[0].startswith("coverage")] == [
         ["coverage (pass@N)", "4", "a", "gaussian sigma=0.4", "75.0 [29.0, 96.0]"],
@@ -225,6 +227,11 @@ def test_runs_of_one_model_on_the_same_questions(here: Path, capsys: pytest.Capt
     ]
     assert [line[5] for line in lines if line[0].startswith("coverage")] == ["9", "9"]
     assert "All runs ask the same questions" in text
+    # Greedy decoding is the same, coverage too, and the vote of b is right on all but one question.
+    assert "| greedy | 1 | b: greedy | a: greedy | +0.0 [" in differences
+    assert "| majority vote | 4 | b: gaussian sigma=0.8 | a: gaussian sigma=0.4 | +37.5 [" in differences
+    with Path("runs/report/comparisons.csv").open(newline="") as stream:
+        assert {(line["kind"], line["n"]) for line in csv.DictReader(stream)} == {("runs", "1"), ("runs", "4")}
     assert "a and b: model on questions" in capsys.readouterr().out
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
+from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.reporting.compare_runs import ReportedRun, figure_rows, named_rows, summary_table, title_of
 from orchestrator.reporting.layout import trials
 
@@ -16,7 +17,8 @@ def row(trial: str, aggregation: str, n: int, value: float) -> CurveRow:
 
 
 def run(name: str, *rows: CurveRow, **changes: object) -> ReportedRun:
-    return replace(ReportedRun(name, "model", "abc", "task", ("def", 10), rows), **changes)  # type: ignore[arg-type]
+    made = ReportedRun(name, "model", "abc", "task", ("def", 10), rows, RunPoints(name, (), {}))
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 GREEDY = row("greedy", "greedy", 1, 0.4)

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.reporting.layout import grid, panels, ticks
+from orchestrator.reporting.layout import grid, panels, ticks, trials
 
 SIX = ("coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer")
 
@@ -94,3 +94,11 @@ def test_nothing_to_show() -> None:
     assert panels([]) == []
     [greedy] = panels(make_rows()[:1])
     assert (greedy.title, greedy.lines) == ("coverage (pass@N)", [])
+
+
+@pytest.mark.parametrize(("samplers", "settings"), [(20, 1), (1, 20), (9, 4)])
+def test_no_two_curves_share_colour_and_marker(samplers: int, settings: int) -> None:
+    """Many runs beside each other have as many samplers."""
+    names = [f"s{sampler} x={setting}" for sampler in range(samplers) for setting in range(settings)]
+    looks = [(one.colour, one.marker) for one in trials(make_rows(*names))]
+    assert len(set(looks)) == len(looks) == samplers * settings

@@ -186,7 +186,8 @@ def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Pa
     # One sample of four is right, and has the best score.
     trial = sample(trial_of(tmp_path), lambda q, i: str(q) if i == 2 else "99")
     plain = evaluate(trial, TASK)
-    assert Evaluation([greedy, plain], TASK, (1, 2, 4)).comparisons == []
+    compared = {(one.aggregation, one.baseline) for one in Evaluation([greedy, plain], TASK, (1, 2, 4)).comparisons}
+    assert compared == {("majority_vote", "greedy")}
     scored = evaluate(with_scores(trial, lambda q, i: float(i == 2)), TASK)
     assert scored.rows[: len(plain.rows)] == plain.rows
     assert list(scored.by_question) == [1, 2, 4]
@@ -195,16 +196,19 @@ def test_scores_are_compared_with_majority_vote_and_greedy_decoding(tmp_path: Pa
     assert scored.by_question[2]["best_of_n"].tolist() == pytest.approx([0.5, 0.5, 0.5])
     comparisons = Evaluation([greedy, scored], TASK, (1, 2, 4)).comparisons
     # At one sample there is nothing to choose.
-    assert [one.n for one in comparisons] == [2] * 4 + [4] * 4
+    assert [one.n for one in comparisons if one.kind == "aggregations"] == [2] * 6 + [4] * 6
     found = {(one.aggregation, one.baseline): one for one in comparisons if one.n == 4}
+    choosing = ("best_of_n", "weighted_vote")
     assert set(found) == {
-        (name, baseline) for name in ("best_of_n", "weighted_vote") for baseline in ("majority_vote", "greedy")
+        *((name, baseline) for name in choosing for baseline in ("majority_vote", "greedy")),
+        ("majority_vote", "greedy"),
+        ("weighted_vote", "best_of_n"),
     }
     assert found["best_of_n", "majority_vote"].difference == 1.0
     assert found["weighted_vote", "greedy"].difference == pytest.approx(2 / 3)
     assert {(one.trial, one.n, one.questions) for one in found.values()} == {("gaussian x=1", 4, 3)}
     alone = {one.baseline for one in Evaluation([scored], TASK, (1, 2, 4)).comparisons}
-    assert alone == {"majority_vote"}
+    assert alone == {"majority_vote", "best_of_n"}
 
 
 def test_a_setting_stopped_before_its_first_budget_has_nothing_to_compare(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from orchestrator.analysis.comparisons import compare
-from orchestrator.analysis.curves import CurveRow
+from orchestrator.analysis.comparisons import compare_all, greedy_of
+from orchestrator.analysis.curves import CurvePoint, CurveRow
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import parse_objective
 from orchestrator.reporting.tables import print_comparisons, print_objectives, print_tables, render, summary_table
@@ -120,7 +120,9 @@ def test_methods_that_use_scores_say_whose() -> None:
 
 @pytest.mark.parametrize("width", [120, 80])
 def test_the_table_holds_every_number_whole(width: int) -> None:
-    comparisons = compare(BY_QUESTION, trial="gaussian sigma=0.4 [x]", n=16)
+    name = "gaussian sigma=0.4 [x]"
+    points = [CurvePoint(name, "gaussian", aggregation, 16, values, 1.0) for aggregation, values in BY_QUESTION.items()]
+    comparisons = compare_all({name: points}, greedy_of(points))
     console = Console(file=io.StringIO(), width=width, color_system=None)
     print_comparisons(comparisons, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]

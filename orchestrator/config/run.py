@@ -213,6 +213,7 @@ class SweepConfig(Settings):
         trials: Number of trials of "optuna".
         scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
         objective: What makes a trial good, as `orchestrator.config.objective` reads it; several for a Pareto front.
+            Where it is not given, `best_of_n` with a LatentRM and `majority_vote` without: coverage chooses no answer.
         grace_samples: Samples per question that every trial gets before "asha" may stop it.
         reduction_factor: "asha" lets one of so many trials go on at every rung.
         brackets: Brackets of "asha", which differ in how long their trials are left alone; trials are dealt to them.
@@ -225,7 +226,7 @@ class SweepConfig(Settings):
     search_alg: Literal["grid", "optuna"] = "grid"
     trials: int = Field(default=20, ge=1)
     scheduler: Literal["none", "asha"] = "none"
-    objective: tuple[str, ...] = Field(default=("coverage",), min_length=1)
+    objective: tuple[str, ...] = Field(default=("majority_vote",), min_length=1)
     grace_samples: int = Field(default=4, ge=1)
     reduction_factor: float = Field(default=2.0, gt=1.0)
     brackets: int = Field(default=1, ge=1)
@@ -299,6 +300,17 @@ class RunConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
     sweep: SweepConfig = SweepConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_objective(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        sweep, scorer = data.get("sweep", {}), data.get("scorer")
+        is_scored = isinstance(scorer, Mapping) and scorer.get("checkpoint") is not None
+        if is_scored and isinstance(sweep, Mapping) and "objective" not in sweep:
+            return {**data, "sweep": {**sweep, "objective": "best_of_n"}}
+        return data
 
     @field_validator("budgets")
     @classmethod

@@ -18,6 +18,7 @@ from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.console import say, widened
 from orchestrator.names import GREEDY, RANDOM_GUESS
+from orchestrator.reporting.costs import beam_table, warnings
 from orchestrator.reporting.escaping import in_markdown
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, title, trials
 
@@ -152,6 +153,11 @@ def print_results(evaluation: Evaluation, output: Console, remarks: Console) -> 
     """
     print_tables(evaluation.rows, output)
     print_comparisons(_for_terminal(evaluation.comparisons), output)
+    if (beams := beam_table(evaluation.rows, evaluation.comparisons)) is not None:
+        output.print(beams)
+        output.print()
+    for line in warnings(evaluation.comparisons):
+        say(remarks, line)
     for result in evaluation.trials:
         for summary in (result.summary, *result.summary["searches"]):
             for line in _failures(summary):

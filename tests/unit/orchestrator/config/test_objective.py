@@ -1,11 +1,14 @@
 """Objectives of sweeps: read from short expressions, computed from curves."""
 
 import math
+from typing import Any
 
 import pytest
 
 from orchestrator.analysis.curves import CurveRow
+from orchestrator.config.loading import parse_config
 from orchestrator.config.objective import parse_objective
+from orchestrator.config.run import RunConfig
 
 
 def rows(aggregation: str, values: dict[int, float], questions: int = 10) -> list[CurveRow]:
@@ -80,3 +83,21 @@ def test_refusals(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="objective") as caught:
         parse_objective(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective"),
+    [
+        ({}, ("majority_vote",)),
+        ({"scorer": {"checkpoint": "rm"}}, ("best_of_n",)),
+        ({"scorer": {"checkpoint": None}}, ("majority_vote",)),
+        ({"scorer": {"checkpoint": "rm"}, "sweep": {"objective": "coverage"}}, ("coverage",)),
+        ({"scorer": {"checkpoint": "rm"}, "sweep": {"draws": 2}}, ("best_of_n",)),
+    ],
+)
+def test_by_default_what_chooses_best_is_made_large(changes: dict[str, Any], objective: tuple[str, ...]) -> None:
+    """Coverage rises with noise that no way to choose can make use of."""
+    config = parse_config(RunConfig, {"checkpoint": "c", "task": {"name": "gsm8k"}, **changes})
+    assert config.sweep.objective == objective
+    # What a run directory has written down is read as it was.
+    assert parse_config(RunConfig, config.model_dump(mode="json")) == config

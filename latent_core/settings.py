@@ -1,19 +1,33 @@
 """Strict, immutable settings: the base class of everything that can be configured, and its error messages."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latent_core.registry import nearest_hint
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+_LONGEST_SHOWN = 200
+
+
 class Settings(BaseModel):
     """A pydantic model that refuses unknown keys and cannot be changed after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, data: Any) -> Any:
+        """Let a section that is null, or a key of YAML with nothing behind it, be as if it was not there."""
+        if not isinstance(data, Mapping) or None not in data.values():
+            return data
+        empty = {key for key, value in data.items() if value is None and key in cls.model_fields}
+        sections = {key for key in empty if isinstance(cls.model_fields[key].default, Settings)}
+        return {key: value for key, value in data.items() if key not in sections}
 
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -51,9 +65,20 @@ def explain_validation_error(error: ValidationError, model: type[BaseModel], roo
         message = f"{where}: missing, and it has no default"
     else:
         text = first["msg"].removeprefix("Value error, ")
-        message = f"{where}: {text[:1].lower()}{text[1:]} (got {first['input']!r})"
+        if first["type"] == "literal_error" and isinstance(first["input"], Mapping):
+            text += ", a word alone; settings of it are keys of their own"
+        message = f"{where}: {text[:1].lower()}{text[1:]} (got {_shown(first['input'])})"
     more = len(problems) - 1
     return message + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
+
+
+def _shown(value: object) -> str:
+    """Return a value as Python writes it, as far as that fits into a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits.
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... of {len(text):,} letters"
 
 
 def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:

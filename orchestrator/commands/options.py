@@ -12,8 +12,28 @@ if TYPE_CHECKING:
     from orchestrator.config.run import RunConfig
 
 DEFAULT_OUT = Path("runs")
-PATH = click.Path(path_type=Path)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _LocalPath(click.Path):
+    """Directory on this machine that an argument or an option names."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what would become another place than it looks, in one line."""
+        # Help need not wait for what reads configurations.
+        from orchestrator.config.paths import check_path
+
+        named = param.opts[-1] if isinstance(param, click.Option) else "RUN_DIR"
+        try:
+            check_path(str(value))
+        except ValueError as error:
+            raise UserError(f"{named} {value}: {error}") from None
+        if "://" in str(value):
+            raise UserError(f"{named} {value}: a directory on this machine is meant; only stores may be elsewhere")
+        return super().convert(value, param, ctx)
+
+
+PATH = _LocalPath(path_type=Path)
 
 
 def examples(*lines: str) -> str:

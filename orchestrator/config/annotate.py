@@ -6,9 +6,12 @@ from pydantic import Field, field_validator
 
 from latent_core.samplers import Sampler
 from latent_core.settings import Settings
+from orchestrator.config.paths import Place
 from orchestrator.config.run import (
+    MAX_SEED,
     ActorConfig,
     ClusterConfig,
+    Count,
     Dtype,
     RunConfig,
     SamplerConfig,
@@ -24,7 +27,7 @@ class LabelStoreConfig(Settings):
         latents: Precision of the latent vectors.
     """
 
-    path: str = "runs/store"
+    path: Place = "runs/store"
     latents: Literal["float16"] = "float16"
 
 
@@ -48,16 +51,16 @@ class AnnotateConfig(Settings):
         cluster: The Ray cluster.
     """
 
-    checkpoint: str = Field(min_length=1)
+    checkpoint: Place
     task: TaskConfig
     sampler: SamplerConfig
-    candidates: int = Field(default=16, ge=2)
-    rollouts: int = Field(default=8, ge=0)
-    seed: int = Field(default=0, ge=0)
-    latent_steps: int | None = Field(default=None, ge=1)
-    answer_tokens: int | None = Field(default=None, ge=1)
-    micro_batch: int = Field(default=8, ge=1)
-    actors: int = Field(default=1, ge=1)
+    candidates: int = Field(default=16, ge=2, le=1_000_000)
+    rollouts: int = Field(default=8, ge=0, le=1_000_000)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    latent_steps: Count | None = None
+    answer_tokens: Count | None = None
+    micro_batch: Count = 8
+    actors: Count = 1
     actor: ActorConfig = ActorConfig()
     dtype: Dtype = "float32"
     store: LabelStoreConfig = LabelStoreConfig()

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.settings import Settings
+from orchestrator.config.paths import Place
 from orchestrator.config.run import ClusterConfig, TrackingConfig
 
 _NO_INFLUENCE = {"tracking", "cluster", "max_failures", "allow_missing"}
@@ -30,12 +31,12 @@ class TrainRewardConfig(Settings):
         cluster: The Ray cluster.
     """
 
-    data: str = Field(min_length=1)
-    validation_data: str | None = Field(default=None, min_length=1)
+    data: Place
+    validation_data: Place | None = None
     allow_missing: bool = False
     validation_share: float = Field(default=0.2, gt=0.0, lt=1.0)
     limit_questions: int | None = Field(default=None, ge=1)
-    reasoner: str | None = Field(default=None, min_length=1)
+    reasoner: Place | None = None
     training: RewardTrainingSettings = RewardTrainingSettings()
     workers: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0.0)

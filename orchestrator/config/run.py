@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
@@ -14,9 +14,13 @@ from latent_core.tasks.loading import load_task
 from latent_core.trajectory import CutAnswers
 from orchestrator.config.loading import TASK_SOURCES
 from orchestrator.config.objective import Objective, parse_objective
+from orchestrator.config.paths import Place, check_variables
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Overrides = Mapping[str, Any]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How many of something are made one by one; beyond a million it is a slip, and memory would end before the work."""
+MAX_SEED = 2**63 - 1
 
 
 def _by_kind(value: Any) -> Any:
@@ -52,14 +56,14 @@ class TaskConfig(Settings):
     """
 
     name: str | None = None
-    path: str | None = None
-    hub: str | None = None
+    path: Place | None = None
+    hub: Place | None = None
     hub_config: str | None = None
     split: str = "test"
     columns: Columns | None = None
     grader: str | None = None
     extractor: str | None = None
-    count: int | None = Field(default=None, ge=1)
+    count: Count | None = None
     limit: int | None = Field(default=None, ge=1)
     cut_answers: CutAnswers = "abstain"
     trust_grader: bool = False
@@ -120,9 +124,9 @@ class StoreConfig(Settings):
         samples_per_shard: Most sample indices in one shard; with `micro_batch` it sets the rows of one actor call.
     """
 
-    path: str = "runs/store"
+    path: Place = "runs/store"
     latents: Literal["auto", "none", "float16", "float32"] = "auto"
-    samples_per_shard: int = Field(default=64, ge=1)
+    samples_per_shard: Count = 64
 
 
 class TrackingConfig(Settings):
@@ -134,7 +138,7 @@ class TrackingConfig(Settings):
         experiment: Name of the MLflow experiment.
     """
 
-    uri: str | None = None
+    uri: Annotated[str, AfterValidator(check_variables)] | None = None
     # MLflow refuses longer names, and would do so when everything has been computed.
     experiment: str = Field(default="latentswarm", min_length=1, max_length=500)
 
@@ -166,7 +170,7 @@ class ScorerConfig(Settings):
         dtype: Precision of weights and activations.
     """
 
-    checkpoint: str | None = Field(default=None, min_length=1)
+    checkpoint: Place | None = None
     score_answer: bool | None = None
     vote_calibration: VoteCalibration | None = None
     actors: int = Field(default=1, ge=1)
@@ -184,8 +188,8 @@ class SearchConfig(Settings):
     """
 
     kind: Literal["none", "beam"] = "none"
-    beams: tuple[Annotated[int, Field(ge=1)], ...] = (4,)
-    candidates: int = Field(default=4, ge=1)
+    beams: tuple[Count, ...] = (4,)
+    candidates: Count = 4
 
     @field_validator("beams", mode="before")
     @classmethod
@@ -222,9 +226,9 @@ class SweepConfig(Settings):
     """
 
     space: tuple[dict[str, Any], ...] = ()
-    draws: int = Field(default=1, ge=1)
+    draws: Count = 1
     search_alg: Literal["grid", "optuna"] = "grid"
-    trials: int = Field(default=20, ge=1)
+    trials: Count = 20
     scheduler: Literal["none", "asha"] = "none"
     objective: tuple[str, ...] = Field(default=("majority_vote",), min_length=1)
     grace_samples: int = Field(default=4, ge=1)
@@ -283,15 +287,15 @@ class RunConfig(Settings):
         sweep: The search space, for `latentswarm sweep`.
     """
 
-    checkpoint: str = Field(min_length=1)
+    checkpoint: Place
     task: TaskConfig
     sampler: SamplerConfig = Field(default_factory=lambda: parse_sampler({"kind": "none"}))
-    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32, 64)
-    seed: int = Field(default=0, ge=0)
-    latent_steps: int | None = Field(default=None, ge=1)
-    answer_tokens: int | None = Field(default=None, ge=1)
-    micro_batch: int = Field(default=8, ge=1)
-    actors: int = Field(default=1, ge=1)
+    budgets: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    latent_steps: Count | None = None
+    answer_tokens: Count | None = None
+    micro_batch: Count = 8
+    actors: Count = 1
     actor: ActorConfig = ActorConfig()
     dtype: Dtype = "float32"
     scorer: ScorerConfig = ScorerConfig()

@@ -134,6 +134,30 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert sorted(here.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "config.yaml", "--out", "$HOME/x"], "--out $HOME/x: $HOME is not replaced here"),
+        (["sweep", "config.yaml", "--resume", "s3://bucket/x"], "--resume s3://bucket/x: a directory on this machine"),
+        (["annotate", "annotate.yaml", "--out", "file:/abs"], "--out file:/abs: has one slash behind file:"),
+        (["run", "config.yaml", "--out", "a" * 300], "is too long for a path: names have at most 255 bytes"),
+        (["status", "a" * 300], "is too long for a path"),
+        (["report", "a\0b"], "holds what is no text"),
+        (["run", "b" * 300], "is too long for a path"),
+        (["run", "config.yaml", "checkpoint=" + "b" * 300], "checkpoint: is too long for a path"),
+        (["run", "config.yaml", "task.path=~nobody-of-that-name/x"], "task.path: has no home directory to begin with"),
+    ],
+)
+def test_paths_that_mean_another_place_are_refused_in_a_line(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    before = sorted(here.iterdir())
+    assert main(arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert sorted(here.iterdir()) == before
+
+
 def test_nothing_but_that_line_reaches_the_terminal(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """In a process of its own, where libraries write their warnings to the real standard error."""
     prepare(tmp_path, tiny_checkpoint)

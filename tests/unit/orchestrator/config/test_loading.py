@@ -45,6 +45,68 @@ def test_every_command_words_errors_alike(schema: type[Settings], file: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 010", "line 1: 010 is 8 in YAML; write 8 or 10"),
+        ("budgets:\n- 1\n- 1_0:30", "line 3: 1_0:30 is a number to the base of 60 in YAML; write it in full"),
+        (f"seed: {'9' * 5001}", "line 1: a number of 5,001 letters is none that can be read"),
+        (f"seed: 0{'7' * 5001}", "line 1: a number of 5,002 letters is none that can be read"),
+        (f"seed: {2**63}", "seed: a number of 64 bits; at most 63 are used"),
+        (f"seed: 0x{'f' * 5001}", "seed: a number of 20,004 bits; at most 63 are used"),
+        (f"budgets: {'[' * 3000}{']' * 3000}", "lists or keys within each other, hundreds deep"),
+        (f"budgets: {'[' * 60}{']' * 60}", "budgets: lists or keys within each other, hundreds deep"),
+        ('checkpoint: "\\ud800"', "'checkpoint': half of a surrogate pair or a byte that is no UTF-8"),
+        ('task: {"a\\ud800": 1}', "half of a surrogate pair"),
+        ("budgets: [10000000000]", "budgets.0: input should be less than or equal to 1000000 (got 10000000000)"),
+        ("answer_tokens: 10000000000", "answer_tokens: input should be less than or equal to 1000000"),
+        ("sweep: {scheduler: {type: asha}}", "'none' or 'asha', a word alone; settings of it are keys of their own"),
+    ],
+)
+def test_what_reads_otherwise_than_it_looks_is_refused_in_a_line(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    others = {"checkpoint": "a", "task": "{name: word_problems}"}
+    rest = "".join(f"{key}: {value}\n" for key, value in others.items() if not text.startswith(key))
+    file.write_text(f"{text}\n{rest}")
+    with pytest.raises(UserError) as caught:
+        load_config(RunConfig, file)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    if "\n" not in text:
+        with pytest.raises(UserError) as on_command_line:
+            load_config(RunConfig, CONFIGS / "word_problems.yaml", [text.replace(": ", "=", 1)])
+        assert said in str(on_command_line.value)
+        assert len(str(on_command_line.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("007", 7), ("-0x1f", -31), ("1_000", 1000), ("1.50", 1.5), ('"010"', "010")]
+)
+def test_numbers_that_look_as_they_are(text: str, value: object) -> None:
+    assert parse_override(f"seed={text}") == ("seed", value)
+
+
+def test_a_section_without_content_is_as_if_it_was_not_there() -> None:
+    sections = ("scorer", "search", "store", "tracking", "cluster", "sweep", "actor")
+    file = CONFIGS / "word_problems.yaml"
+    whole = load_config(RunConfig, file, [f"{name}=null" for name in sections])
+    assert whole.scorer.checkpoint is None
+    assert whole.store.path == "runs/store"
+    assert load_config(RunConfig, file, ["scorer=", "scorer.checkpoint=x"]).scorer.checkpoint == "x"
+    with pytest.raises(UserError, match=r"^task: "):
+        load_config(RunConfig, file, ["task=null"])
+
+
+def test_what_is_shown_of_a_value_fits_into_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(RunConfig, CONFIGS / "word_problems.yaml", [f"checkpoint={'a' * 300}"])
+    assert str(caught.value).startswith("checkpoint: is too long for a path: names have at most 255 bytes")
+    assert str(caught.value).endswith("... of 302 letters)")
+    with pytest.raises(UserError, match=r"a+: is too long for a path"):
+        read_yaml(tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("seed=3", ("seed", 3)),

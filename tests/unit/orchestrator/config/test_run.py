@@ -76,7 +76,7 @@ def test_defaults() -> None:
         ({"seed": 1.5}, "seed: input should be a valid integer, got a number with a fractional part (got 1.5)"),
         ({"micro_batch": 0}, "micro_batch: input should be greater than or equal to 1 (got 0)"),
         ({"scorer": {"checkpint": "x"}}, "unknown key 'scorer.checkpint': did you mean 'checkpoint'?"),
-        ({"scorer": {"checkpoint": ""}}, "scorer.checkpoint: string should have at least 1 character (got '')"),
+        ({"scorer": {"checkpoint": ""}}, "scorer.checkpoint: names no place; write a path (got '')"),
         ({"scorer": {"actors": 0}}, "scorer.actors: input should be greater than or equal to 1 (got 0)"),
         (
             {"scorer": {"vote_calibration": {"temperature": 0}}},
@@ -96,7 +96,7 @@ def test_defaults() -> None:
             {"store": {"latents": "float64"}},
             "store.latents: input should be 'auto', 'none', 'float16' or 'float32' (got 'float64')",
         ),
-        ({"checkpoint": ""}, "checkpoint: string should have at least 1 character (got '')"),
+        ({"checkpoint": ""}, "checkpoint: names no place; write a path (got '')"),
         ({"checkpoint": None}, "checkpoint: input should be a valid string (got None)"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command line: finds the command; wrong input becomes one line and exit code 2, an interruption 130 or 143."""
 
+import atexit
 import errno
 import gc
 import signal
@@ -120,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong input, 130 or 143 interrupted, 141 done but for text that nobody read.
     """
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    # Nor need they be looked through once more when the process ends, which takes as long as to import half of them.
+    atexit.register(gc.freeze)
     with lasting_output() as errors:
         try:
             code = int(latentswarm.main(arguments, prog_name="latentswarm", standalone_mode=False) or 0)

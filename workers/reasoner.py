@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from latent_core.columns import ColumnBatch
+from latent_core.failures import failure_text
 from latent_core.reward.types import LabelledBatch
 from latent_core.search.beam import BeamBatch
 from latent_core.tasks.base import Problem
@@ -201,4 +202,4 @@ def _alone(
     try:
         return compute((problem,))
     except _QUESTION_ERRORS as error:
-        return failed(problem, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        return failed(problem, failure_text(error))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from latent_core.failures import failure_text
 from latent_core.reward.types import QuestionToScore, ScoreBatch
 from workers.model_actor import ModelActor
 from workers.requests import ScoreRequest
@@ -72,8 +73,7 @@ class ScorerWorker(ModelActor):
         try:
             return self._score([question], score_answer)
         except _QUESTION_ERRORS as error:
-            message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-            return ScoreBatch.failed(len(question.latents), message)
+            return ScoreBatch.failed(len(question.latents), failure_text(error))
 
     def _score(self, questions: Sequence[QuestionToScore], score_answer: bool) -> ScoreBatch:
         from latent_core.reward.batch_scoring import score_groups

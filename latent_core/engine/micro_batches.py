@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from latent_core.failures import CPU_ALLOCATOR
 from latent_core.row_invariance import MIN_ROWS
 
 T = TypeVar("T")
@@ -137,4 +138,4 @@ class RowLimit:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     # On CPUs torch has no class of its own for it.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)

@@ -10,6 +10,7 @@ from latent_core.attention.padding import argsort_by_length, unsort
 from latent_core.columns import ABSENT, Ragged
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import MicroBatch, micro_batches
+from latent_core.failures import TRAJECTORY_FAILED
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import CandidateBatch, score_candidates
 from latent_core.reward.types import QuestionToScore, ScoreBatch
@@ -86,7 +87,7 @@ def _score_batch(
     latents = [array for one in questions for array in (*one.latents, *fillers)]
     answers = [ids for one in questions for ids in (*one.answer_ids, *((),) * len(fillers))]
     if all(array is None for array in latents):
-        return ScoreBatch.failed(len(questions) * given, "the trajectory failed")
+        return ScoreBatch.failed(len(questions) * given, TRAJECTORY_FAILED)
     candidates = _candidates(model, latents, answers if score_answer else None)
     with torch.inference_mode():
         rewards = score_candidates(model, prompts, candidates, apart=True)
@@ -100,7 +101,7 @@ def _score_batch(
         is_finite &= np.isfinite(answer)
     seconds = (time.perf_counter() - started) / len(rows)
     error = [
-        "the trajectory failed" if length == ABSENT else None if finite else "the reward is not finite"
+        TRAJECTORY_FAILED if length == ABSENT else None if finite else "the reward is not finite"
         for length, finite in zip(lengths.tolist(), is_finite.tolist(), strict=True)
     ]
     known = np.array([one is None for one in error])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latent_core.failures import TRAJECTORY_FAILED, is_transient
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
 from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
 from latent_core.tasks.base import Problem, Task
@@ -198,7 +199,7 @@ def _without_empty_scores(outcomes: Outcomes) -> Outcomes:
 def _first_score_error(trial: Trial, questions: int, samples: int) -> str | None:
     assert trial.scored is not None
     errors = trial.scored.store.read(questions, samples, ["score_error"])["score_error"].dropna()
-    return next((error for error in errors if error != "the trajectory failed"), None)
+    return next((error for error in errors if error != TRAJECTORY_FAILED), None)
 
 
 def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResult:
@@ -212,7 +213,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         samples: How many samples of every question are ready, where that is known.
     """
     samples = sampled_so_far(trial, len(task.problems)) if samples is None else samples
-    outcomes, questions, first_error = [], [], None
+    outcomes, questions, first_error, transient = [], [], None, 0
     cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
     for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
         block = outcomes_of(trial, records, problems)
@@ -222,6 +223,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
         questions.append(_per_question(records, trial.name, problems, chosen_answers(block, records)))
         totals = totals + records[_TOTALS].sum()
+        transient += sum(map(is_transient, records.loc[failed, "error"]))
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
     joined = _without_empty_scores(join_outcomes(outcomes))
     if trial.name == GREEDY:
@@ -237,6 +239,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         "samples": samples,
         "trajectories": joined.correct.size,
         "errors": int(totals["failed"]),
+        "transient_errors": transient,
         "first_error": first_error,
         "unparsable": int(totals["unparsable"]),
         "cut": int(totals["cut"]),

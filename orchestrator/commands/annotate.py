@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import default_out, dry_run_option, examples, takes_config
+from orchestrator.commands.options import default_out, dry_run_option, examples, retry_failed_option, takes_config
 from orchestrator.console import make_console
 
 
@@ -17,8 +17,10 @@ from orchestrator.console import make_console
 )
 @takes_config
 @dry_run_option
-def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
+@retry_failed_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, retry_failed: bool) -> None:
     """Label latent steps by stochastic rollouts, for train-rm."""
     from orchestrator.commands.annotation import annotate_from_config
 
-    annotate_from_config(config, overrides, out or default_out(config), dry_run, make_console())
+    target = out or default_out(config)
+    annotate_from_config(config, overrides, target, dry_run, make_console(), retry_failed=retry_failed)

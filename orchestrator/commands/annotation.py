@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from orchestrator.progress.display import ProgressDisplay
 from orchestrator.progress.utilization import ActorMeter
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.places import check_writable
+from orchestrator.store.retries import Retries, remove_rows, retries_in, retry_lines
 from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.specs import LabelSpec, LabelStore
 from workers.tables import CUT_FIELDS
@@ -34,8 +36,18 @@ from workers.tables import CUT_FIELDS
 _CUT_COLUMNS = [name for name, _ in CUT_FIELDS]
 
 
-def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run: bool, console: Console) -> None:
+def annotate_from_config(
+    path: str, overrides: Sequence[str], out: Path, dry_run: bool, console: Console, *, retry_failed: bool = False
+) -> None:
     """Label what the store lacks, and write the manifest of the labelled set into `out`.
+
+    Args:
+        path: The configuration.
+        overrides: Keys and values that replace some of it.
+        out: The run directory.
+        dry_run: Whether to print the plan and leave everything alone.
+        console: Where remarks go.
+        retry_failed: Whether to label those candidates again, too, that have failed for good.
 
     Raises:
         UserError: If the configuration, the run directory, the store or the cluster cannot be used.
@@ -45,14 +57,12 @@ def annotate_from_config(path: str, overrides: Sequence[str], out: Path, dry_run
     config = load_config(AnnotateConfig, path, overrides)
     plan = make_plan(config.as_run())
     store = label_store(config, plan)
-    ids = [problem.question_id for problem in plan.problems]
-    for line in store.disregard_damaged(ids) if dry_run else store.set_aside_damaged(ids):
-        say(console, line)
-    shards = missing_labels(config, plan, store)
-    _show(config, plan, store, shards, console)
-    if dry_run:
-        return
-    with Lease(out, "annotate"):
+    with nullcontext() if dry_run else Lease(out, "annotate"):
+        retries = _examine(config, plan, store, dry_run, retry_failed, console)
+        shards = missing_labels(config, plan, store, retries)
+        _show(config, plan, store, shards, console)
+        if dry_run:
+            return
         try:
             save_config(config, out / "config.yaml")
             facts = {"questions": len(plan.problems), "candidates": config.candidates, "labels": store.name}
@@ -79,9 +89,29 @@ def label_store(config: AnnotateConfig, plan: Plan) -> LabelStore:
     )
 
 
-def missing_labels(config: AnnotateConfig, plan: Plan, store: LabelStore) -> list[Shard]:
+def _examine(
+    config: AnnotateConfig, plan: Plan, store: LabelStore, dry_run: bool, retry_failed: bool, console: Console
+) -> Retries:
+    """Look for damaged shards and for rows that are to be tried again, and clear them away unless it is a dry run."""
+    found = store.inspect([problem.question_id for problem in plan.problems])
+    shape = len(plan.problems), config.candidates
+    retries = retries_in(store, found.failed, shape, lasting=retry_failed)
+    for line in store.disregard_damaged(found.damages) if dry_run else store.set_aside_damaged(found.damages):
+        say(console, line)
+    for line in retry_lines([retries], lasting=retry_failed):
+        say(console, line)
+    if not dry_run:
+        remove_rows(store, retries.trajectories)
+    return retries
+
+
+def missing_labels(
+    config: AnnotateConfig, plan: Plan, store: LabelStore, retries: Retries | None = None
+) -> list[Shard]:
     """Return the shards that are still to be labelled; all candidates of a question are in one."""
     covered = store.covered(len(plan.problems), config.candidates)
+    if retries is not None:
+        covered &= ~retries.trajectories
     return missing_shards(covered, config.micro_batch, config.candidates)
 
 

@@ -51,6 +51,11 @@ def takes_config(function: _Function) -> _Function:
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print the plan; start nothing.")
+retry_failed_option = click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Try what has failed for good again; what failed for a passing reason is tried again anyway.",
+)
 resume_option = click.option(
     "--resume", type=PATH, metavar="RUN_DIR", help="Like --out, if it holds this very experiment."
 )

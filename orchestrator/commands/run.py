@@ -1,6 +1,7 @@
 """`latentswarm run`: one trial."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from orchestrator.commands.options import (
     dry_run_option,
     examples,
     resume_option,
+    retry_failed_option,
     takes_config,
 )
 from orchestrator.console import make_console
@@ -30,7 +32,15 @@ if TYPE_CHECKING:
 @takes_config
 @dry_run_option
 @resume_option
-def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+@retry_failed_option
+def command(
+    config: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    dry_run: bool,
+    resume: Path | None,
+    retry_failed: bool,
+) -> None:
     """Sample one sampler setting and report accuracy at every budget."""
     from orchestrator.config.loading import load_config
     from orchestrator.config.run import RunConfig
@@ -42,7 +52,7 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: 
     from orchestrator.experiment.run_directory import check_kind
 
     check_kind(out, "run")
-    experiment = plan_run(out.name, settings, out)
+    experiment = replace(plan_run(out.name, settings, out), retry_failed=retry_failed)
     if dry_run:
         from orchestrator.experiment.dry_run import show_dry_run
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_core.errors import UserError
+from latent_core.failures import is_transient
 from orchestrator.console import masked
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class TrialStatus:
         scored: Trajectories with a score; None where nothing scores them, or where scores come with the trajectories.
         done: Trajectories of which nothing is missing: stored, and scored where that is wanted.
         failed: Stored trajectories that failed.
+        transient: Those of them that the same command tries again, because the reason may have passed.
         unparsable: Stored trajectories whose answer could not be read, though it was not cut off.
         last_written: When its last shard was written.
         tune: What Ray Tune says of it, where Ray Tune ran it.
@@ -48,6 +50,7 @@ class TrialStatus:
     last_written: datetime | None
     tune: str | None
     cut: int | None
+    transient: int = 0
 
     @property
     def share(self) -> float:
@@ -156,6 +159,7 @@ def _trial_status(trial: "Trial", questions: int, tune: Mapping[str, str]) -> Tr
         last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
         tune=tune.get(trial.name),
         cut=None if unknown else int(cut.sum()),
+        transient=sum(map(is_transient, records["error"].dropna())),
     )
 
 

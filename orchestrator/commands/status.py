@@ -106,6 +106,12 @@ def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
     if status.remark is not None:
         yield f"{'but':<10} {status.remark}"
     yield from status.damaged
+    failed, transient = (sum(getattr(one, name) for one in status.trials) for name in ("failed", "transient"))
+    if transient:
+        yield f"{'failed':<10} {transient:,} trajectories for a passing reason: the same command tries them again"
+    if failed > transient:
+        lasting = f"{failed - transient:,} trajectories for good"
+        yield f"{'failed':<10} {lasting}: the command with --retry-failed tries them again"
     yield from _tracking_lines(status.tracking)
 
 

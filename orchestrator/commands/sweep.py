@@ -1,6 +1,7 @@
 """`latentswarm sweep`: many trials that share the same actors, carried out by Ray Tune."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from orchestrator.commands.options import (
     dry_run_option,
     examples,
     resume_option,
+    retry_failed_option,
     takes_config,
 )
 from orchestrator.console import make_console
@@ -30,7 +32,15 @@ if TYPE_CHECKING:
 @takes_config
 @dry_run_option
 @resume_option
-def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, resume: Path | None) -> None:
+@retry_failed_option
+def command(
+    config: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    dry_run: bool,
+    resume: Path | None,
+    retry_failed: bool,
+) -> None:
     """Run every setting of the config's search space with Ray Tune."""
     from orchestrator.config.loading import load_config
     from orchestrator.config.run import RunConfig
@@ -44,10 +54,18 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: 
 
     sweeps = divide(settings)
     if sweeps[0].name:
-        run_sweep_group(settings, sweeps, out, sample_with_tune, dry_run=dry_run, console=make_console())
+        run_sweep_group(
+            settings,
+            sweeps,
+            out,
+            sample_with_tune,
+            dry_run=dry_run,
+            console=make_console(),
+            retry_failed=retry_failed,
+        )
         return
     check_kind(out, "sweep")
-    experiment = plan_sweep(out.name, settings, out)
+    experiment = replace(plan_sweep(out.name, settings, out), retry_failed=retry_failed)
     if dry_run:
         from orchestrator.experiment.dry_run import show_dry_run
 

@@ -113,8 +113,8 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error
     found = experiment.coverage()
-    if damaged := experiment.set_aside_damaged(found):
-        for line in damaged:
+    if mended := experiment.mend(found):
+        for line in mended:
             say(console, line)
         found = experiment.coverage()
     to_do = show_plan(experiment, found, console, with_cost=False)

@@ -11,7 +11,9 @@ from orchestrator.experiment.plan import Plan
 from orchestrator.experiment.run_directory import read_run_file, write_run_file
 from orchestrator.names import GREEDY
 from orchestrator.pipeline.rereading import reread
-from orchestrator.store.trial import Coverage, Trial, disregard_damaged, set_aside_damaged
+from orchestrator.store.folder import ShardFolder
+from orchestrator.store.retries import examine, retry_lines, take_out
+from orchestrator.store.trial import Coverage, Trial
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Experiment:
         command: "run" or "sweep".
         objectives: What the trials of a sweep are compared by.
         trial_limit: Number of trials in the end where a searcher chooses them while it runs; None where all are known.
+        retry_failed: Whether to try rows again that have failed for good, as all commands do where the reason passes.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Experiment:
     command: str = "run"
     objectives: tuple[Objective, ...] = ()
     trial_limit: int | None = None
+    retry_failed: bool = False
 
     @property
     def open_ended(self) -> bool:
@@ -68,16 +72,29 @@ class Experiment:
         return {trial.name: trial.coverage(questions) for trial in trials or self.all_trials()}
 
     def coverage_of_sound(self) -> tuple[dict[str, Coverage], list[str]]:
-        """Take the same snapshot without shards that are damaged, which are left alone; lists them, a line for each."""
-        trials = self.all_trials()
-        damaged = disregard_damaged(trials, self._question_ids)
-        return self.coverage(trials), damaged
+        """Take the same snapshot as it will be once `mend` has been called, and leave everything alone.
 
-    def set_aside_damaged(self, coverage: Mapping[str, Coverage]) -> list[str]:
-        """Rename shards that are damaged, so that they are made anew; lists them, a line for each."""
+        Returns:
+            The snapshot, and a line for each damaged shard and for what is to be tried again.
+        """
+        trials, lasting = self.all_trials(), self.retry_failed
+        retries, lines = examine(trials, self._question_ids, ShardFolder.disregard_damaged, lasting=lasting)
+        found = {name: retries[name].without(one) for name, one in self.coverage(trials).items()}
+        return found, [*lines, *retry_lines(retries.values(), lasting=lasting)]
+
+    def mend(self, coverage: Mapping[str, Coverage]) -> list[str]:
+        """Rename shards that are damaged, and take rows out that are tried again; says so, a line for each kind.
+
+        Raises:
+            UserError: If the store cannot be written.
+        """
         # A listing of a remote folder takes time, and a fresh run has nothing to look at.
         present = [trial for trial in self.all_trials() if coverage[trial.name].sampled.any()]
-        return set_aside_damaged(present, self._question_ids)
+        lasting = self.retry_failed
+        retries, lines = examine(present, self._question_ids, ShardFolder.set_aside_damaged, lasting=lasting)
+        for trial in present:
+            take_out(trial, retries[trial.name], lasting=lasting)
+        return [*lines, *retry_lines(retries.values(), lasting=lasting)]
 
     @property
     def _question_ids(self) -> list[str]:

@@ -87,7 +87,7 @@ def finalize(
             (f"objective.{objective.key}", value, 0)
             for objective, value in zip(experiment.objectives, one.values, strict=True)
         ]
-        tracker.log(one.trial, points)
+        tracker.log(one.trial, points, final=True)
     # The link needs the ids that MLflow gives its runs.
     tracker.flush()
     summary = {

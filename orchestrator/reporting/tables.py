@@ -228,6 +228,11 @@ def _failures(summary: dict[str, Any]) -> Iterator[str]:
             f"{summary['trial']}: {summary['errors']} of {summary['trajectories']} trajectories failed and count as "
             f"wrong; the first: {summary['first_error']}"
         )
+        if transient := summary.get("transient_errors"):
+            yield (
+                f"{summary['trial']}: {transient} of them had a passing reason (memory, a lost device or process): the "
+                "same command tries them again"
+            )
     if summary["unparsable"]:
         yield (
             f"{summary['trial']}: {summary['unparsable']} of {summary['trajectories']} answers could not be read; they "

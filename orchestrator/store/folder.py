@@ -6,7 +6,9 @@ what is there needs one listing and no reading. A shard is written under a tempo
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -24,6 +26,40 @@ from orchestrator.store.shards import Shard
 
 T = TypeVar("T")
 
+
+@dataclass(frozen=True)
+class FailedRow:
+    """A row that could not be computed.
+
+    Attributes:
+        shard: The shard that it is in.
+        question: Its question.
+        sample: Its sample.
+        error: Why.
+    """
+
+    shard: Shard
+    question: int
+    sample: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What reading every shard of a folder has shown.
+
+    Attributes:
+        damages: Shards that are not what their names say.
+        failed: Rows of the others that could not be computed.
+    """
+
+    damages: Sequence[DamagedShard] = ()
+    failed: Sequence[FailedRow] = ()
+
+
+SCORES = "scores-"
+"""What the names of folders with scores begin with."""
+
 _PRECISION = {"none": 0, "float16": 1, "float32": 2}
 
 
@@ -33,10 +69,12 @@ class ShardFolder:
     Attributes:
         schema: Columns of its shards with their types; none where they are not known.
         optional: Those that older shards lack.
+        error_column: The one that says why a row could not be computed.
     """
 
     schema: ClassVar[pa.Schema] = pa.schema([])
     optional: ClassVar[frozenset[str]] = frozenset()
+    error_column: ClassVar[str] = "error"
 
     def __init__(self, root: str, name: str, content: Mapping[str, Any], latents: str = "none") -> None:
         """Name the folder; nothing is read or written yet.
@@ -53,6 +91,11 @@ class ShardFolder:
         self.content = dict(content)
         self.latents = latents
         self._disregarded: frozenset[str] = frozenset()
+
+    @property
+    def whole_questions(self) -> bool:
+        """Whether the samples of a question are computed together, so that none of them can be made anew alone."""
+        return False
 
     @property
     def directory(self) -> str:
@@ -88,8 +131,16 @@ class ShardFolder:
 
     def beside(self) -> list[str]:
         """List the folders in the root of the store by name, in order."""
-        filesystem, root = self._filesystem()
-        found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        return self._folders(self._filesystem()[1])
+
+    def folders_of_scores(self) -> list["ShardFolder"]:
+        """List the folders with scores of these trajectories, whichever model gave them."""
+        names = [name for name in self._folders(self.directory) if name.startswith(SCORES)]
+        return [ShardFolder(self.root, f"{self.name}/{name}", {}) for name in names]
+
+    def _folders(self, path: str) -> list[str]:
+        filesystem, _ = self._filesystem()
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
     def covered(self, questions: int, samples: int) -> np.ndarray:
@@ -138,18 +189,19 @@ class ShardFolder:
 
         return self._parse(shard, shard.file_name(latents), None, whole)
 
-    def damaged(self, question_ids: Sequence[str] | None = None) -> list[DamagedShard]:
-        """Read every shard but for its latents, which take most of the time, and list those that are damaged.
+    def inspect(self, question_ids: Sequence[str] | None = None) -> Inspection:
+        """Read every shard but for its latents, which take most of the time: which are damaged, and what has failed.
 
         Args:
             question_ids: Of all questions in order, where they are known.
         """
-        found, rows = [], 0
+        found, rows, failed = [], 0, list[FailedRow]()
         columns = [name for name in self.schema.names if name != "latents" and name not in self.optional]
+        columns = columns or [self.error_column]
         for shard, name in self._files():
             rows += shard.rows
             try:
-                self._frame_of(shard, name, columns, question_ids)
+                failed += self._failed_rows(shard, self._frame_of(shard, name, columns, question_ids))
             except DamagedShard as damage:
                 found.append(damage)
         shards = self.shards()
@@ -161,22 +213,33 @@ class ShardFolder:
                     self.read(questions, samples, [name for name in columns if name in ("answer", "correct", "error")])
                 except DamagedShard as damage:
                     found.append(damage)
-        return found
+        return Inspection(found, failed)
 
-    def disregard_damaged(self, question_ids: Sequence[str] | None = None) -> list[str]:
-        """Look for damaged shards, and take them for absent; returns a line for each."""
-        damages = self.damaged(question_ids)
+    def _failed_rows(self, shard: Shard, frame: pd.DataFrame) -> Iterator[FailedRow]:
+        errors = frame[self.error_column]
+        for row in np.flatnonzero(errors.notna().to_numpy()).tolist():
+            question, sample = divmod(row, shard.samples)
+            place = shard.first_question + question, shard.first_sample + sample
+            yield FailedRow(shard, *place, str(errors.iloc[row]))
+
+    def damaged(self, question_ids: Sequence[str] | None = None) -> list[DamagedShard]:
+        """List the shards that are damaged, see `inspect`."""
+        return list(self.inspect(question_ids).damages)
+
+    def disregard_damaged(self, damages: Iterable[DamagedShard]) -> list[str]:
+        """Take damaged shards for absent; returns a line for each."""
+        damages = list(damages)
         for damage in damages:
             self.disregard(damage)
         return [f"{damage.what}; the command sets it aside and makes it anew" for damage in damages]
 
-    def set_aside_damaged(self, question_ids: Sequence[str] | None = None) -> list[str]:
-        """Look for damaged shards, and rename them; returns a line for each.
+    def set_aside_damaged(self, damages: Iterable[DamagedShard]) -> list[str]:
+        """Rename damaged shards; returns a line for each.
 
         Raises:
             UserError: If the place cannot be written.
         """
-        damages = self.damaged(question_ids)
+        damages = list(damages)
         names = [" and ".join(self.set_aside(damage)) for damage in damages]
         return [
             f"{damage.what}; set aside as {aside}, and made anew" for damage, aside in zip(damages, names, strict=True)
@@ -205,6 +268,12 @@ class ShardFolder:
                 raise unwritable(self.root, error) from error
             names.append(aside)
         return names
+
+    def remove(self, shard: Shard, latents: str) -> None:
+        """Delete one file of `files`, if it is still there."""
+        filesystem, _ = self._filesystem()
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(f"{self.directory}/{shard.file_name(latents)}")
 
     def copy(self, shard: Shard, latents: str, source: "ShardFolder") -> None:
         """Copy one file of another folder's `files` here as it is."""

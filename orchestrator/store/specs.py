@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
-from orchestrator.store.folder import ShardFolder
+from orchestrator.store.folder import SCORES, ShardFolder
 from workers.requests import PlannedCode
 from workers.tables import COST_FIELDS, CUT_FIELDS, LABEL_SCHEMA, SCORE_SCHEMA, trajectory_schema
 
@@ -188,6 +188,11 @@ class TrajectoryStore(ShardFolder):
         self.ask_end_ids: Callable[[], Sequence[int]] | None = None
         self._learned: frozenset[int] = frozenset()
 
+    @property
+    def whole_questions(self) -> bool:
+        """The beams of a question are found together."""
+        return self.spec.beam is not None
+
     def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
         if (columns is not None and _CUT not in columns) or _CUT in file.schema_arrow.names:
             return super()._frame(file, columns)
@@ -226,6 +231,7 @@ class ScoreStore(ShardFolder):
     """The scores of one trial's trajectories by one LatentRM, in a folder beside the trajectories."""
 
     schema = SCORE_SCHEMA
+    error_column = "score_error"
 
     def __init__(self, trajectories: TrajectoryStore, spec: ScoreSpec) -> None:
         """Name the place of the scores; nothing is read or written yet."""
@@ -235,7 +241,7 @@ class ScoreStore(ShardFolder):
     @staticmethod
     def folder(trajectories: str, spec: ScoreSpec) -> str:
         """Return the path of a folder of scores below the store, given that of its trajectories."""
-        return f"{trajectories}/scores-{spec.key}"
+        return f"{trajectories}/{SCORES}{spec.key}"
 
 
 class LabelStore(ShardFolder):
@@ -248,6 +254,11 @@ class LabelStore(ShardFolder):
         """Name the place of the labels; nothing is read or written yet."""
         super().__init__(root, f"labels-{spec.key}", spec.content)
         self.spec = spec
+
+    @property
+    def whole_questions(self) -> bool:
+        """Which candidates are labelled depends on all of a question."""
+        return True
 
     def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
         if columns is None:

@@ -187,16 +187,7 @@ class Trial:
 
 def disregard_damaged(trials: Iterable[Trial], question_ids: Sequence[str]) -> list[str]:
     """Read the shards of trials, and take those that are damaged for absent; returns a line for each of them."""
-    return [line for folder in _folders(trials) for line in folder.disregard_damaged(question_ids)]
-
-
-def set_aside_damaged(trials: Iterable[Trial], question_ids: Sequence[str]) -> list[str]:
-    """Read the shards of trials, and rename those that are damaged; returns a line for each of them.
-
-    Raises:
-        UserError: If the store cannot be written.
-    """
-    return [line for folder in _folders(trials) for line in folder.set_aside_damaged(question_ids)]
+    return [line for folder in _folders(trials) for line in folder.disregard_damaged(folder.damaged(question_ids))]
 
 
 def around_damage(trials: Sequence[Trial], work: Callable[[], T]) -> tuple[T, list[str]]:

@@ -99,9 +99,19 @@ class Journal:
             append_whole(self.file, (json.dumps(asdict(operation)) + "\n").encode())
             self._remember(operation)
 
-    def append_metrics(self, run: str, points: list[tuple[str, float, int]]) -> None:
-        """Write down values that are numbers and are not there yet; a metric has one value at a step."""
-        new = [point for point in points if point[1] == point[1] and (run, point[0], point[2]) not in self._points]
+    def append_metrics(self, run: str, points: list[tuple[str, float, int]], *, final: bool = False) -> None:
+        """Write down values that are numbers and are not there yet; a metric has one value at a step.
+
+        Args:
+            run: Whose they are.
+            points: Name, value and step of each.
+            final: Whether a value replaces another one: what failed and has been made anew counts otherwise then.
+        """
+        new = []
+        for name, value, step in points:
+            known = self._points.get((run, name, step))
+            if value == value and (known is None or (final and known != value)):
+                new.append((name, value, step))
         if new:
             self.append("metrics", run, points=[list(point) for point in new])
 

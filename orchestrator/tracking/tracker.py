@@ -57,9 +57,15 @@ class Tracker:
             self._children.append(name)
         self._start(name, name, params, tags or {}, parent)
 
-    def log(self, child: str, points: Sequence[Point]) -> None:
-        """Log points of a run; what is not a number is left out, and what has been logged is not logged again."""
-        self.journal.append_metrics(child, list(points))
+    def log(self, child: str, points: Sequence[Point], *, final: bool = False) -> None:
+        """Log points of a run; what is not a number is left out, and what has been logged is not logged again.
+
+        Args:
+            child: The run.
+            points: Name, value and step of each.
+            final: Whether a value that differs from the one that has been logged replaces it.
+        """
+        self.journal.append_metrics(child, list(points), final=final)
         self._sender.wake()
 
     def log_live(self, child: str, n: int, metrics: Mapping[str, float]) -> None:
@@ -79,7 +85,7 @@ class Tracker:
             if name in colours:
                 self._append("tags", name, **{_COLOUR_TAG: colours[name]})
             own = [row for row in rows if row.trial == name]
-            self.log(name, [point for row in own for point in _points(row)])
+            self.log(name, [point for row in own for point in _points(row)], final=True)
             if name == GREEDY:
                 # All greedy samples are the same, so greedy decoding is a level line in every chart.
                 level = [
@@ -89,11 +95,11 @@ class Tracker:
                     if AGGREGATIONS[aggregation].needs is None or any(row.aggregation == aggregation for row in rows)
                     for n in budgets
                 ]
-                self.log(name, [point for row in level for point in _points(row)])
+                self.log(name, [point for row in level for point in _points(row)], final=True)
         if self.journal.has_run(_PARENT):
             best = best_trials(rows)
             chosen = [row for row in rows if best.get(row.aggregation) == row.trial or row.trial not in self._children]
-            self.log(_PARENT, [point for row in chosen for point in _points(row)])
+            self.log(_PARENT, [point for row in chosen for point in _points(row)], final=True)
             self._append("tags", _PARENT, **{f"best.{aggregation}": trial for aggregation, trial in best.items()})
 
     def log_counts(self, child: str, summary: Mapping[str, Any]) -> None:
@@ -109,7 +115,7 @@ class Tracker:
         for search in summary["searches"]:
             n = int(search["beams"]) * int(search["candidates"])
             points += [(f"counts.beam_search.{key}", float(search[key]), n) for key in _COUNTS]
-        self.log(child, points)
+        self.log(child, points, final=True)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

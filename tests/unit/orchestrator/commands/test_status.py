@@ -315,3 +315,25 @@ def test_cut_and_unreadable_answers_are_counted(out: Path, tmp_path: Path) -> No
     [_, one, _] = run_status(out).trials
     assert one.cut is None
     assert json.loads(status_json(run_status(out)))["trials"][1]["cut"] is None
+
+
+def test_failures_that_are_tried_again_are_told_from_lasting_ones(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = greedy(tmp_path)
+    errors = ("RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory", "ValueError: too long", None)
+    rows = [
+        Trajectory.failed(problem, 0, error)
+        if error
+        else Trajectory(problem.question_id, 0, "", "2", True, 2, 3, (), None, 10.0, 5.0, 0.5)
+        for problem, error in zip(PROBLEMS, errors, strict=True)
+    ]
+    trial.store.prepare()
+    trial.store.write(Shard(0, 3, 0, 1), trajectory_table(rows, 0, 1))
+    status = run_status(out)
+    assert (status.trials[0].failed, status.trials[0].transient) == (2, 1)
+    assert json.loads(status_json(status))["trials"][0]["transient"] == 1
+    assert main(["status", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "failed     1 trajectories for a passing reason: the same command tries them again\n" in said
+    assert "failed     1 trajectories for good: the command with --retry-failed tries them again\n" in said

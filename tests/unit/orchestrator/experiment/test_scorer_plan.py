@@ -316,3 +316,26 @@ def test_the_same_reasoner_elsewhere_is_the_same(
     shutil.copytree(tiny_checkpoint, tmp_path / "elsewhere")
     plan = plan_of(content, checkpoint=str(tmp_path / "elsewhere"))
     assert plan.checkpoint.fingerprint == Checkpoint.open(str(tiny_checkpoint)).fingerprint
+
+
+SPOILT: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "int8": (lambda weight: weight.mul(100).to(torch.int8), "stored as I8"),
+    "float8": (lambda weight: weight.to(torch.float8_e4m3fn), "stored as F8_E4M3"),
+    "shape": (lambda weight: weight[:-1].contiguous(), "with shape"),
+}
+
+
+@pytest.mark.parametrize("whose", ["scorer", "reasoner"])
+@pytest.mark.parametrize("kind", SPOILT)
+def test_weights_of_another_type_or_shape_are_refused_at_planning(
+    content: dict[str, Any], copy: Copy, tiny_checkpoint: Path, tmp_path: Path, whose: str, kind: str
+) -> None:
+    spoil, reason = SPOILT[kind]
+    directory = copy() if whose == "scorer" else Path(shutil.copytree(tiny_checkpoint, tmp_path / "reasoner"))
+    weights = load_file(directory / "model.safetensors")
+    name = next(name for name in weights if name.endswith("h.1.mlp.c_fc.weight"))
+    save_file({**weights, name: spoil(weights[name])}, directory / "model.safetensors", {"format": "pt"})
+    changes = {"scorer": {"checkpoint": str(directory)}} if whose == "scorer" else {"checkpoint": str(directory)}
+    with pytest.raises(UserError, match=f"h.1.mlp.c_fc.weight .*{reason}") as refused:
+        make_plan(config_of(content, **changes))
+    assert "\n" not in str(refused.value)

@@ -15,7 +15,7 @@ from latent_core.trajectory import Trajectory
 from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
-from orchestrator.store.trial import Trial, around_damage, disregard_damaged, set_aside_damaged
+from orchestrator.store.trial import Trial, around_damage, disregard_damaged
 
 SPEC = TrajectorySpec("checkpoint", "task", {"kind": "gaussian", "sigma": 0.4}, 6, 32, 0, "float32")
 SHARD = Shard(0, 2, 0, 4)
@@ -100,7 +100,7 @@ def test_a_damaged_shard_is_named_set_aside_and_made_again(store: TrajectoryStor
     assert path_of(store).name in str(refused.value)
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
-    (line,) = set_aside_damaged([trial_of(store)], IDS)
+    (line,) = store.set_aside_damaged(store.damaged(IDS))
     assert path_of(store).name in line
     assert "set aside as" in line
     (aside,) = [path for path in Path(store.directory).iterdir() if ".damaged-" in path.name]
@@ -144,7 +144,7 @@ def test_shards_that_contradict_each_other_are_both_set_aside(store: TrajectoryS
     (damage,) = store.damaged(IDS)
     assert damage.files == (SHARD.file_name(), overlapping.file_name())
     assert "different answers of question 1, sample 1" in str(damage)
-    set_aside_damaged([trial_of(store)], IDS)
+    store.set_aside_damaged(store.damaged(IDS))
     assert store.shards() == [OTHER]
 
 

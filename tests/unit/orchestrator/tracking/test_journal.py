@@ -79,6 +79,19 @@ def test_a_journal_whose_first_line_is_broken_is_kept_and_begun_anew(tmp_path: P
     assert (tmp_path / "tracking-1.jsonl").is_file()
 
 
+def test_a_final_value_replaces_another_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "one")
+    journal.append("start", "a", name="a", params={}, tags={}, parent=None)
+    journal.append_metrics("a", [("coverage", 0.5, 4)])
+    journal.append_metrics("a", [("coverage", 0.75, 4)])
+    assert journal.history("a", "coverage") == [(4, 0.5)]
+    journal.append_metrics("a", [("coverage", 0.75, 4), ("other", 0.1, 4)], final=True)
+    journal.append_metrics("a", [("coverage", 0.75, 4), ("other", 0.1, 4)], final=True)
+    again = Journal(tmp_path, "one")
+    assert len(again) == 3
+    assert again.history("a", "coverage") == [(4, 0.75)]
+
+
 def test_another_configuration_begins_anew_and_the_old_journal_is_kept(tmp_path: Path) -> None:
     ids = [Journal(tmp_path, configuration).id for configuration in ("one", "two", "two", "three")]
     assert ids[1] == ids[2]

@@ -8,15 +8,17 @@ from latent_core.conversion.writing import appearing, check_out, write
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.meta_model import check_model
+from latent_core.models.weights import check_finite
 
 
-def convert(source: str, out: Path, options: Options) -> tuple[str, ...]:
+def convert(source: str, out: Path, options: Options, *, dry_run: bool = False) -> tuple[str, ...]:
     """Write a checkpoint directory that `Checkpoint.open` accepts.
 
     Args:
         source: A file, a directory or a hub id.
         out: The directory; it must not exist, or be empty.
         options: What the user says about the conversion.
+        dry_run: Whether to write nothing; what can be told from the source alone is checked.
 
     Returns:
         What the user should know about the result.
@@ -28,10 +30,15 @@ def convert(source: str, out: Path, options: Options) -> tuple[str, ...]:
     read = read_source(source, options.allow_pickle)
     layout = find_layout(read)
     draft = layout.draft(read, options)
-    with appearing(out) as directory:
-        write(draft, directory)
-        _check(source, directory)
-    return (f"read as {layout.title}", *read.notes, *draft.notes)
+    if dry_run:
+        check_finite(f"checkpoint {source}", draft.tensors.items())
+    else:
+        with appearing(out) as directory:
+            write(draft, directory)
+            _check(source, directory)
+    values = sum(tensor.numel() for tensor in draft.tensors.values())
+    size = (f"{len(draft.tensors):,} tensors of {values:,} values",) if dry_run else ()
+    return (f"read as {layout.title}", *read.notes, *draft.notes, *size)
 
 
 def _check(source: str, directory: Path) -> None:

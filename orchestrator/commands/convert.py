@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from orchestrator.commands.options import PATH, examples
+from orchestrator.commands.options import PATH, dry_run_option, examples
 from orchestrator.console import make_console, say
 
 _NONE = "none"
@@ -40,6 +40,7 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
 @click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="Of CODI's training (default: 32).")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights, whose author you trust.")
+@dry_run_option
 def command(
     source: str,
     out: Path,
@@ -47,6 +48,7 @@ def command(
     family: str | None,
     lora_alpha: float,
     allow_pickle: bool,
+    dry_run: bool,
     **described: Any,
 ) -> None:
     """Make a checkpoint of another layout one that runs.
@@ -60,8 +62,11 @@ def command(
     changes.update((name, None) for name in _TOKENS if changes.get(name) == _NONE)
     options = Options(base=base, family=family, changes=changes, lora_alpha=lora_alpha, allow_pickle=allow_pickle)
     target = out.expanduser()
-    for note in convert(source, target, options):
+    for note in convert(source, target, options, dry_run=dry_run):
         say(make_console(), note)
+    if dry_run:
+        say(make_console(), f"would be written to {target}")
+        return
     output = Console()
     for line in (
         f"checkpoint {target}: written and checked",

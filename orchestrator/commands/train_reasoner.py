@@ -1,32 +1,42 @@
 """`latentswarm train-reasoner`: make a latent reasoner from a recipe."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.commands.options import default_out, examples, takes_config
+from orchestrator.commands.options import default_out, dry_run_option, examples, takes_config
 from orchestrator.console import make_console, say
 from orchestrator.files import write_json
+
+if TYPE_CHECKING:
+    from latent_core.training.settings import ReasonerTrainingSettings
 
 
 @click.command(
     "train-reasoner",
     epilog=examples(
-        "train-reasoner tune_configs/train_tiny.yaml", "train-reasoner tune_configs/train_tiny.yaml seed=1 --out tiny"
+        "train-reasoner tune_configs/train_tiny.yaml --dry-run",
+        "train-reasoner tune_configs/train_tiny.yaml seed=1 --out tiny",
     ),
 )
 @takes_config
-def command(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
+@dry_run_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a small latent reasoner from a recipe."""
     from latent_core.training.settings import ReasonerTrainingSettings
     from orchestrator.config.loading import load_config
-    from orchestrator.experiment.run_directory import check_kind
+    from orchestrator.experiment.run_directory import TRAINING_FILE, check_kind
 
     out = out or default_out(config)
     check_kind(out, "train-reasoner")
     settings = load_config(ReasonerTrainingSettings, config, overrides)
+    if dry_run:
+        for line in _plan(settings, out):
+            say(make_console(), line)
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -41,5 +51,23 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
         say(console, "  ".join(words))
 
     metrics = train_reasoner(settings, out, report)
-    write_json(out / "training.json", metrics)
+    write_json(out / TRAINING_FILE, metrics)
     say(Console(), f"checkpoint {out}: greedy accuracy {metrics['greedy_accuracy']:.1%} on validation problems")
+
+
+def _plan(settings: "ReasonerTrainingSettings", out: Path) -> list[str]:
+    """Return what a dry run prints."""
+    from orchestrator.experiment.run_directory import TRAINING_FILE
+
+    shape, problems = settings.architecture, f"of {settings.batch_size} problems"
+    stages = [
+        f"stage       {stage.name}: {stage.thoughts} thoughts, {stage.updates:,} updates {problems}"
+        for stage in settings.stages
+    ]
+    return [
+        f"family      {settings.family}, {settings.latent_steps} latent steps, seed {settings.seed}",
+        f"model       {shape.layers} layers, width {shape.width}, {settings.weights_dtype}",
+        *stages,
+        f"threads     {settings.threads}",
+        f"results     {out}" + ("  (the checkpoint there is replaced)" if (out / TRAINING_FILE).is_file() else ""),
+    ]

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import default_out, examples, takes_config
+from orchestrator.commands.options import default_out, dry_run_option, examples, takes_config
 from orchestrator.console import make_console
 
 
 @click.command(
     "train-rm",
     epilog=examples(
-        "train-rm tune_configs/train_rm_tiny.yaml data=runs/labels",
+        "train-rm tune_configs/train_rm_tiny.yaml data=runs/labels --dry-run",
         "train-rm tune_configs/train_rm_tiny.yaml --out runs/rm data=runs/labels training.seed=1",
     ),
 )
 @takes_config
-def command(config: str, overrides: tuple[str, ...], out: Path | None) -> None:
+@dry_run_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a LatentRM on the labels that annotate has written."""
     from orchestrator.commands.train_rm_job import train_reward_model
 
-    train_reward_model(config, overrides, out or default_out(config), make_console())
+    train_reward_model(config, overrides, out or default_out(config), make_console(), dry_run=dry_run)

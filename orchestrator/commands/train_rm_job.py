@@ -44,8 +44,10 @@ _CHECKPOINTS = "checkpoints"
 _POLL_SECONDS = 0.5
 
 
-def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, console: Console) -> None:
-    """Train, or go on training, the LatentRM of a run directory.
+def train_reward_model(
+    config_file: str, overrides: Sequence[str], out: Path, console: Console, *, dry_run: bool = False
+) -> None:
+    """Train, or go on training, the LatentRM of a run directory; a dry run prints the plan and leaves all alone.
 
     Raises:
         UserError: If the configuration or the data are wrong, or the directory holds another training.
@@ -53,6 +55,9 @@ def train_reward_model(config_file: str, overrides: Sequence[str], out: Path, co
     check_kind(out, "train-rm")
     config = load_config(TrainRewardConfig, config_file, overrides)
     plan = plan_training(config)
+    if dry_run:
+        _show(plan, out, console)
+        return
     with Lease(out, "train-rm"):
         _train_or_go_on(plan, out, console)
 
@@ -61,7 +66,7 @@ def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
     config = plan.config
     resumes = _claim(out, plan)
     if (out / TRAINING_FILE).is_file():
-        say(console, f"{out} holds the finished training of this configuration; nothing to do")
+        say(console, _finished(out))
         print_report(json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")), Console())
         return
     say(console, plan.describe())
@@ -83,24 +88,62 @@ def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
     print_report(summary, Console())
 
 
+def _finished(out: Path) -> str:
+    return f"{out} holds the finished training of this configuration; nothing to do"
+
+
+def _show(plan: RewardPlan, out: Path, console: Console) -> None:
+    """Print what a training would do."""
+    config, training = plan.config, plan.config.training
+    begun = _is_begun(out, plan)
+    places = [config.data, *([config.validation_data] if config.validation_data else [])]
+    for line in (
+        f"reasoner    {plan.reasoner.source}  ({plan.reasoner.format.name}, {plan.reasoner.fingerprint})",
+        f"labels      {', '.join(places)}  ({plan.manifest.task}, {plan.manifest.rollouts} completions per step)",
+        f"data        {plan.describe()}",
+        f"start       {training.init or plan.reasoner.source}, objective {training.objective}, seed {training.seed}",
+        f"workers     {config.workers} x ({training.threads} CPUs, {config.gpus:g} GPUs), and one CPU that reads",
+        f"results     {out}",
+    ):
+        say(console, line)
+    if (out / TRAINING_FILE).is_file():
+        say(console, _finished(out))
+    elif begun:
+        say(console, "it has been begun there, and goes on from its last checkpoint")
+
+
+def _facts(plan: RewardPlan) -> dict[str, Any]:
+    return {"data": plan.digest, "questions": len(plan.train), "validation_questions": len(plan.validation)}
+
+
+def _is_begun(out: Path, plan: RewardPlan) -> bool:
+    """Whether the run directory is this training's own.
+
+    Raises:
+        UserError: If it belongs to another training.
+    """
+    config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
+    if not plan_file.is_file() or not config_file.is_file():
+        return False
+    key = plan.config.same_weights(load_config(TrainRewardConfig, config_file))
+    if key is None and json.loads(plan_file.read_text(encoding="utf-8")) != _facts(plan):
+        key = "data (the labelled sets have changed)"
+    if key is not None:
+        raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
+    return True
+
+
 def _claim(out: Path, plan: RewardPlan) -> bool:
     """Make the run directory this training's own; returns whether it was already.
 
     Raises:
         UserError: If it cannot be written or belongs to another training.
     """
-    config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
-    mine = {"data": plan.digest, "questions": len(plan.train), "validation_questions": len(plan.validation)}
-    if plan_file.is_file() and config_file.is_file():
-        key = plan.config.same_weights(load_config(TrainRewardConfig, config_file))
-        if key is None and json.loads(plan_file.read_text(encoding="utf-8")) != mine:
-            key = "data (the labelled sets have changed)"
-        if key is not None:
-            raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
+    if _is_begun(out, plan):
         return True
     try:
-        save_config(plan.config, config_file)
-        write_json(plan_file, mine)
+        save_config(plan.config, out / "config.yaml")
+        write_json(out / TRAINING_PLAN_FILE, _facts(plan))
         write_work_file(out, "train-rm", {"updates": plan.updates})
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error}") from error

@@ -29,6 +29,11 @@ def test_a_trainer_file_and_what_to_try_next(here: Path, capsys: pytest.CaptureF
         "latentswarm: checkpoint checkpoint_33: checkpoint_33 is pickled, and reading a pickle can run code; if you "
         "trust its author, add --allow-pickle\n"
     )
+    assert main([*arguments, "--allow-pickle", "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "read as COCONUT's trainer" in said
+    assert said.endswith("would be written to my out\n")
+    assert sorted(path.name for path in here.iterdir()) == ["base", "checkpoint_33"]
     assert main([*arguments, "--allow-pickle"]) == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [

@@ -6,6 +6,7 @@ import pytest
 
 from latent_core.errors import UserError
 from latent_core.training.settings import ReasonerTrainingSettings
+from orchestrator.cli import main
 from orchestrator.config.loading import load_config
 
 RECIPES = Path(__file__).parents[4] / "tune_configs"
@@ -56,3 +57,13 @@ def test_a_misspelt_key_in_a_stage_is_named(tmp_path: Path) -> None:
 def test_a_missing_recipe() -> None:
     with pytest.raises(UserError, match=r"train_tny\.yaml: no such file; did you mean .*train_tiny\.yaml\?"):
         load_config(ReasonerTrainingSettings, RECIPE.replace("tiny", "tny"))
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["train-reasoner", RECIPE, "seed=5", "--out", str(out), "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "family      word_problems, 6 latent steps, seed 5\n" in said
+    assert f"results     {out}" in said.replace("\n", "")
+    assert not out.exists()
+    assert main(["train-reasoner", RECIPE, "seed=x", "--out", str(out), "--dry-run"]) == 2

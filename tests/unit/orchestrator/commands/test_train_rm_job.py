@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 import torch
 import yaml
 from checkpoints import save_checkpoint_of
@@ -21,6 +22,7 @@ from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
+from orchestrator.cli import main
 from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config, parse_config, save_config
 from orchestrator.config.reward_training import TrainRewardConfig
@@ -268,6 +270,26 @@ def test_a_run_directory_belongs_to_one_training(make_labels: MakeLabels, tmp_pa
         train_reward_model(str(file), [], out, Console(file=io.StringIO()))
     with pytest.raises(UserError, match=r"holds a training with another data \(the labelled sets have changed\)"):
         train_reward_model(str(file), ["training.seed=3"], out, Console(file=io.StringIO()))
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    make_labels: MakeLabels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "config.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump({"data": str(make_labels(MIXED)), "validation_share": 0.4}))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["train-rm", str(file), "--out", str(out), "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "training questions x 3 candidates" in said
+    assert "objective contrastive, seed 0" in " ".join(said.split())
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not ray.is_initialized()
+    # What another training has begun there is refused by a dry run too.
+    out.mkdir()
+    save_config(load_config(TrainRewardConfig, file, ["training.seed=3"]), out / "config.yaml")
+    (out / "plan.json").write_text("{}")
+    assert main(["train-rm", str(file), "--out", str(out), "--dry-run"]) == 2
+    assert "another training.seed" in capsys.readouterr().err
 
 
 FILES = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1"], "c": ["c0", "c1", "c2", "c3"], "d": ["d0"]}

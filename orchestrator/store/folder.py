@@ -27,6 +27,12 @@ from orchestrator.store.shards import Shard
 T = TypeVar("T")
 
 
+def rows_per_group(table: pa.Table) -> int:
+    """Return how many rows of a table are written at a time; a small table is one row group."""
+    size: int = table.nbytes
+    return max(1, len(table) * _ROW_GROUP_BYTES // max(size, _ROW_GROUP_BYTES))
+
+
 @dataclass(frozen=True)
 class FailedRow:
     """A row that could not be computed.
@@ -59,6 +65,9 @@ class Inspection:
 
 SCORES = "scores-"
 """What the names of folders with scores begin with."""
+
+_ROW_GROUP_BYTES = 32 << 20
+"""Parquet keeps a row group in memory in several forms until it is written: eight times as much as it holds."""
 
 _PRECISION = {"none": 0, "float16": 1, "float32": 2}
 
@@ -168,7 +177,7 @@ class ShardFolder:
         """
         sink = pa.BufferOutputStream()
         # What a disk or a copy has changed must not become another result: readers verify the checksums.
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, sink, rows_per_group(table), compression="zstd", write_page_checksum=True)
         self._write(shard.file_name(latents or self.latents), sink.getvalue())
 
     def files(self) -> list[tuple[Shard, str]]:
@@ -270,10 +279,17 @@ class ShardFolder:
         return names
 
     def remove(self, shard: Shard, latents: str) -> None:
-        """Delete one file of `files`, if it is still there."""
+        """Delete one file of `files`, if it is still there.
+
+        Raises:
+            UserError: If the place cannot be written.
+        """
         filesystem, _ = self._filesystem()
-        with suppress(FileNotFoundError):
-            filesystem.delete_file(f"{self.directory}/{shard.file_name(latents)}")
+        try:
+            with suppress(FileNotFoundError):
+                filesystem.delete_file(f"{self.directory}/{shard.file_name(latents)}")
+        except OSError as error:
+            raise unwritable(self.root, error) from error
 
     def copy(self, shard: Shard, latents: str, source: "ShardFolder") -> None:
         """Copy one file of another folder's `files` here as it is."""

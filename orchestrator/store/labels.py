@@ -212,7 +212,7 @@ def check_width(manifest: LabelManifest, file: str, key: str = "data") -> None:
     Raises:
         UserError: If they differ, or the shard cannot be read.
     """
-    filesystem, path = filesystem_of(file)
+    filesystem, path = filesystem_of(file, key)
     try:
         with filesystem.open_input_file(path) as opened:
             parquet = pq.ParquetFile(opened, page_checksum_verification=True)

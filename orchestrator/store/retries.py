@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from latent_core.errors import UserError
 from latent_core.failures import TRAJECTORY_FAILED, is_transient
 from orchestrator.store.folder import FailedRow, ShardFolder
 from orchestrator.store.integrity import DamagedShard
@@ -156,12 +155,9 @@ def remove_rows(folder: ShardFolder, cells: BoolArray) -> None:
         except FileNotFoundError:
             # Another command on the same store has been faster.
             continue
-        try:
-            for part in missing_shards(gone, shard.questions, shard.samples):
-                folder.write(_moved(part, shard), _rows_of(table, part, shard), latents)
-            folder.remove(shard, latents)
-        except OSError as error:
-            raise UserError(f"store.path {folder.root}: cannot be written: {error}") from error
+        for part in missing_shards(gone, shard.questions, shard.samples):
+            folder.write(_moved(part, shard), _rows_of(table, part, shard), latents)
+        folder.remove(shard, latents)
 
 
 def _moved(part: Shard, shard: Shard) -> Shard:

@@ -180,3 +180,24 @@ def test_a_storage_that_cannot_be_read_is_not_damage(store: TrajectoryStore, mon
     monkeypatch.setattr(store, "_files", lambda: iter([(SHARD, SHARD.file_name())]))
     with pytest.raises(FileNotFoundError):
         store.read(4, 4)
+
+
+def test_a_large_shard_is_written_in_row_groups_and_read_as_one(tmp_path: Path) -> None:
+    shard, width = Shard(0, 8, 0, 64), 100_000
+    store = TrajectoryStore(str(tmp_path), SPEC, "float16")
+    store.prepare()
+    small = table_of(shard)
+    offsets = pa.array(np.arange(shard.rows + 1, dtype=np.int32) * width)
+    values = pa.array(np.resize(np.arange(1 << 11).astype(np.float16), shard.rows * width))
+    store.write(shard, small.append_column("latents", pa.ListArray.from_arrays(offsets, values)))
+    file = pq.ParquetFile(Path(store.directory) / shard.file_name("float16"))
+    assert file.metadata.num_row_groups == 4
+    assert store.damaged() == []
+    table = store.table(shard, "float16")
+    assert table.num_rows == shard.rows
+    assert table["latents"].combine_chunks().flatten().equals(values)
+    # A small one is in one piece, as it always was.
+    other = TrajectoryStore(str(tmp_path / "small"), SPEC)
+    other.prepare()
+    other.write(shard, small)
+    assert pq.ParquetFile(path_of(other, shard)).metadata.num_row_groups == 1

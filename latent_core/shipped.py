@@ -36,7 +36,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.samplers.singular_value": "051ec79817992d53",
     "latent_core.tasks.base": "7c08b264efa0aeb4",
     "latent_core.tasks.columns": "4596d6052636237d",
-    "latent_core.tasks.hub": "50b7d142a0d3d502",
+    "latent_core.tasks.hub": "21ffd085ae4021f4",
     "latent_core.tasks.hub_files": "301e3b7835026f19",
     "latent_core.tasks.loading": "668863c631074e48",
     "latent_core.tasks.local": "5cd9e21feb467ed4",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def _download(hub_id: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"checkpoint {hub_id}: no such directory, and the hub did not give it ({type(error).__name__}); where the "
-            f"network is, run `hf download {hub_id}`, or name a local directory"
+            f"network is, run `hf download {shlex.quote(hub_id)}`, or name a local directory"
         ) from error
 
 

@@ -5,6 +5,7 @@ the directory is named as not read, or refused where it could mean other weights
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -241,7 +242,7 @@ def _nothing_to_read(source: str, directory: Path) -> str:
     if pickled:
         return (
             f"its weights are pickled ({pickled[0]}), and reading a pickle can run code; if you trust its author, "
-            f"`latentswarm convert {source} --allow-pickle --out DIRECTORY` makes a safe copy"
+            f"`latentswarm convert {shlex.quote(source)} --allow-pickle --out DIRECTORY` makes a safe copy"
         )
     return f"no {_SAFETENSORS[1:]} weights in {directory}"
 

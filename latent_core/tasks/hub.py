@@ -1,5 +1,6 @@
 """Benchmarks from the Hugging Face hub, its cache, or a directory in the hub's layout."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -101,7 +102,7 @@ def _load_cached(
 
     refusal = UserError(
         f"{where}: the hub did not give it ({reason}), and it has not been downloaded; where the network is, run "
-        f"`hf download --repo-type dataset {hub}`, or name a file by task.path"
+        f"`hf download --repo-type dataset {shlex.quote(hub)}`, or name a file by task.path"
     )
     snapshot = _downloaded(hub)
     if snapshot is not None:

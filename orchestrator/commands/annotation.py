@@ -1,5 +1,6 @@
 """Annotation: sample candidates on the cluster and label their steps by stochastic rollouts."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -212,7 +213,7 @@ def _report(manifest: LabelManifest, counts: dict[str, Any], out: Path) -> None:
         f"{_known(counts['cut_candidates'])} cut; {counts['completions']:,} completions, "
         f"{_known(counts['cut_completions'])} cut (task.cut_answers: {counts['cut_answers']})",
         f"labelled set  {out}  (shards in {manifest.directory})",
-        f"next          latentswarm train-rm CONFIG data={out}",
+        f"next          latentswarm train-rm CONFIG {shlex.quote(f'data={out}')}",
     ):
         say(console, line)
 

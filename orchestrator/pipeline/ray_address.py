@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -45,8 +46,8 @@ def check_address(address: str, seconds: float) -> str:
         )
     if address.startswith(("http://", "https://")):
         raise UserError(
-            f"{where}: the address of the job server; `ray job submit --address {address} -- ...` takes it, "
-            "cluster.address wants host:port (6379 by default)"
+            f"{where}: the address of the job server; `ray job submit --address {shlex.quote(address)} -- ...` takes "
+            "it, cluster.address wants host:port (6379 by default)"
         )
     if address == "auto":
         try:

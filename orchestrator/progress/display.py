@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.config.objective import Objective
 from orchestrator.console import say
+from orchestrator.names import GREEDY
 from orchestrator.progress.board import Snapshot
 from orchestrator.progress.rate import RateMeter
 from orchestrator.progress.text import describe_progress, describe_stall, trials_table
@@ -61,7 +62,7 @@ class ProgressDisplay:
 
     def _watch(self) -> None:
         started = last_line = time.monotonic()
-        meter = RateMeter()
+        meter, only_greedy = RateMeter(), False
         bar = self._bar()
         task = bar.add_task("sampling", total=self._total, detail="")
         # Without a terminal there is nothing to animate.
@@ -82,6 +83,10 @@ class ProgressDisplay:
                     # The run itself reports what is wrong with the cluster.
                     return
                 clock = time.monotonic()
+                if only_greedy and now.running != (GREEDY,):
+                    # Each of its rows takes as long as dozens of samples: the first time left would be far too long.
+                    meter.begin_anew()
+                only_greedy = now.running == (GREEDY,)
                 meter.add(clock, now.done)
                 pools = self._meter.state() if self._meter else {}
                 if live:

@@ -28,6 +28,11 @@ class RateMeter:
         while len(self._seen) > 2 and self._seen[1][0] <= clock - self._window_s:
             self._seen.popleft()
 
+    def begin_anew(self) -> None:
+        """Forget what was done so far: from here on rows are of another kind, and come at another rate."""
+        self._seen.clear()
+        self._started = False
+
     def rate(self) -> float:
         """Rows per second within the window; 0 where nothing is known."""
         if len(self._seen) < 2:

@@ -47,3 +47,18 @@ def test_the_time_in_which_actors_load_is_no_part_of_the_rate() -> None:
     assert meter.rate() == 0.0
     meter.add(61.0, 108)
     assert meter.rate() == pytest.approx(100.0)
+
+
+def test_rows_of_another_kind_have_a_rate_of_their_own() -> None:
+    meter = RateMeter()
+    # Greedy decoding: 15 rows a second. What follows does 2,000, the first of them after three seconds.
+    for second in range(20):
+        meter.add(second, 15 * second)
+    assert meter.rate() == 15.0
+    meter.begin_anew()
+    for second, done in ((20, 300), (21, 300), (22, 300), (23, 2300)):
+        meter.add(second, done)
+        assert meter.rate() == 0.0
+    meter.add(24, 4300)
+    assert meter.rate() == 2000.0
+    assert meter.idle_for(24) == 0.0

@@ -41,7 +41,8 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
             track_trial(tracker, plan, trial)
     else:
         trial = experiment.sampled_trials()[-1]
-        tracker.start_child(trial.name, params, {**tags, "sampler": trial.sampler})
+        title = f"{experiment.name}: {trial.name}"
+        tracker.start_child(trial.name, params, {**tags, "sampler": trial.sampler}, title)
     return tracker
 
 
@@ -90,6 +91,8 @@ def finalize(
         tracker.log(one.trial, points, final=True)
     # The link needs the ids that MLflow gives its runs.
     tracker.flush()
+    # The first curves to look at are those that the sweep is about.
+    headline = plan.config.sweep.objectives[0].aggregation
     summary = {
         "name": experiment.name,
         "checkpoint": {"source": plan.config.checkpoint, "fingerprint": plan.checkpoint.fingerprint},
@@ -105,7 +108,12 @@ def finalize(
         "trajectories_sampled_by_this_command": sampled,
         "seconds": round(seconds, 3),
         "row_invariance": row_invariance,
-        "mlflow": {"uri": masked(tracker.uri), "experiment_id": tracker.experiment_id, "link": tracker.ui_link()},
+        "mlflow": {
+            "uri": masked(tracker.uri),
+            "experiment_id": tracker.experiment_id,
+            "link": tracker.ui_link(headline),
+            "run_link": tracker.run_link(),
+        },
         "versions": {
             name: importlib.metadata.version(name) for name in ("latentswarm", "torch", "transformers", "ray")
         },
@@ -130,7 +138,7 @@ def finalize(
     output = Console()
     print_results(evaluation, output, console)
     print_objectives(evaluation.judged, experiment.objectives, output)
-    print_places(list(_places(experiment.out, tracker)), output)
+    print_places(list(_places(experiment.out, tracker, headline)), output)
     if all_failed:
         raise WorkFailed(_most_frequent_failure(experiment))
 
@@ -157,12 +165,14 @@ def _scorer(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def _places(out: Path, tracker: Tracker) -> Iterator[tuple[str, object]]:
+def _places(out: Path, tracker: Tracker, headline: str) -> Iterator[tuple[str, object]]:
     """Say where the results are."""
     yield "picture", out / "curves.png"
     yield "interactive", out / "curves.html"
     yield "all files", out
     if tracker.ui_command() is not None:
         yield "MLflow UI", tracker.ui_command()
-    if tracker.ui_link() is not None:
-        yield "curves there", tracker.ui_link()
+    if (link := tracker.ui_link(headline)) is not None:
+        yield "curves there", link
+    if (link := tracker.run_link()) is not None:
+        yield "run there", link

@@ -97,12 +97,21 @@ def ui_command(uri: str) -> str | None:
 
 def chart_link(uri: str, experiment_id: str, run_ids: Sequence[str], metric: str) -> str:
     """Return the link that shows a metric of some runs in one chart over N."""
-    base = _without_user(uri).rstrip("/") if is_server(uri) else f"http://127.0.0.1:{_UI_PORT}"
     runs = ",".join(f'"{run_id}"' for run_id in run_ids)
     query = f'runs=[{runs}]&metric="{metric}"&experiments=["{experiment_id}"]&plot_metric_keys=["{metric}"]&x_axis=step'
     # Without it MLflow shows its pages for generative models around the chart.
     query += "&workflowType=machine_learning"
-    return f"{base}/#/metric?{quote(query, safe='=&,')}"
+    return f"{_ui(uri)}/#/metric?{quote(query, safe='=&,')}"
+
+
+def run_link(uri: str, experiment_id: str, run_id: str) -> str:
+    """Return the link that shows a run: its parameters, metrics, files and children."""
+    return f"{_ui(uri)}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+
+
+def _ui(uri: str) -> str:
+    """Return where the UI is, or will be once the command that serves it has been given."""
+    return _without_user(uri).rstrip("/") if is_server(uri) else f"http://127.0.0.1:{_UI_PORT}"
 
 
 def _scheme(uri: str) -> str:

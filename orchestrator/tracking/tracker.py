@@ -11,7 +11,7 @@ from orchestrator.console import masked
 from orchestrator.names import GREEDY
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.sender import Sender
-from orchestrator.tracking.server import chart_link, ui_command
+from orchestrator.tracking.server import chart_link, run_link, ui_command
 
 _HEADLINE = "coverage"
 _NOTE_TAG = "mlflow.note.content"
@@ -50,12 +50,21 @@ class Tracker:
         """Open the run that stands for the whole sweep; later runs become its children."""
         self._start(_PARENT, name, params, tags or {}, None)
 
-    def start_child(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> None:
-        """Open the run of a setting, unless it is open already."""
+    def start_child(
+        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, title: str | None = None
+    ) -> None:
+        """Open the run of a setting, unless it is open already.
+
+        Args:
+            name: What it is called here.
+            params: Its parameters.
+            tags: Its tags.
+            title: What MLflow calls it, if that is something else.
+        """
         parent = _PARENT if self.journal.has_run(_PARENT) else None
         if name not in self._children:
             self._children.append(name)
-        self._start(name, name, params, tags or {}, parent)
+        self._start(name, title or name, params, tags or {}, parent)
 
     def log(self, child: str, points: Sequence[Point], *, final: bool = False) -> None:
         """Log points of a run; what is not a number is left out, and what has been logged is not logged again.
@@ -184,12 +193,17 @@ class Tracker:
         """Return the command that serves the UI, or None where a server is running already."""
         return ui_command(self.uri)
 
-    def ui_link(self) -> str | None:
-        """Return the link that shows the curves of all children in one chart over N; None before MLflow has them."""
+    def ui_link(self, metric: str = _HEADLINE) -> str | None:
+        """Return the link that shows a curve of all children in one chart over N; None before MLflow has them."""
         ids = [run_id for child in self._children if (run_id := self.run_id(child)) is not None]
         if self.experiment_id is None or not ids:
             return None
-        return chart_link(self.uri, self.experiment_id, ids, _HEADLINE)
+        return chart_link(self.uri, self.experiment_id, ids, metric)
+
+    def run_link(self) -> str | None:
+        """Return the link that shows the top run; None before MLflow has it."""
+        run_id = self.run_id()
+        return None if self.experiment_id is None or run_id is None else run_link(self.uri, self.experiment_id, run_id)
 
     def _top(self) -> str:
         return _PARENT if self.journal.has_run(_PARENT) else self._children[0]

@@ -68,7 +68,7 @@ def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
 
     client = MlflowClient(summary["mlflow"]["uri"])
     run, *_ = sorted(client.search_runs([summary["mlflow"]["experiment_id"]]), key=lambda run: run.info.start_time)
-    assert run.info.run_name == "mc_dropout p=0.1"
+    assert run.info.run_name.endswith(": mc_dropout p=0.1")
     assert run.info.status == "FINISHED"
     history = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "coverage")}
     logged = sampled[sampled["aggregation"] == "coverage"].set_index("n")["value"].to_dict()

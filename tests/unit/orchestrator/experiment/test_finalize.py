@@ -94,11 +94,16 @@ def test_a_run(content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFi
     output = capsys.readouterr().out
     assert "gaussian sigma=0.4" in output
     assert summary["mlflow"]["link"] in output
+    # By default the curves of what chooses, and the run itself.
+    assert "majority_vote" in summary["mlflow"]["link"]
+    assert summary["mlflow"]["run_link"] in output
     assert str(tmp_path / "runs" / "mine" / "curves.png") in output
     assert {row.trial for row in read_curves_csv(experiment.out / "curves.csv")} == {"greedy", "gaussian sigma=0.4"}
 
     [run] = client.search_runs([summary["mlflow"]["experiment_id"]])
-    assert run.info.run_name == "gaussian sigma=0.4"
+    # Runs of one sampler setting are told apart by what --out says.
+    assert run.info.run_name == "mine: gaussian sigma=0.4"
+    assert summary["mlflow"]["run_link"].endswith(f"/runs/{run.info.run_id}?workflowType=machine_learning")
     assert run.info.status == "FINISHED"
     assert run.data.metrics["coverage"] == 0.5
     counts = {key: value for key, value in run.data.metrics.items() if key.startswith("counts.")}

@@ -235,6 +235,10 @@ def test_the_link_opens_all_children_in_one_chart(tracker: Tracker) -> None:
         f'runs=["{children[0]}","{children[1]}"]&metric="coverage"&experiments=["{tracker.experiment_id}"]'
         '&plot_metric_keys=["coverage"]&x_axis=step&workflowType=machine_learning'
     )
+    assert "best_of_n" in str(tracker.ui_link("best_of_n"))
+    top = tracker.run_link()
+    assert top is not None
+    assert top.startswith(f"http://127.0.0.1:5000/#/experiments/{tracker.experiment_id}/runs/{id_of(tracker, None)}")
     # Terminals end a link at a space or a quote.
     assert not set(link) & set(' "[]<>')
     command = tracker.ui_command()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latent_core.dynamics.thoughts import effective_number
 from latent_core.failures import TRAJECTORY_FAILED, is_transient
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
 from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
@@ -21,6 +22,8 @@ from orchestrator.analysis.comparisons import Comparison, compare_all, greedy_of
 from orchestrator.analysis.curves import Cost, CurvePoint, CurveRow, cost_of, curve_points, greedy_point, guess_rows
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
+from orchestrator.analysis.dynamics import UNKNOWN, HeadSource, TrialDynamics, dynamics_of
+from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier_rows
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
 from orchestrator.analysis.pareto import Judged, judge
 from orchestrator.config.objective import Objective
@@ -47,12 +50,14 @@ class TrialResult:
         points: Its curves, those of its beam searches included.
         summary: Its counts for `summary.json`.
         questions: One line per question.
+        effective_answers: [Q], exponential of the entropy of each question's answers; NaN where none can be read.
     """
 
     trial: Trial
     points: Sequence[CurvePoint]
     summary: dict[str, Any]
     questions: pd.DataFrame
+    effective_answers: FloatArray
 
     @cached_property
     def rows(self) -> list[CurveRow]:
@@ -78,12 +83,14 @@ class Evaluation:
         task: The questions that were asked.
         budgets: The budgets of the experiment, for the guessing baseline.
         objectives: What the trials of a sweep are compared by.
+        dynamics: What the samples of each trial do step by step.
     """
 
     trials: Sequence[TrialResult]
     task: Task
     budgets: Sequence[int]
     objectives: Sequence[Objective] = ()
+    dynamics: Sequence[TrialDynamics] = ()
 
     @cached_property
     def rows(self) -> list[CurveRow]:
@@ -113,6 +120,24 @@ class Evaluation:
     def judged(self) -> list[Judged]:
         """The sampled trials by the objectives; none where there are no objectives."""
         return judge(self.rows, self.objectives) if self.objectives else []
+
+    @cached_property
+    def frontier(self) -> list[FrontierRow]:
+        """Diversity against coverage of the sampled trials; none where there is nothing to compare."""
+        dispersion = {one.trial: one.dispersion for one in self.dynamics}
+        settings = [
+            SampledSetting(
+                result.trial.name,
+                {**result.trial.store.spec.sampler, "latent_steps": result.trial.store.spec.latent_steps},
+                result.summary["samples"],
+                result.questions["correct"].to_numpy(dtype=np.float64) / result.summary["samples"],
+                result.effective_answers,
+                dispersion.get(result.trial.name, UNKNOWN),
+            )
+            for result in self._sampled
+        ]
+        rows = frontier_rows(settings)
+        return rows if len(rows) > 1 else []
 
     @property
     def _greedy(self) -> Mapping[str, FloatArray]:
@@ -252,7 +277,8 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         "store": trial.store.spec.key,
         "searches": [found.summary for found in beams],
     }
-    return TrialResult(trial, points, summary, pd.concat(questions, ignore_index=True))
+    answers = effective_number(joined.votes, joined.votes >= 0)
+    return TrialResult(trial, points, summary, pd.concat(questions, ignore_index=True), answers)
 
 
 def evaluate_all(
@@ -291,6 +317,25 @@ def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[
                 for own, sample in zip(answers, samples, strict=True)
             ]
     return found
+
+
+def evaluate_dynamics(
+    results: Sequence[TrialResult], task: Task, head: HeadSource, coverage: Mapping[str, Coverage] | None = None
+) -> list[TrialDynamics]:
+    """Compute the dynamics of all sampled trials among results, measured from greedy decoding.
+
+    Args:
+        results: What the trials came to.
+        task: The questions that were asked.
+        head: Where the output head is, for thoughts that have not been decoded yet.
+        coverage: What the store holds, by the name of the trial, where that is known.
+    """
+    greedy = next((result.trial for result in results if result.trial.name == GREEDY), None)
+    return [
+        dynamics_of(result.trial, greedy, task.problems, result.summary["samples"], head, coverage)
+        for result in results
+        if result.trial.name != GREEDY
+    ]
 
 
 def _per_question(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -149,6 +149,8 @@ def read_samples(
         latents: Whether to read the latents of those trials that have stored them.
     """
     shown = [trial for trial in trials if ready.get(trial.name, 0) > 0]
+    if latents:
+        shown = [_with_latents(trial, len(problems), ready[trial.name]) for trial in shown]
     for first, end in _ranges(len(problems), numbers):
         wanted = range(first, end) if numbers is None else [number for number in numbers if first <= number < end]
         read = {trial.name: _of_trial(trial, problems, first, end, ready[trial.name], latents) for trial in shown}
@@ -156,6 +158,12 @@ def read_samples(
             greedy = read[GREEDY][number - first].samples[0] if GREEDY in read else None
             sampled = tuple(of_trial[number - first] for name, of_trial in read.items() if name != GREEDY)
             yield QuestionSamples(number, problems[number], greedy, sampled)
+
+
+def _with_latents(trial: Trial, questions: int, samples: int) -> Trial:
+    """Return a trial that reads latents where it has them all, whether or not it wanted them, as greedy decoding."""
+    store = trial.store.with_latents()
+    return replace(trial, store=store) if store.covered(questions, samples).all() else trial
 
 
 def _ranges(questions: int, numbers: Sequence[int] | None) -> Iterator[tuple[int, int]]:

@@ -15,8 +15,9 @@ _DEFAULT_COMPARISON = DEFAULT_OUT / "report"
 @click.option(
     "--out", type=PATH, help=f"Directory for a comparison (default: {_DEFAULT_COMPARISON}).", metavar="DIRECTORY"
 )
-def command(directories: tuple[Path, ...], out: Path | None) -> None:
+@click.option("--thoughts", is_flag=True, help="Decode the thoughts of stored latents even if that takes long.")
+def command(directories: tuple[Path, ...], out: Path | None, thoughts: bool) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
     from orchestrator.commands.run_reports import report_runs
 
-    report_runs(directories, out, _DEFAULT_COMPARISON, make_console())
+    report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts)

@@ -1,14 +1,17 @@
 """Reports of runs on disk: tables and pictures drawn anew from the store, and comparisons of several runs."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
-from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
+from orchestrator.analysis.dynamics import HeadSource
+from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all, evaluate_dynamics
 from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
@@ -17,14 +20,23 @@ from orchestrator.experiment.run_directory import RunDirectory, group_directorie
 from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
 from orchestrator.reporting.run_files import write_report
-from orchestrator.reporting.tables import print_places, print_results
+from orchestrator.reporting.tables import print_missing_dynamics, print_places, print_results
 from orchestrator.store.trial import Coverage, around_damage
+
+if TYPE_CHECKING:
+    from latent_core.models.checkpoint import Checkpoint
 
 _NAMED = 3
 
 
 def report_runs(
-    directories: Sequence[Path], out: Path | None, default_out: Path, remarks: Console, *, tables: bool = True
+    directories: Sequence[Path],
+    out: Path | None,
+    default_out: Path,
+    remarks: Console,
+    *,
+    tables: bool = True,
+    thoughts: bool = False,
 ) -> None:
     """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
 
@@ -34,6 +46,7 @@ def report_runs(
         default_out: Where it goes otherwise.
         remarks: Where failures are told; the results go to standard output.
         tables: Whether to print what single runs have come to.
+        thoughts: Whether to decode thoughts however long it takes.
 
     Raises:
         UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
@@ -49,7 +62,7 @@ def report_runs(
     runs = [open_run(directory) for directory in directories]
     output = Console()
     own = output if tables else Console(quiet=True)
-    reported = [_report_one(run, name, own, remarks) for run, name in zip(runs, names, strict=True)]
+    reported = [_report_one(run, name, own, remarks, thoughts) for run, name in zip(runs, names, strict=True)]
     if target is None:
         return
     try:
@@ -90,7 +103,7 @@ def _comparison_directory(directories: Sequence[Path], out: Path | None, default
     return target
 
 
-def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console) -> ReportedRun:
+def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console, thoughts: bool) -> ReportedRun:
     config = config_of(run)
     task = task_of(run, config)
     try:
@@ -113,7 +126,9 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
     if (absent := missing_line(coverage)) is not None:
         say(remarks, f"{run.out}: {absent}")
     objectives = config.sweep.objectives if run.command == "sweep" else ()
-    evaluation = Evaluation(results, task, config.budgets, objectives)
+    head = HeadSource(partial(_checkpoint, config.checkpoint), thoughts)
+    dynamics = evaluate_dynamics(results, task, head, coverage)
+    evaluation = Evaluation(results, task, config.budgets, objectives, dynamics)
     title = f"{config.checkpoint} on {task.name}"
     try:
         files = write_report(run.out, Report(title, evaluation))
@@ -121,6 +136,7 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console)
         raise UserError(f"{run.out}: cannot be written: {error}") from error
     say(output, f"{name}: {title}, {len(task.problems):,} questions\n")
     print_results(evaluation, output, remarks)
+    print_missing_dynamics(evaluation, output)
     print_places([("written", ", ".join(str(file) for file in files))], output)
     output.print()
     spec = run.trials[0].store.spec
@@ -159,6 +175,13 @@ def missing_line(coverage: Mapping[str, Coverage]) -> str | None:
         f"{absent:,} of {whole:,} trajectories are not in the store, or not scored: {', '.join(parts)}; the same run "
         "or sweep makes what no scheduler has left out"
     )
+
+
+def _checkpoint(source: str) -> "Checkpoint":
+    # Model code takes seconds to import; nobody asks for it where thoughts are stored.
+    from latent_core.models.checkpoint import Checkpoint
+
+    return Checkpoint.open(source)
 
 
 def config_of(run: RunDirectory) -> RunConfig:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.analysis.dynamics import GREEDY_LATENTS
 from orchestrator.console import masked, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import Plan
@@ -78,6 +79,9 @@ def show_plan(
             f"{rows:,} trajectories are in the store under another reading: their answers are read anew from the "
             "stored texts, and nothing of them is sampled again",
         )
+    greedy = known[0][0]
+    if greedy.store.kept != greedy.store.latents and coverage[greedy.name].lacks_latents:
+        say(console, f"greedy decoding is in the store without latents, and stays as it is; {GREEDY_LATENTS}")
     if experiment.unplanned:
         console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
         total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]

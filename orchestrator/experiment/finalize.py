@@ -11,14 +11,21 @@ import pandas as pd
 from rich.console import Console
 
 from latent_core.errors import WorkFailed
-from orchestrator.analysis.evaluation import Evaluation, evaluate_all
+from orchestrator.analysis.dynamics import HeadSource
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all, evaluate_dynamics
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
 from orchestrator.reporting.layout import trial_colours
 from orchestrator.reporting.run_files import write_files
-from orchestrator.reporting.tables import print_objectives, print_places, print_results, summary_table
+from orchestrator.reporting.tables import (
+    print_missing_dynamics,
+    print_objectives,
+    print_places,
+    print_results,
+    summary_table,
+)
 from orchestrator.store.trial import Coverage, Trial
 from orchestrator.tracking.server import tracking_uri
 from orchestrator.tracking.tracker import Tracker
@@ -78,10 +85,13 @@ def finalize(
     """
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
-    evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives)
+    dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage)
+    evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives, dynamics)
     tracker.log_curves(evaluation.rows, trial_colours(evaluation.rows))
     for result in results:
         tracker.log_counts(result.trial.name, result.summary)
+    for one_trial in dynamics:
+        tracker.log_dynamics(one_trial.trial, one_trial.rows)
     tracker.describe(summary_table(evaluation.rows))
     for one in evaluation.judged:
         points = [
@@ -103,6 +113,7 @@ def finalize(
         "seed": plan.config.seed,
         "scorer": _scorer(plan),
         "trials": [result.summary for result in results],
+        "dynamics": {one.trial: one.summary() for one in dynamics},
         "objectives": [objective.text for objective in experiment.objectives],
         "best": [one.trial for one in evaluation.judged if one.best],
         "trajectories_sampled_by_this_command": sampled,
@@ -138,6 +149,7 @@ def finalize(
     output = Console()
     print_results(evaluation, output, console)
     print_objectives(evaluation.judged, experiment.objectives, output)
+    print_missing_dynamics(evaluation, output)
     print_places(list(_places(experiment.out, tracker, headline)), output)
     if all_failed:
         raise WorkFailed(_most_frequent_failure(experiment))

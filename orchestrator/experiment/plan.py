@@ -80,13 +80,16 @@ class Plan:
         budgets = (1,) if sampler.deterministic else config.budgets
         # Samples that are all the same leave nothing to choose.
         scorer = None if sampler.deterministic else self.scorer
-        store = self._store(self._spec(sampler, config), _latents(config, scorer), config)
+        # Greedy latents are what the dynamics of the others are measured from: they are kept where those are, but a
+        # store that has greedy decoding without them has it all the same.
+        latents, kept = _latents(config, scorer), _latents(config, self.scorer)
+        store = self._store(self._spec(sampler, config), latents, config, kept)
         scored = scorer.scored(store) if scorer else None
         cut_answers = config.task.cut_answers
         return Trial(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
 
-    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig) -> TrajectoryStore:
-        return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends)
+    def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig, kept: str | None = None) -> TrajectoryStore:
+        return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends, kept)
 
     def _searches(self, trial: Trial, sampler: Sampler, config: RunConfig) -> tuple[Trial, ...]:
         if config.search.kind == "none" or sampler.deterministic or self.scorer is None:

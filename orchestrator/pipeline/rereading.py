@@ -71,9 +71,12 @@ def reread(trial: Trial, coverage: Coverage, problems: Sequence[Problem], own: C
     Raises:
         UserError: If the store cannot be written.
     """
+    relatives = _relatives(trial, coverage)
+    if not relatives:
+        return coverage
     sampled = coverage.sampled.copy()
     scored = None if coverage.scored is None else coverage.scored.copy()
-    for relative in _relatives(trial, coverage):
+    for relative in relatives:
         for shard, latents in _lacking(relative, sampled):
             _reread_shard(trial, relative, shard, latents, problems, own)
         if trial.scored is not None and scored is not None:

@@ -81,7 +81,7 @@ class Sampling:
 
     def _generate(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
         store, beam = trial.store, trial.store.spec.beam
-        stage = CallActor(self.reasoners, "sample", SampleRequests(store.spec, store.latents))
+        stage = CallActor(self.reasoners, "sample", SampleRequests(store.spec, store.kept))
         if beam is not None:
             requests = SearchRequests(store.spec, beam, str(trial.scorer), store.latents)
             stage = CallActor(self.reasoners, "search", requests)

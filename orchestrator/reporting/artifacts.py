@@ -36,7 +36,14 @@ class Report:
     def content(self) -> str:
         """Return a hash of everything that a picture of it may show."""
         made = self.evaluation
-        numbers = [made.rows, made.comparisons, made.difficulties, made.judged]
+        numbers = [
+            made.rows,
+            made.comparisons,
+            made.difficulties,
+            made.judged,
+            made.frontier,
+            [one.rows for one in made.dynamics],
+        ]
         names = [self.title, made.task.name, made.budgets, [objective.text for objective in made.objectives]]
         questions = [[one.trial.name, one.summary, one.questions.to_csv(index=False)] for one in made.trials]
         return digest(repr([numbers, names, questions]).encode())

@@ -116,6 +116,11 @@ def trials(rows: Sequence[CurveRow]) -> list[TrialStyle]:
     ]
 
 
+def sampler_looks(rows: Sequence[CurveRow]) -> dict[str, Look]:
+    """Hue and marker of every sampler among the rows, by its name."""
+    return {trial.sampler: _palette(trial.family) for trial in trials(rows)}
+
+
 def trial_colours(rows: Sequence[CurveRow]) -> dict[str, str]:
     """Colour of every trial by its name, greedy decoding included."""
     return {trial.name: trial.colour for trial in trials(rows)} | {GREEDY: GREEDY_COLOUR}

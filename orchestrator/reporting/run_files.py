@@ -9,7 +9,9 @@ import pandas as pd
 from orchestrator.analysis.comparisons import write_comparisons_csv
 from orchestrator.analysis.curves import write_curves_csv
 from orchestrator.analysis.difficulty import write_difficulty_csv
+from orchestrator.analysis.dynamics import write_dynamics_csv
 from orchestrator.analysis.evaluation import Evaluation
+from orchestrator.analysis.frontier import write_frontier_csv
 from orchestrator.analysis.pareto import write_objectives_csv
 from orchestrator.config.loading import save_config
 from orchestrator.config.run import RunConfig
@@ -56,6 +58,16 @@ def _difficulty(report: Report, path: Path) -> None:
 @register_artifact("objectives.csv", lambda report: bool(report.evaluation.judged), place=7)
 def _objectives(report: Report, path: Path) -> None:
     write_objectives_csv(report.evaluation.judged, report.evaluation.objectives, path)
+
+
+@register_artifact("dynamics.csv", lambda report: any(one.rows for one in report.evaluation.dynamics), place=9)
+def _dynamics(report: Report, path: Path) -> None:
+    write_dynamics_csv(report.evaluation.dynamics, path)
+
+
+@register_artifact("frontier.csv", lambda report: bool(report.evaluation.frontier), place=11)
+def _frontier(report: Report, path: Path) -> None:
+    write_frontier_csv(report.evaluation.frontier, path)
 
 
 # What a command has done stands there, which the store does not know: a report leaves it as it is.

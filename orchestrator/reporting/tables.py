@@ -171,6 +171,12 @@ def _for_terminal(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [one for one in shown if one.n == largest]
 
 
+def print_missing_dynamics(evaluation: Evaluation, output: Console) -> None:
+    """Print what of the dynamics could not be computed, and why: a line each, however many trials lack it."""
+    lines = dict.fromkeys(line for one in evaluation.dynamics for line in one.missing)
+    print_places([("dynamics", line) for line in lines], output)
+
+
 def print_places(places: Sequence[tuple[str, object]], output: Console) -> None:
     """Print where things are, one line each: a label and a path, a link or a command."""
     for label, value in places:

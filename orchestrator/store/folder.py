@@ -22,7 +22,7 @@ from pyarrow import fs
 from orchestrator.console import masked
 from orchestrator.store.integrity import DamagedShard, check_contents, check_layout, contradicted
 from orchestrator.store.places import filesystem_of, joined, unwritable, write_whole
-from orchestrator.store.shards import Shard
+from orchestrator.store.shards import Shard, covered_by
 
 T = TypeVar("T")
 
@@ -154,10 +154,7 @@ class ShardFolder:
 
     def covered(self, questions: int, samples: int) -> np.ndarray:
         """Return which samples are present, bool [questions, samples]."""
-        present = np.zeros((questions, samples), dtype=bool)
-        for shard, _ in self._files():
-            present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
-        return present
+        return covered_by((shard for shard, _ in self._files()), questions, samples)
 
     def last_written(self) -> datetime | None:
         """Return when the youngest of the shards was written; None where there is none."""

@@ -1,6 +1,7 @@
 """Shards: the unit of work, of storage and of resume."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,14 @@ class Shard:
             return None
         first_question, end_question, first_sample, end_sample = (int(match[group]) for group in range(1, 5))
         return cls(first_question, end_question, first_sample, end_sample), match[5] or "none"
+
+
+def covered_by(shards: Iterable[Shard], questions: int, samples: int) -> BoolArray:
+    """Return which samples are in some shard, bool [questions, samples]."""
+    present = np.zeros((questions, samples), dtype=bool)
+    for shard in shards:
+        present[shard.first_question : shard.end_question, shard.first_sample : shard.end_sample] = True
+    return present
 
 
 def missing_shards(covered: BoolArray, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:

@@ -7,6 +7,7 @@ part of the name for itself: folders of the same trajectories begin alike, and o
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
 from orchestrator.store.folder import SCORES, ShardFolder
+from orchestrator.store.shards import Shard
 from workers.requests import PlannedCode
 from workers.tables import COST_FIELDS, CUT_FIELDS, LABEL_SCHEMA, SCORE_SCHEMA, trajectory_schema
 
@@ -170,7 +172,12 @@ class TrajectoryStore(ShardFolder):
     optional = frozenset({_CUT})
 
     def __init__(
-        self, root: str, spec: TrajectorySpec, latents: str = "none", end_ids: Sequence[int] | None = None
+        self,
+        root: str,
+        spec: TrajectorySpec,
+        latents: str = "none",
+        end_ids: Sequence[int] | None = None,
+        kept: str | None = None,
     ) -> None:
         """Name a trial's place; nothing is read or written yet.
 
@@ -181,9 +188,11 @@ class TrajectoryStore(ShardFolder):
             end_ids: Tokens that end an answer, where the checkpoint is at hand. Shards that are older than the column
                 `cut` do not say which answers were cut off; without these ids they are learned from answers that ended
                 earlier than they had to, and where none did, `ask_end_ids` is asked for them.
+            kept: Whether and how latent vectors are kept of what is sampled; as they are wanted where it is not given.
         """
         super().__init__(root, spec.key, spec.content, latents)
         self.spec = spec
+        self.kept = latents if kept is None else kept
         self.end_ids = None if end_ids is None else tuple(end_ids)
         self.ask_end_ids: Callable[[], Sequence[int]] | None = None
         self._learned: frozenset[int] = frozenset()
@@ -219,6 +228,17 @@ class TrajectoryStore(ShardFolder):
                 early, last = _written(table) < self.spec.answer_tokens, _last_ids(table)
                 self._learned |= frozenset(last[early & (last != NO_TOKEN)].tolist())
         return self._learned
+
+    def write(self, shard: Shard, table: pa.Table, latents: str | None = None) -> None:
+        """Write a shard, see `ShardFolder.write`; its name says which latent vectors are in it."""
+        has_latents = "latents" in table.column_names
+        super().write(shard, table, latents or (self.kept if has_latents else self.latents))
+
+    def with_latents(self) -> "TrajectoryStore":
+        """Return the same place, of which only shards with latent vectors count as present."""
+        store = copy(self)
+        store.latents = "float16" if self.latents == "none" else self.latents
+        return store
 
     def relatives(self) -> list[ShardFolder]:
         """List the folders that hold the same trajectories, read in another way."""

@@ -14,7 +14,7 @@ from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.integrity import DamagedShard
-from orchestrator.store.shards import BoolArray, Shard, missing_shards
+from orchestrator.store.shards import BoolArray, Shard, covered_by, missing_shards
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 
 T = TypeVar("T")
@@ -62,10 +62,12 @@ class Coverage:
     Attributes:
         sampled: Trajectories that are there, bool [questions, samples].
         scored: Those that have a score, of the same shape; None where nothing scores the trial.
+        files: Where the trajectories are, and which latent vectors each file has; None where that is not known.
     """
 
     sampled: BoolArray
     scored: BoolArray | None = None
+    files: Sequence[tuple[Shard, str]] | None = None
 
     @property
     def ready(self) -> BoolArray:
@@ -77,6 +79,16 @@ class Coverage:
         """How many samples of every question are ready; an interrupted or stopped trial has fewer than it wants."""
         complete = self.ready.all(axis=0)
         return int(np.argmin(complete)) if not complete.all() else complete.size
+
+    def shards_with_latents(self) -> list[Shard]:
+        """Return the shards that have latent vectors; none where it is not known which they are."""
+        return sorted({shard for shard, latents in self.files or () if latents != "none"})
+
+    @property
+    def lacks_latents(self) -> bool:
+        """Whether some of what is there is known to have no latent vectors."""
+        with_latents = covered_by(self.shards_with_latents(), *self.sampled.shape)
+        return self.files is not None and bool((self.sampled & ~with_latents).any())
 
     @property
     def missing(self) -> int:
@@ -130,7 +142,8 @@ class Trial:
         """Look what the store holds of it, by default of all its samples."""
         samples = samples or self.samples
         scored = None if self.scored is None else self.scored.store.covered(questions, samples)
-        return Coverage(self.store.covered(questions, samples), scored)
+        files = self.store.files()
+        return Coverage(covered_by((shard for shard, _ in files), questions, samples), scored, files)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the trial as JSON can hold it; the place of the store is left out: stores are moved and copied."""

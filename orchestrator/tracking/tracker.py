@@ -7,6 +7,7 @@ from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.analysis.dynamics import DynamicsRow
 from orchestrator.console import masked
 from orchestrator.names import GREEDY
 from orchestrator.tracking.journal import Journal
@@ -125,6 +126,21 @@ class Tracker:
             n = int(search["beams"]) * int(search["candidates"])
             points += [(f"counts.beam_search.{key}", float(search[key]), n) for key in _COUNTS]
         self.log(child, points, final=True)
+
+    def log_dynamics(self, child: str, rows: Sequence[DynamicsRow]) -> None:
+        """Log what the samples of a setting do, under `dynamics/`, where a step is a latent step.
+
+        Args:
+            child: The setting; where it has no run of its own nothing is logged.
+            rows: Rows of `dynamics.csv`.
+        """
+        if not self.journal.has_run(child):
+            return
+        points = []
+        for row in rows:
+            name = f"dynamics/{row.measure}"
+            points += [(name, row.value, row.step), (f"{name}_lo", row.lo, row.step), (f"{name}_hi", row.hi, row.step)]
+        self.log(child, points)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

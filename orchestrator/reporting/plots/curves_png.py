@@ -1,11 +1,10 @@
 """Curves as a PNG for papers and trackers. Drawing needs no display."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from latent_core.selection.aggregations import Marker
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
@@ -22,21 +21,12 @@ from orchestrator.reporting.layout import (
     panels,
     ticks,
 )
-from orchestrator.reporting.plots.png import new_figure, save_png
+from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-_MARKERS: Final[Mapping[Marker, str]] = {
-    "circle": "o",
-    "square": "s",
-    "triangle-up": "^",
-    "diamond": "D",
-    "triangle-down": "v",
-    "cross": "P",
-    "x": "X",
-}
 _PANEL_INCHES = (5.6, 4.4)
 # A panel that stands alone has to hold every curve.
 _LONE_PANEL_INCHES = (7.2, 5.0)
@@ -114,7 +104,7 @@ def _draw_panel(axis: "Axes", panel: Panel, rows: Sequence[CurveRow], *, first_i
             value,
             color=line.colour,
             ls="--" if line.dashed else "-",
-            marker=_MARKERS[line.marker],
+            marker=MARKERS[line.marker],
             mfc="white" if line.dashed else line.colour,
             ms=4.5,
             lw=1.6,

@@ -1,14 +1,27 @@
 """PNG files of figures: drawn without a display, once, and written whole."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from latent_core.selection.aggregations import Marker
 from orchestrator.files import write_atomically
 from orchestrator.reporting.escaping import without_formulas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MARKERS: Final[Mapping[Marker, str]] = {
+    "circle": "o",
+    "square": "s",
+    "triangle-up": "^",
+    "diamond": "D",
+    "triangle-down": "v",
+    "cross": "P",
+    "x": "X",
+}
+"""Shapes of points in the words of matplotlib."""
 
 _DPI = 160
 

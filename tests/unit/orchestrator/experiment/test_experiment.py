@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
@@ -106,6 +107,28 @@ def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
     assert (greedy.store.name, search.store.name) == ("176b0d26bad7148078c6", "d3c8b45b4c5e3340980e")
     assert sampled.scored is not None
     assert sampled.scored.store.name == "49fd5d342359b2c3d07e/scores-735ea5badba3401f8b69"
+
+
+def test_greedy_latents_are_kept_with_those_of_others_and_asked_of_nobody(
+    planned: Callable[..., Experiment], tiny_reward_checkpoint: Path
+) -> None:
+    plain = planned().sampled_trials()[0].store
+    assert (plain.latents, plain.kept) == ("none", "none")
+    scored = planned(scorer={"checkpoint": str(tiny_reward_checkpoint)})
+    greedy, sampled = scored.sampled_trials()
+    assert (greedy.store.latents, greedy.store.kept) == ("none", "float16")
+    assert (sampled.store.latents, sampled.store.kept) == ("float16", "float16")
+    # What an earlier build has sampled without them counts, and the plan says what is missing.
+    sample(scored, greedy, 1)
+    assert scored.coverage()[greedy.name].sampled.all()
+    assert "greedy decoding is in the store without latents, and stays as it is" in said(scored)[1]
+    for number in range(2):
+        row = Trajectory(f"{number}", 0, "", None, False, 1, 1, (), np.zeros((1, 2), np.float16), 0.0, 0.0, 0.0)
+        greedy.store.write(Shard(number, number + 1, 0, 1), trajectory_table([row], number, 1, "float16"))
+    coverage = scored.coverage()[greedy.name]
+    assert coverage.shards_with_latents() == [Shard(0, 1, 0, 1), Shard(1, 2, 0, 1)]
+    assert not coverage.lacks_latents
+    assert "without latents" not in said(scored)[1]
 
 
 def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
@@ -232,15 +255,18 @@ def test_each_folder_is_listed_once_before_the_sampling_and_once_after_it(
     read = ShardFolder.read
 
     def counted_read(folder: ShardFolder, *arguments: Any, **others: Any) -> Any:
-        found = read(folder, *arguments, **others)
-        listings.remove(folder.name)
-        return found
+        try:
+            return read(folder, *arguments, **others)
+        finally:
+            listings.remove(folder.name)
 
     monkeypatch.setattr(ShardFolder, "read", counted_read)
     monkeypatch.setattr(execution, "_sample_missing", sample_all)
     carry_out(experiment, refuse, Console(quiet=True))
     assert counts["before"] == Counter(folders)
-    assert Counter(listings) == Counter(folders)
+    # Thoughts that have been decoded are looked for where there are latents to decode.
+    decoded = [f"{trial.store.name}/thoughts" for trial in experiment.all_trials() if trial.scored]
+    assert Counter(listings) == Counter([*folders, *decoded])
     capsys.readouterr()
 
 

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestrator.analysis.curves import CurveRow, best_trials
+from orchestrator.analysis.dynamics import DynamicsRow
 from orchestrator.tracking.tracker import Tracker, flatten
 
 NAN = float("nan")
@@ -111,6 +112,22 @@ def test_live_values_are_apart_from_final_ones(tracker: Tracker) -> None:
     assert history(tracker, "a", "live/coverage") == [(4, 0.5)]
     assert history(tracker, "a", "live/majority_vote") == []
     assert history(tracker, "a", "coverage") == []
+
+
+def test_dynamics_have_latent_steps(tracker: Tracker) -> None:
+    tracker.start_child("gaussian sigma=0.4", {})
+    rows = [
+        DynamicsRow("gaussian sigma=0.4", "gaussian", "cosine_distance", step, 0.1 * step, 0.0, NAN, 5, 4)
+        for step in (1, 2, 3)
+    ]
+    tracker.log_dynamics("gaussian sigma=0.4", rows)
+    # What has no run of its own, such as greedy decoding in a single run, is left out.
+    tracker.log_dynamics("another", rows)
+    client, run_id = MlflowClient(tracker.uri), id_of(tracker, "gaussian sigma=0.4")
+    points = client.get_metric_history(run_id, "dynamics/cosine_distance")
+    assert [(point.step, point.value) for point in points] == [(1, 0.1), (2, 0.2), (3, pytest.approx(0.3))]
+    assert len(client.get_metric_history(run_id, "dynamics/cosine_distance_lo")) == 3
+    assert client.get_metric_history(run_id, "dynamics/cosine_distance_hi") == []
 
 
 def test_the_parent_carries_the_best_curve_of_each_aggregation(tracker: Tracker) -> None:

@@ -20,6 +20,7 @@ from latent_core.dynamics.dynamics import (
 )
 from orchestrator.analysis.dynamics import TrialDynamics
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.escaping import in_legend
 from orchestrator.reporting.layout import GUESS_COLOUR, TrialStyle, band_opacity, trials
 from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
 
@@ -162,7 +163,7 @@ def _draw_lines(
             marker=MARKERS[style.marker],
             ms=4.5,
             lw=1.6,
-            label=one.trial,
+            label=in_legend(one.trial),
         )
     steps = sorted({row.step for one in shown for row in one.rows})
     if panel.reference is not None:

@@ -1,7 +1,6 @@
 """Diversity against coverage as one HTML page that needs no network: details of a setting under the pointer."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from latent_core.selection.aggregations import Look
 from orchestrator.analysis.frontier import FrontierRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.escaping import in_html
 from orchestrator.reporting.layout import GREEDY_COLOUR, curve, sampler_looks, trial_colours
 from orchestrator.reporting.plots.frontier_png import FrontierPanel, line_styles, marks, panels_of
 
@@ -39,7 +39,7 @@ def plot_frontier_html(rows: Sequence[FrontierRow], curves: "Sequence[CurveRow]"
     from plotly.subplots import make_subplots
 
     shown, styles = panels_of(rows), line_styles(rows, sampler_looks(curves))
-    titles = [escape(panel.title) for panel in shown]
+    titles = [in_html(panel.title) for panel in shown]
     figure = make_subplots(1, len(shown), subplot_titles=titles, shared_yaxes="all", horizontal_spacing=0.05)
     for column, panel in enumerate(shown, start=1):
         for trace in _traces(panel, rows, styles, trial_colours(curves)):
@@ -62,7 +62,7 @@ def plot_frontier_html(rows: Sequence[FrontierRow], curves: "Sequence[CurveRow]"
     figure.update_yaxes(showline=True, showticklabels=True)
     figure.update_yaxes(title_text=f"coverage at {rows[0].n}, % of questions", col=1)
     legend = {"orientation": "h", "y": -0.18}
-    figure.update_layout(title_text=escape(title), template="plotly_white", height=_HEIGHT, legend=legend)
+    figure.update_layout(title_text=in_html(title), template="plotly_white", height=_HEIGHT, legend=legend)
     # A fixed id makes equal rows give equal files.
     figure.write_html(path, include_plotlyjs=True, full_html=True, div_id="frontier", config={"displaylogo": False})
 
@@ -93,7 +93,7 @@ def _traces(
             "thickness": 1,
             "width": 0,
         }
-        label = escape(line)
+        label = in_html(line)
         traces.append(
             go.Scatter(
                 x=[panel.factor * getattr(row, panel.name) for row in own],
@@ -113,4 +113,4 @@ def _traces(
 
 def _details(row: FrontierRow) -> list[Any]:
     ends = [100 * row.coverage_lo, 100 * row.coverage_hi]
-    return [escape(row.trial), row.n, *ends, row.effective_answers, row.dispersion, 100 * row.single]
+    return [in_html(row.trial), row.n, *ends, row.effective_answers, row.dispersion, 100 * row.single]

@@ -11,6 +11,7 @@ from latent_core.selection.aggregations import Look
 from orchestrator.analysis.frontier import FrontierRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
+from orchestrator.reporting.escaping import in_legend, without_formulas
 from orchestrator.reporting.layout import GREEDY_COLOUR, curve, sampler_looks, trial_colours
 from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
 
@@ -104,6 +105,7 @@ def plot_frontier_png(rows: Sequence[FrontierRow], curves: "Sequence[CurveRow]",
     )
     figure.suptitle(title)
     # Where a name has room is known once everything else has its place.
+    without_formulas(figure)
     figure.draw_without_rendering()
     for axis, panel in zip(axes, shown, strict=True):
         _name_points(axis, panel, rows, styles)
@@ -153,7 +155,7 @@ def _draw_panel(
             marker=MARKERS[look.marker],
             mfc="white" if number else look.colour,
             ms=6,
-            label=line,
+            label=in_legend(line),
         )
     if panel.logarithmic:
         axis.set_xscale("log")

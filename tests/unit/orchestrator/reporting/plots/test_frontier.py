@@ -58,7 +58,7 @@ def test_numbers_lie_neither_on_each_other_nor_on_points(tmp_path: Path, monkeyp
         figures.append(figure)
 
     monkeypatch.setattr(frontier_png, "save_png", keep)
-    plot_frontier_png(ROWS, CURVES, tmp_path / "frontier.png", "title")
+    plot_frontier_png(ROWS, CURVES, tmp_path / "frontier.png", "$a_ and $")
     assert len(figures[0].axes) == 3
     for axis in figures[0].axes:
         numbers = [text for text in axis.texts if text.get_text()]

@@ -150,6 +150,8 @@ def read_samples(
     """
     shown = [trial for trial in trials if ready.get(trial.name, 0) > 0]
     if latents:
+        shown = [with_latents(trial, len(problems), ready[trial.name]) for trial in shown]
+    if latents:
         shown = [_with_latents(trial, len(problems), ready[trial.name]) for trial in shown]
     for first, end in _ranges(len(problems), numbers):
         wanted = range(first, end) if numbers is None else [number for number in numbers if first <= number < end]
@@ -166,6 +168,12 @@ def _with_latents(trial: Trial, questions: int, samples: int) -> Trial:
     return replace(trial, store=store) if store.covered(questions, samples).all() else trial
 
 
+def with_latents(trial: Trial, questions: int, samples: int) -> Trial:
+    """Return a trial that reads shards with latents only, where these have everything; else as it is."""
+    store = trial.store.with_latents()
+    return replace(trial, store=store) if store.covered(questions, samples).all() else trial
+
+
 def _ranges(questions: int, numbers: Sequence[int] | None) -> Iterator[tuple[int, int]]:
     for first in range(0, questions, _AT_ONCE):
         end = min(first + _AT_ONCE, questions)
@@ -178,6 +186,7 @@ def _of_trial(
     trial: Trial, problems: Sequence[Problem], first: int, end: int, samples: int, latents: bool
 ) -> list[TrialSamples]:
     """Return the samples of the questions `first` to `end - 1`."""
+    # Greedy decoding has them where somebody has asked for them, though nobody needs them.
     columns = (*_COLUMNS, "latents") if latents and trial.store.latents != "none" else _COLUMNS
     [(records, asked)] = blocks(
         trial, problems, samples, columns, first_question=first, end_question=end, score_columns=("step_scores",)

@@ -3,10 +3,10 @@
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -15,7 +15,7 @@ from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import with_end_ids
-from orchestrator.analysis.samples import FILTERS, QuestionSamples, Sample, TrialSamples, read_samples
+from orchestrator.analysis.samples import FILTERS, Latents, QuestionSamples, Sample, TrialSamples, read_samples
 from orchestrator.commands.run_reports import config_of, task_of
 from orchestrator.config.run import RunConfig
 from orchestrator.console import make_console, masked, say, widened
@@ -26,8 +26,8 @@ from orchestrator.reporting.samples_text import as_plain, render_question
 from orchestrator.reporting.tables import print_places
 from orchestrator.store.trial import Trial, disregard_damaged
 
-if TYPE_CHECKING:
-    from latent_core.models.reasoner import LatentReasoner
+Decoder = Callable[[Latents], list[str]]
+"""From latents [T, hidden size] to the text of the most likely token at each."""
 
 Form = Literal["text", "json", "html"]
 PAGE_FILE = "samples.html"
@@ -112,19 +112,19 @@ def _is_wanted(question: QuestionSamples, filters: Sequence[str]) -> bool:
     return not filters or any(all(FILTERS[name](trial) for name in filters) for trial in question.trials)
 
 
-def _decoder(config: RunConfig, trials: Sequence[Trial], wanted: Wanted, remarks: Console) -> "LatentReasoner | None":
-    """Load the model whose output head decodes latents; None with a remark where it cannot be, or has nothing to do."""
-    without = [trial.name for trial in trials if trial.store.latents == "none" and trial.name != GREEDY]
-    if len(without) == sum(trial.name != GREEDY for trial in trials):
+def _decoder(config: RunConfig, trials: Sequence[Trial], wanted: Wanted, remarks: Console) -> Decoder | None:
+    """Read the output head that decodes latents; None with a remark where it cannot be, or has nothing to do."""
+    if all(not any(latents != "none" for _, latents in trial.store.files()) for trial in trials):
         reason = "thoughts are decoded from latents, and the store has none (store.latents: none)"
     else:
         from latent_core.models.checkpoint import Checkpoint
-        from latent_core.models.reasoner import LatentReasoner
+        from latent_core.models.thought_decoder import ThoughtDecoder
 
         try:
-            found = Checkpoint.open(config.checkpoint).fingerprint
-            if found == trials[0].store.spec.checkpoint:
-                return LatentReasoner.from_pretrained(config.checkpoint)
+            checkpoint = Checkpoint.open(config.checkpoint)
+            if checkpoint.fingerprint == trials[0].store.spec.checkpoint:
+                head, tokenizer = ThoughtDecoder.of(checkpoint), checkpoint.tokenizer
+                return lambda latents: [str(tokenizer.decode([token])) for token in head.decode(latents).tolist()]
             reason = f"thoughts: checkpoint {config.checkpoint} is no longer the one that was sampled from"
         except UserError as error:
             reason = f"thoughts: {error}"
@@ -134,26 +134,17 @@ def _decoder(config: RunConfig, trials: Sequence[Trial], wanted: Wanted, remarks
     return None
 
 
-def _with_thoughts(
-    questions: Iterator[QuestionSamples], reasoner: "LatentReasoner | None"
-) -> Iterator[QuestionSamples]:
-    if reasoner is None:
-        yield from questions
-        return
-    from latent_core.inspection.decoding import decode_latents
-
-    def thinking(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-        known = [sample.latents for sample in samples if sample.latents is not None]
-        decoded = iter(decode_latents(reasoner, known))
-        return tuple(
-            sample if sample.latents is None else replace(sample, thoughts=next(decoded)) for sample in samples
-        )
+def _with_thoughts(questions: Iterator[QuestionSamples], decoder: Decoder | None) -> Iterator[QuestionSamples]:
+    def thinking(sample: Sample) -> Sample:
+        if decoder is None or sample.latents is None or not len(sample.latents):
+            return sample
+        return replace(sample, thoughts=tuple(decoder(sample.latents)))
 
     def of_trial(trial: TrialSamples) -> TrialSamples:
-        return replace(trial, samples=thinking(trial.samples))
+        return replace(trial, samples=tuple(map(thinking, trial.samples)))
 
     for question in questions:
-        greedy = None if question.greedy is None else thinking([question.greedy])[0]
+        greedy = None if question.greedy is None else thinking(question.greedy)
         yield replace(question, greedy=greedy, trials=tuple(map(of_trial, question.trials)))
 
 

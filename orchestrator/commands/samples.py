@@ -21,7 +21,7 @@ from orchestrator.commands.options import PATH, examples
 @click.option(
     "--thoughts/--no-thoughts",
     default=None,
-    help="Decode latents step by step, for which the checkpoint is loaded (default: with --question).",
+    help="Decode latents step by step, for which the checkpoint has to be there (default: with --question).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per question.")
 @click.option("--html", "as_html", is_flag=True, help="Write RUN_DIR/samples.html, one page for any browser.")

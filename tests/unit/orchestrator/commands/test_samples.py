@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support import trajectory_table
 
+from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.evaluation import Evaluation, evaluate_all
@@ -62,7 +64,7 @@ def trajectory(problem: Any, question: int, number: int, width: int | None) -> T
 def fill(trial: Trial, problems: tuple[Any, ...], samples: int, width: int | None) -> None:
     rows = [trajectory(one, index, number, width) for index, one in enumerate(problems) for number in range(samples)]
     trial.store.prepare()
-    latents = trial.store.latents if width is not None else "none"
+    latents = trial.store.kept if width is not None else "none"
     trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples, latents), latents)
 
 
@@ -86,7 +88,7 @@ def run(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) 
     greedy, trial = experiment.sampled_trials()
     problems = experiment.plan.problems
     width = Checkpoint.open("model").hidden_size
-    fill(greedy, problems, 1, None if greedy.store.latents == "none" else width)
+    fill(greedy, problems, 1, width)
     fill(trial, problems, SAMPLES, width)
     experiment.out.mkdir(parents=True)
     write_run_file(experiment.out, "run", "who", len(problems), experiment.sampled_trials())
@@ -150,9 +152,6 @@ def test_questions_of_a_kind(
 
 def test_one_question_with_its_thoughts(run: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     """Decoded by the checkpoint's own head."""
-    from latent_core.inspection.decoding import decode_latents
-    from latent_core.models import LatentReasoner
-
     name = ids(run)[7]
     assert main(["samples", "runs/mine", "--question", name]) == 0
     said = capsys.readouterr().out
@@ -162,10 +161,14 @@ def test_one_question_with_its_thoughts(run: Experiment, capsys: pytest.CaptureF
     assert "majority vote: 7  right" in said
     [one] = asked(capsys, "--question", name)
     reasoner = LatentReasoner.from_pretrained("model")
+    decode = reasoner.checkpoint.tokenizer.decode
     _, trial = run.sampled_trials()
     stored = trial.store.read(8, SAMPLES, ["latents"], first_question=7)["latents"]
     latents = [values.astype(np.float32).reshape(STEPS, -1) for values in stored]
-    expected = decode_latents(reasoner, latents)
+    expected = [
+        tuple(decode([token]) for token in reasoner.logits(torch.from_numpy(own)).argmax(dim=-1).tolist())
+        for own in latents
+    ]
     assert [sample["thoughts"] for sample in one["trials"][0]["samples"]] == [list(words) for words in expected]
     assert len({tuple(words) for words in expected}) > 1
     assert all("thoughts" not in sample for sample in asked(capsys)[7]["trials"][0]["samples"])
@@ -229,6 +232,10 @@ def test_the_page_in_a_browser(run: Experiment, capsys: pytest.CaptureFixture[st
     assert main(["samples", "runs/mine", "--html"]) == 0
     assert "runs/mine/samples.html (20 questions)" in capsys.readouterr().out
     page = Path("runs/mine/samples.html").read_text()
+    content = re.search(r'id="q7">(.*?)</script>', page)
+    assert content is not None
+    # Latents of greedy decoding are kept, though nobody needs them, and are a point of each plane.
+    assert [len(step["greedy"]) for step in json.loads(content[1])["planes"]] == [2] * STEPS
     assert not re.findall(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
     if browser is None:
         pytest.skip("no Chromium on this machine")

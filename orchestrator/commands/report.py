@@ -15,9 +15,21 @@ _DEFAULT_COMPARISON = DEFAULT_OUT / "report"
 @click.option(
     "--out", type=PATH, help=f"Directory for a comparison (default: {_DEFAULT_COMPARISON}).", metavar="DIRECTORY"
 )
+@click.option(
+    "--format",
+    "formats",
+    metavar="FORMATS",
+    help="Write figures for a paper too, to RUN_DIR/figures: pdf, svg and png, several with commas between them.",
+)
+@click.option(
+    "--columns", type=click.Choice(("1", "2")), help="Columns of the page that figures are wide (default: 2)."
+)
 @click.option("--thoughts", is_flag=True, help="Decode the thoughts of stored latents even if that takes long.")
-def command(directories: tuple[Path, ...], out: Path | None, thoughts: bool) -> None:
+def command(
+    directories: tuple[Path, ...], out: Path | None, formats: str | None, columns: str | None, thoughts: bool
+) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
-    from orchestrator.commands.run_reports import report_runs
+    from orchestrator.commands.run_reports import paper_of, report_runs
 
-    report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts)
+    paper = paper_of(formats, columns)
+    report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts, paper=paper)

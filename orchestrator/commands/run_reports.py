@@ -19,6 +19,7 @@ from orchestrator.console import masked, say
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
 from orchestrator.reporting.artifacts import Report
 from orchestrator.reporting.compare_runs import ReportedRun, summary_table, title_of, write_comparison
+from orchestrator.reporting.paper import FORMATS, Paper, write_paper
 from orchestrator.reporting.run_files import write_report
 from orchestrator.reporting.tables import print_missing_dynamics, print_places, print_results
 from orchestrator.store.trial import Coverage, around_damage
@@ -37,6 +38,7 @@ def report_runs(
     *,
     tables: bool = True,
     thoughts: bool = False,
+    paper: Paper | None = None,
 ) -> None:
     """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
 
@@ -47,6 +49,7 @@ def report_runs(
         remarks: Where failures are told; the results go to standard output.
         tables: Whether to print what single runs have come to.
         thoughts: Whether to decode thoughts however long it takes.
+        paper: What to write for a paper besides, if anything.
 
     Raises:
         UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
@@ -62,20 +65,37 @@ def report_runs(
     runs = [open_run(directory) for directory in directories]
     output = Console()
     own = output if tables else Console(quiet=True)
-    reported = [_report_one(run, name, own, remarks, thoughts) for run, name in zip(runs, names, strict=True)]
+    reported = [_report_one(run, name, own, remarks, thoughts, paper) for run, name in zip(runs, names, strict=True)]
     if target is None:
         return
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {target}: cannot be written: {error}") from error
-    write_comparison(reported, target)
+    write_comparison(reported, target, paper)
     say(output, f"{title_of(reported)}\n")
     say(output, summary_table(reported))
     output.print()
     print_places(
         [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output
     )
+
+
+def paper_of(formats: str | None, columns: str | None) -> Paper | None:
+    """Read what is wanted for a paper, as the options say it.
+
+    Raises:
+        UserError: If a format is none, or a width is given without formats.
+    """
+    if formats is None:
+        if columns is not None:
+            raise UserError(f"--columns {columns}: how wide figures for a paper are, which --format asks for")
+        return None
+    named = [one.strip().lower() for one in formats.split(",")]
+    for one in named:
+        if one not in FORMATS:
+            raise UserError(f"--format {formats}: {one!r} is none of {', '.join(FORMATS)}")
+    return Paper(tuple(dict.fromkeys(named)), 1 if columns == "1" else 2)
 
 
 def run_names(directories: Sequence[Path]) -> list[str]:
@@ -103,7 +123,9 @@ def _comparison_directory(directories: Sequence[Path], out: Path | None, default
     return target
 
 
-def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console, thoughts: bool) -> ReportedRun:
+def _report_one(
+    run: RunDirectory, name: str, output: Console, remarks: Console, thoughts: bool, paper: Paper | None
+) -> ReportedRun:
     config = config_of(run)
     task = task_of(run, config)
     try:
@@ -130,14 +152,18 @@ def _report_one(run: RunDirectory, name: str, output: Console, remarks: Console,
     dynamics = evaluate_dynamics(results, task, head, coverage)
     evaluation = Evaluation(results, task, config.budgets, objectives, dynamics)
     title = f"{config.checkpoint} on {task.name}"
+    report = Report(title, evaluation)
     try:
-        files = write_report(run.out, Report(title, evaluation))
+        files = write_report(run.out, report)
+        figures = [] if paper is None else write_paper(report, run.out, paper)
     except OSError as error:
         raise UserError(f"{run.out}: cannot be written: {error}") from error
     say(output, f"{name}: {title}, {len(task.problems):,} questions\n")
     print_results(evaluation, output, remarks)
     print_missing_dynamics(evaluation, output)
     print_places([("written", ", ".join(str(file) for file in files))], output)
+    if figures:
+        print_places([("for a paper", ", ".join(str(file) for file in figures))], output)
     output.print()
     spec = run.trials[0].store.spec
     asked = [(problem.question_id, problem.question, problem.answer) for problem in task.problems]

@@ -23,6 +23,9 @@ NO_INFLUENCE: Mapping[str, Any] = {
 }
 """What pydantic leaves out of a configuration so that only what curves depend on is left."""
 
+_OBJECTIVE_OF_RUNS = ["coverage"]
+"""Nothing of a single run depends on an objective; this was once the default of all, and stands in their hash."""
+
 
 def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
     """Return a hash of everything that the curves of an experiment depend on (16 hexadecimal digits).
@@ -34,6 +37,8 @@ def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
         trials: Its trials, greedy and the beam searches among them; none where a searcher chooses them.
     """
     content = plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
+    if not plan.config.sweep.space:
+        content["sweep"]["objective"] = _OBJECTIVE_OF_RUNS
     content["checkpoint"] = plan.checkpoint.fingerprint
     content["task"] = [plan.task_fingerprint, len(plan.task.problems)]
     if plan.config.task.cut_answers != CUT_ANSWERS_BEFORE:
@@ -77,8 +82,11 @@ def check_resume(out: Path, config: RunConfig) -> None:
     if not file.is_file():
         raise UserError(f"--resume {out}: no config.yaml there; name the directory that an earlier --out made")
     check_run_file(out)
-    before = parse_config(RunConfig, as_begun(read_yaml(file))).model_dump(mode="json", exclude=NO_INFLUENCE)
-    key = _first_difference(before, config.model_dump(mode="json", exclude=NO_INFLUENCE))
+    begun = parse_config(RunConfig, as_begun(read_yaml(file)))
+    no_sweep = not begun.sweep.space and not config.sweep.space
+    exclude = {**NO_INFLUENCE, "sweep": {*NO_INFLUENCE["sweep"], "objective"}} if no_sweep else NO_INFLUENCE
+    before, now = (one.model_dump(mode="json", exclude=exclude) for one in (begun, config))
+    key = _first_difference(before, now)
     if key is not None:
         raise UserError(
             f"--resume {out}: it was begun with another {key}, and its curves would be mixed with others; leave "

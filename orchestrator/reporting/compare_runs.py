@@ -15,9 +15,11 @@ from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.artifacts import Artifact, write_artifacts
 from orchestrator.reporting.escaping import in_markdown
 from orchestrator.reporting.layout import COVERAGE, aggregations, title
+from orchestrator.reporting.paper import FIGURES, Paper, latex_tables
 from orchestrator.reporting.pictures import digest
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
+from orchestrator.reporting.plots.style import drawn_as, paper_style
 
 _MAJORITY_VOTE = "majority_vote"
 
@@ -152,8 +154,21 @@ def difference_table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def write_comparison(runs: Sequence[ReportedRun], out: Path) -> list[Path]:
-    """Write the comparison of runs into a directory that exists; returns the files."""
+def write_comparison(runs: Sequence[ReportedRun], out: Path, paper: Paper | None = None) -> list[Path]:
+    """Write the comparison of runs into a directory that exists; returns the files.
+
+    Args:
+        runs: The runs.
+        out: The directory.
+        paper: In which formats the curves are drawn for a paper besides, if any.
+    """
+    if paper is not None:
+        rows = figure_rows(runs)
+        (out / FIGURES).mkdir(exist_ok=True)
+        with drawn_as(paper_style(paper.columns)):
+            for form in paper.formats:
+                plot_curves_png(rows, out / FIGURES / f"curves.{form}", title_of(runs))
+        write_atomically(out / FIGURES / "tables.tex", latex_tables(rows))
     shown = [
         (run.name, run.checkpoint, run.checkpoint_fingerprint, run.task, run.asked, run.cut_answers, run.rows)
         for run in runs

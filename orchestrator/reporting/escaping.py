@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 _MARKDOWN = re.compile(r"[\\`*|\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+
 
 def in_markdown(name: str) -> str:
     """Return Markdown that shows a name as it is, also within a table; most names are their own Markdown."""
@@ -25,6 +35,11 @@ def in_markdown(name: str) -> str:
 def in_html(name: str) -> str:
     """Return HTML that shows a name as it is, also where the page has formulas between dollar signs."""
     return html.escape(name).replace("$", "&#36;")
+
+
+def in_latex(name: str) -> str:
+    """Return LaTeX that shows a name as it is."""
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(name.splitlines()))
 
 
 def in_legend(name: str) -> str:

@@ -170,9 +170,9 @@ def panels(rows: Sequence[CurveRow]) -> list[Panel]:
     return [_panel_of_aggregation(rows, name) for name in aggregations(rows)]
 
 
-def grid(count: int) -> tuple[int, int]:
-    """Rows and columns for that many panels: at most three beside each other, and rows as even as possible."""
-    rows = math.ceil(count / _PANELS_PER_ROW)
+def grid(count: int, most: int = _PANELS_PER_ROW) -> tuple[int, int]:
+    """Rows and columns for that many panels: at most so many beside each other, and rows as even as possible."""
+    rows = math.ceil(count / most)
     return rows, math.ceil(count / rows)
 
 

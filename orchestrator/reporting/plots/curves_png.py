@@ -1,9 +1,10 @@
 """Curves as a PNG for papers and trackers. Drawing needs no display."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
@@ -21,7 +22,8 @@ from orchestrator.reporting.layout import (
     panels,
     ticks,
 )
-from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
+from orchestrator.reporting.plots.png import MARKERS, new_figure, save_figure
+from orchestrator.reporting.plots.style import figure_style
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,6 +33,7 @@ _PANEL_INCHES = (5.6, 4.4)
 # A panel that stands alone has to hold every curve.
 _LONE_PANEL_INCHES = (7.2, 5.0)
 _LEGEND_ROW_INCHES = 0.22
+_DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 # Room for a letter of the legend, and for the line, marker and gaps beside a name.
 _LETTER_INCHES, _KEY_INCHES = 0.075, 0.75
 
@@ -51,12 +54,13 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     shown = panels(rows)
     if not shown:
         raise ValueError("there is nothing to plot: no rows")
-    down, across = grid(len(shown))
-    panel_width, panel_height = _LONE_PANEL_INCHES if len(shown) == 1 else _PANEL_INCHES
+    style = figure_style()
+    down, across = grid(len(shown), style.panels_per_row)
+    panel_width, panel_height = style.panel(_LONE_PANEL_INCHES if len(shown) == 1 else _PANEL_INCHES, across)
     width = panel_width * across
     entries = ["greedy", "random guess", *dict.fromkeys(line.label for panel in shown for line in panel.lines)]
-    legend_columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, entries)))))
-    height = panel_height * down + _LEGEND_ROW_INCHES * math.ceil(len(entries) / legend_columns)
+    legend_columns = max(1, int(width / style.text(_KEY_INCHES + _LETTER_INCHES * max(map(len, entries)))))
+    height = panel_height * down + style.text(_LEGEND_ROW_INCHES) * math.ceil(len(entries) / legend_columns)
     figure = new_figure(width, height, hspace=0.05)
     legend: dict[str, Artist] = {}
     # The same x range too: the points of a beam search stand where the samples that cost as much do.
@@ -66,9 +70,9 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         legend |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     for axis in axes[len(shown) :]:
         axis.remove()
-    if len(shown) == 1:
+    if style.headings and len(shown) == 1:
         axes[0].set_title(f"{title}\n{shown[0].title}")
-    else:
+    elif style.headings:
         figure.suptitle(title)
     figure.legend(
         list(legend.values()),
@@ -79,7 +83,7 @@ def plot_curves_png(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         fontsize="small",
         handlelength=3.2,
     )
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 @register_artifact("curves.png", place=1)
@@ -95,6 +99,7 @@ def _draw_panel(axis: "Axes", panel: Panel, rows: Sequence[CurveRow], *, first_i
     if panel.guess:
         n, value = [row.n for row in panel.guess], [100 * row.value for row in panel.guess]
         axis.plot(n, value, color=GUESS_COLOUR, ls=":", lw=1.8, label="random guess")
+    dashes = itertools.cycle(_DASHES if figure_style().dashes else _DASHES[:1])
     for line in panel.lines:
         n, value = [row.n for row in line.rows], [100 * row.value for row in line.rows]
         lo, hi = [100 * row.lo for row in line.rows], [100 * row.hi for row in line.rows]
@@ -103,7 +108,7 @@ def _draw_panel(axis: "Axes", panel: Panel, rows: Sequence[CurveRow], *, first_i
             n,
             value,
             color=line.colour,
-            ls="--" if line.dashed else "-",
+            ls="--" if line.dashed else next(dashes),
             marker=MARKERS[line.marker],
             mfc="white" if line.dashed else line.colour,
             ms=4.5,

@@ -1,6 +1,5 @@
 """Accuracy by difficulty as a picture: a panel per aggregation, the bins side by side."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import TYPE_CHECKING
 from orchestrator.analysis.difficulty import BINS, NOTE, DifficultyRow, best_trial
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
-from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, title
-from orchestrator.reporting.plots.png import new_figure, save_png
+from orchestrator.reporting.layout import GREEDY_COLOUR, Y_LABEL, grid, title
+from orchestrator.reporting.plots.png import new_figure, save_figure
+from orchestrator.reporting.plots.style import figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANEL_INCHES = (5.2, 3.9)
-_PANELS_PER_ROW = 3
 _CAPTION_LETTERS_PER_INCH = 15
 # Points of one bin stand beside each other.
 _SHIFT = 0.18
@@ -35,10 +34,12 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
         title: Heading of the picture.
     """
     names = [name for name in dict.fromkeys(row.aggregation for row in rows) if name != GREEDY]
-    down = math.ceil(len(names) / _PANELS_PER_ROW)
-    across = math.ceil(len(names) / down)
-    width, height = _PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down
-    figure = new_figure(width, height + 1.0)
+    style = figure_style()
+    # Six bins with their names need room.
+    down, across = grid(len(names), min(style.panels_per_row, 2) if style.columns else style.panels_per_row)
+    panel_width, panel_height = style.panel(_PANEL_INCHES, across)
+    width = panel_width * across
+    figure = new_figure(width, panel_height * down + style.text(1.0))
     axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for number, (axis, name) in enumerate(zip(axes, names, strict=False)):
         trial = best_trial(rows, name)
@@ -46,9 +47,11 @@ def plot_difficulty_png(rows: Sequence[DifficultyRow], path: Path, title: str) -
         axis.set_ylabel(Y_LABEL if number % across == 0 else "")
     for axis in axes[len(names) :]:
         axis.remove()
-    figure.suptitle(f"{title}: by difficulty")
-    figure.supxlabel(textwrap.fill(NOTE, int(_CAPTION_LETTERS_PER_INCH * width)), fontsize="small", color="#555555")
-    save_png(figure, path)
+    if style.headings:
+        figure.suptitle(f"{title}: by difficulty")
+    letters = int(_CAPTION_LETTERS_PER_INCH * width / style.texts)
+    figure.supxlabel(textwrap.fill(NOTE, letters), fontsize="small", color="#555555")
+    save_figure(figure, path)
 
 
 @register_artifact("difficulty.png", lambda report: bool(report.evaluation.difficulties), place=6)
@@ -65,11 +68,13 @@ def _draw_panel(axis: "Axes", rows: Sequence[DifficultyRow], aggregation: str, t
     _draw_points(axis, [row for row in own if row.n == most], _SHIFT, _MOST, "s", f"N = {most}")
     counts = {row.difficulty: row.questions for row in own}
     axis.set_xticks(range(len(BINS)), [f"{name}\n{counts.get(name, 0):,}" for name in BINS], fontsize="small")
+    if figure_style().columns is not None:
+        axis.tick_params(axis="x", labelrotation=25)
     axis.set(title=f"{title(aggregation)}\n{trial}", ylim=(-4, 104), xlim=(-0.5, len(BINS) - 0.5))
     axis.set_xlabel("share of samples that is right, and number of questions", fontsize="small")
     axis.grid(axis="y", color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize="small", loc="upper left")
+    axis.legend(frameon=False, fontsize="small", loc="upper left" if figure_style().columns is None else "best")
 
 
 def _draw_points(

@@ -21,8 +21,9 @@ from latent_core.dynamics.dynamics import (
 from orchestrator.analysis.dynamics import TrialDynamics
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.escaping import in_legend
-from orchestrator.reporting.layout import GUESS_COLOUR, TrialStyle, band_opacity, trials
-from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
+from orchestrator.reporting.layout import GUESS_COLOUR, TrialStyle, band_opacity, grid, trials
+from orchestrator.reporting.plots.png import MARKERS, new_figure, save_figure
+from orchestrator.reporting.plots.style import figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,12 +113,14 @@ def plot_dynamics_png(dynamics: Sequence[TrialDynamics], rows: "Sequence[CurveRo
     panels = [
         one for one in _PANELS if one.name in known and not (has_bars and one.name in (ON_PATH, RIGHT_OF_LEAVING))
     ]
-    down = math.ceil((len(panels) + has_bars) / _PANELS_PER_ROW)
-    across = math.ceil((len(panels) + has_bars) / down)
-    width = _PANEL_INCHES[0] * across
+    style = figure_style()
+    down, across = grid(len(panels) + has_bars, style.panels_per_row if style.columns else _PANELS_PER_ROW)
+    panel_width, panel_height = style.panel(_PANEL_INCHES, across)
+    width = panel_width * across
     names = [one.trial for one in shown]
-    columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, names)))))
-    figure = new_figure(width, _PANEL_INCHES[1] * down + _LEGEND_ROW_INCHES * math.ceil(len(names) / columns) + 0.3)
+    columns = max(1, int(width / style.text(_KEY_INCHES + _LETTER_INCHES * max(map(len, names)))))
+    legend_height = style.text(_LEGEND_ROW_INCHES * math.ceil(len(names) / columns) + 0.3)
+    figure = new_figure(width, panel_height * down + legend_height)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis, panel in zip(axes, panels, strict=False):
         _draw_lines(axis, panel, shown, styles)
@@ -125,7 +128,8 @@ def plot_dynamics_png(dynamics: Sequence[TrialDynamics], rows: "Sequence[CurveRo
         _draw_departures(axes[len(panels)], shown, styles)
     for axis in axes[len(panels) + has_bars :]:
         axis.remove()
-    figure.suptitle(title)
+    if style.headings:
+        figure.suptitle(title)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -136,7 +140,7 @@ def plot_dynamics_png(dynamics: Sequence[TrialDynamics], rows: "Sequence[CurveRo
         fontsize="small",
         handlelength=3.6,
     )
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 @register_artifact("dynamics.png", lambda report: any(one.rows for one in report.evaluation.dynamics), place=10)

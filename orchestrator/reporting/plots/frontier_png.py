@@ -12,8 +12,9 @@ from orchestrator.analysis.frontier import FrontierRow
 from orchestrator.names import GREEDY
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.escaping import in_legend, without_formulas
-from orchestrator.reporting.layout import GREEDY_COLOUR, curve, sampler_looks, trial_colours
-from orchestrator.reporting.plots.png import MARKERS, new_figure, save_png
+from orchestrator.reporting.layout import GREEDY_COLOUR, curve, grid, sampler_looks, trial_colours
+from orchestrator.reporting.plots.png import MARKERS, fit_texts, new_figure, save_figure
+from orchestrator.reporting.plots.style import figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,14 +86,18 @@ def plot_frontier_png(rows: Sequence[FrontierRow], curves: "Sequence[CurveRow]",
         title: Heading of the picture.
     """
     shown, styles = panels_of(rows), line_styles(rows, sampler_looks(curves))
-    width = _PANEL_INCHES[0] * len(shown)
-    columns = max(1, int(width / (_KEY_INCHES + _LETTER_INCHES * max(map(len, styles)))))
-    height = _PANEL_INCHES[1] + _LEGEND_ROW_INCHES * math.ceil((len(styles) + 1) / columns)
-    figure = new_figure(width, height)
-    axes = figure.subplots(1, len(shown), squeeze=False, sharey=True).ravel()
+    style = figure_style()
+    down, across = grid(len(shown), style.panels_per_row)
+    panel_width, panel_height = style.panel(_PANEL_INCHES, across)
+    width = panel_width * across
+    columns = max(1, int(width / style.text(_KEY_INCHES + _LETTER_INCHES * max(map(len, styles)))))
+    legend_height = style.text(_LEGEND_ROW_INCHES) * math.ceil((len(styles) + 1) / columns)
+    figure = new_figure(width, panel_height * down + legend_height)
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axis, panel in zip(axes, shown, strict=True):
         _draw_panel(axis, panel, rows, styles, curves)
-    axes[0].set_ylabel(f"coverage at {rows[0].n}, % of questions")
+    for axis in axes[::across]:
+        axis.set_ylabel(f"coverage at {rows[0].n}, % of questions")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -103,13 +108,15 @@ def plot_frontier_png(rows: Sequence[FrontierRow], curves: "Sequence[CurveRow]",
         fontsize="small",
         handlelength=3.6,
     )
-    figure.suptitle(title)
+    if style.headings:
+        figure.suptitle(title)
     # Where a name has room is known once everything else has its place.
     without_formulas(figure)
+    fit_texts(figure)
     figure.draw_without_rendering()
     for axis, panel in zip(axes, shown, strict=True):
         _name_points(axis, panel, rows, styles)
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 @register_artifact("frontier.png", lambda report: bool(report.evaluation.frontier), place=12)

@@ -6,7 +6,8 @@ from pathlib import Path
 from orchestrator.analysis.pareto import Judged
 from orchestrator.config.objective import Objective
 from orchestrator.reporting.artifacts import Report, register_artifact
-from orchestrator.reporting.plots.png import new_figure, save_png
+from orchestrator.reporting.plots.png import new_figure, save_figure
+from orchestrator.reporting.plots.style import figure_style
 
 _INCHES = (7.2, 5.0)
 _FRONT, _OTHERS = "#0072b2", "#999999"
@@ -23,7 +24,8 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
     """
     # Costs are what curves are drawn over everywhere else.
     x, y = (1, 0) if objectives[1].mode == "min" else (0, 1)
-    figure = new_figure(*_INCHES)
+    style = figure_style()
+    figure = new_figure(*style.panel(_INCHES, 1))
     axis = figure.subplots()
     others = [one for one in judged if not one.best]
     front = sorted((one for one in judged if one.best), key=lambda one: one.values[x])
@@ -33,11 +35,13 @@ def plot_pareto_png(judged: Sequence[Judged], objectives: Sequence[Objective], p
         place = (one.values[x], one.values[y])
         axis.annotate(one.trial, place, xytext=(5, -11), textcoords="offset points", fontsize="x-small", color=_FRONT)
     axis.margins(x=0.18, y=0.12)
-    axis.set(xlabel=objectives[x].label, ylabel=objectives[y].label, title=f"{title}: Pareto front")
+    axis.set(
+        xlabel=objectives[x].label, ylabel=objectives[y].label, title=f"{title}: Pareto front" if style.headings else ""
+    )
     axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
     axis.grid(color="#dddddd", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 def _has_front(report: Report) -> bool:

@@ -279,3 +279,20 @@ def test_wrong_input_is_one_line(here: Path, capsys: pytest.CaptureFixture[str])
         assert message in captured.err
         assert captured.err.count("\n") == 1
     assert not Path("x").exists()
+
+
+def test_figures_for_a_paper(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run("a").out
+    run("b", lambda question, number: question > 0, sampler={"kind": "gaussian", "sigma": 0.8})
+    assert main(["report", str(out), "--format", "pdf,svg", "--columns", "1"]) == 0
+    figures = contents(out / "figures")
+    assert {"curves.pdf", "curves.svg", "difficulty.pdf", "difficulty.svg", "tables.tex", "captions.json"} == set(
+        figures
+    )
+    said = json.loads(figures["captions.json"])
+    assert (said["questions"], said["seed"], said["samples"]) == (4, 0, {"greedy": 1, "gaussian sigma=0.4": 4})
+    assert b"gaussian sigma=0.4" in figures["tables.tex"]
+    assert main(["report", "runs/a", "runs/b", "--out", "both", "--format", "pdf"]) == 0
+    assert set(contents(Path("both/figures"))) == {"curves.pdf", "tables.tex"}
+    assert main(["report", str(out), "--columns", "1"]) == 2
+    assert "--columns 1: how wide figures for a paper are" in capsys.readouterr().err

@@ -7,19 +7,21 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from orchestrator.analysis.curves import CurveRow
+from orchestrator.analysis.curves import CurvePoint, CurveRow
 from orchestrator.analysis.difficulty import BINS, DifficultyRow
 from orchestrator.analysis.pareto import Judged
+from orchestrator.analysis.run_comparisons import RunPoints, compare_runs
 from orchestrator.config.objective import parse_objective
 from orchestrator.console import say
 from orchestrator.progress.board import Snapshot, TrialProgress
 from orchestrator.progress.text import trials_table
-from orchestrator.reporting.compare_runs import ReportedRun, summary_table, write_comparison
-from orchestrator.reporting.escaping import in_html, in_legend, in_markdown, without_formulas
+from orchestrator.reporting.compare_runs import ReportedRun, difference_table, summary_table, write_comparison
+from orchestrator.reporting.escaping import in_html, in_latex, in_legend, in_markdown, without_formulas
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
 from orchestrator.reporting.plots.difficulty_png import plot_difficulty_png
@@ -93,10 +95,23 @@ def test_markdown_of_names(name: str, shown: str) -> None:
     assert in_markdown(name) == shown
 
 
+def test_latex_of_names() -> None:
+    assert in_latex("mc_dropout p=0.1 & 50 % of {x} ~ $a^b$") == (
+        r"mc\_dropout p=0.1 \& 50 \% of \{x\} \textasciitilde{} \$a\textasciicircum{}b\$"
+    )
+    assert in_latex("a\\b|c<d>") == r"a\textbackslash{}b\textbar{}c\textless{}d\textgreater{}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_keep_their_columns(tmp_path: Path, name: str) -> None:
-    run = ReportedRun(name, name, "abc", name, ("def", 10), rows(name))
-    runs = [run, replace(run, name="b")]
+    points = [CurvePoint(name, "gaussian", "coverage", 4, np.array([0.0, 1.0]), 1.0)]
+    asked = [("0", "how many ?", "1"), ("1", "how few ?", "0")]
+    run = ReportedRun(name, name, "abc", name, ("def", 10), rows(name), RunPoints(name, asked, {name: points}))
+    runs = [run, replace(run, name="b", points=RunPoints("b", asked, {name: points}))]
+    assert (
+        len(re.findall(r"(?<!\\)\|", difference_table(compare_runs([one.points for one in runs])).splitlines()[-1]))
+        == 7
+    )
     for table, columns in ((summary_of_run(rows(name)), 4), (summary_table(runs), 6)):
         for line in table.splitlines():
             assert len(re.findall(r"(?<!\\)\|", line)) == columns + 1, line

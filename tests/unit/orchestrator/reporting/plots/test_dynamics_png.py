@@ -44,13 +44,13 @@ def curves(*names: str) -> list[CurveRow]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved."""
     figures: list[Any] = []
-    save = dynamics_png.save_png
+    save = dynamics_png.save_figure
 
     def keep(figure: Any, path: Path) -> None:
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(dynamics_png, "save_png", keep)
+    monkeypatch.setattr(dynamics_png, "save_figure", keep)
     return figures
 
 

@@ -51,13 +51,13 @@ def test_marks_of_a_logarithmic_axis() -> None:
 
 def test_numbers_lie_neither_on_each_other_nor_on_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Any] = []
-    save = frontier_png.save_png
+    save = frontier_png.save_figure
 
     def keep(figure: Any, path: Path) -> None:
         save(figure, path)
         figures.append(figure)
 
-    monkeypatch.setattr(frontier_png, "save_png", keep)
+    monkeypatch.setattr(frontier_png, "save_figure", keep)
     plot_frontier_png(ROWS, CURVES, tmp_path / "frontier.png", "$a_ and $")
     assert len(figures[0].axes) == 3
     for axis in figures[0].axes:

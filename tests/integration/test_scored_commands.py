@@ -106,7 +106,8 @@ def test_a_driver_killed_in_the_middle(finished: Path, tmp_path: Path) -> None:
     assert {name: now[name] for name in left} == left
     folders = {Path(name).parent.relative_to(tmp_path) for name in now}
     assert folders == {Path(name).parent.relative_to(finished) for name in shard_files(finished)}
-    assert len(folders) == 5
+    # Two samplings with their decoded thoughts, the scores of one of them, and two beam searches.
+    assert len(folders) == 7
     for folder in folders:
         pd.testing.assert_frame_equal(stored_rows(tmp_path / folder), stored_rows(finished / folder))
     assert (tmp_path / "out" / "curves.csv").read_bytes() == (finished / "out" / "curves.csv").read_bytes()

@@ -39,7 +39,7 @@ def new_figure(width: float, height: float, hspace: float | None = None) -> "Fig
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Draw a figure in the format that the suffix says; it need not know pyplot, and no display is ever looked for.
+    """Draw a figure as PDF or SVG where the suffix says so, else as PNG; no pyplot and no display is ever looked for.
 
     The same figure gives the same bytes.
     """
@@ -49,7 +49,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     fit_texts(figure)
     _shrink(figure)
     picture = io.BytesIO()
-    if path.suffix != ".png":
+    if path.suffix in _UNDATED:
         figure.savefig(picture, format=path.suffix.removeprefix("."), metadata=_UNDATED[path.suffix])
     else:
         # Any: matplotlib leaves its methods without types.

@@ -79,6 +79,12 @@ def test_tags_say_where_it_ran(content: dict[str, Any], monkeypatch: pytest.Monk
     assert "mlflow.source.git.commit" not in run_tags(plan)
 
 
+def test_an_objective_makes_no_other_run(content: dict[str, Any]) -> None:
+    assert of(content, sweep={"objective": "coverage"}) == of(content, sweep={"objective": "majority_vote"})
+    sweeps = [of(content, sweep={"objective": one, "space": [{"seed": [0]}]}) for one in ("coverage", "majority_vote")]
+    assert sweeps[0] != sweeps[1]
+
+
 def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(content: dict[str, Any]) -> None:
     voting = {**content["task"], "cut_answers": "vote"}
     assert of(content, task=voting) != of(content)
@@ -87,6 +93,8 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(con
     before = config | {
         "checkpoint": experiment.plan.checkpoint.fingerprint,
         "task": [experiment.plan.task_fingerprint, 2],
+        # The objective of all runs then.
+        "sweep": config["sweep"] | {"objective": ["coverage"]},
         "settings": [trial.name for trial in experiment.all_trials()],
         "code": [[{"graders": {"numeric": {"version": 2}}}]] * (1 + len(experiment.all_trials())),
     }

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +10,7 @@ from orchestrator.analysis.comparisons import Comparison
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import BEAM_SEARCH, GREEDY
 from orchestrator.reporting.layout import title
+from orchestrator.reporting.titled_table import titled_table
 
 _BEST_OF_N = "best_of_n"
 _CHOOSING = (_BEST_OF_N, "weighted_vote", "best_of_n_answer", "weighted_vote_answer")
@@ -30,14 +30,7 @@ def beam_table(rows: Sequence[CurveRow], comparisons: Sequence[Comparison]) -> T
     beams = [row for row in rows if row.aggregation == BEAM_SEARCH and (row.trial, row.n) in of_samples]
     if not beams:
         return None
-    table = Table(
-        title="beam search and best-of-N, % correct at GFLOPs per question",
-        title_style="bold",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = titled_table("beam search and best-of-N, % correct at GFLOPs per question")
     table.add_column("sampler setting", overflow="fold", min_width=16, max_width=28)
     for heading in ("N", "beam search", "best-of-N, same N", "best-of-N, same FLOPs", "difference there"):
         table.add_column(heading, justify="right", no_wrap=True)

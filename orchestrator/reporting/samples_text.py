@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.samples import QuestionSamples, Sample, TrialSamples
 from orchestrator.reporting.layout import title
+from orchestrator.reporting.titled_table import titled_table
 
 _COLOURS = {"right": "green", "wrong": "red", "cut": "yellow", "unparsable": "yellow", "failed": "magenta"}
 _LONGEST = 400
@@ -89,14 +89,7 @@ def _answers(trial: TrialSamples) -> Table:
     """Lay out the distinct answers of a trial: an answer that counts is a line, and so is each other kind of end."""
     scored = any(sample.score is not None for sample in trial.samples)
     aware = any(sample.answer_score is not None for sample in trial.samples)
-    table = Table(
-        title=f"{trial.trial}, {len(trial.samples)} samples",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = titled_table(f"{trial.trial}, {len(trial.samples)} samples")
     table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("answer", overflow="fold", max_width=28)
@@ -134,9 +127,7 @@ def _choices(trial: TrialSamples) -> Iterator[Text]:
 
 def _beams(name: str, beams: Sequence[Sample]) -> Table:
     shown = name if len(beams) <= _MOST_BEAMS else f"{name}, the best {_MOST_BEAMS} of {len(beams)} beams"
-    table = Table(
-        title=shown, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
+    table = titled_table(shown)
     table.add_column("beam", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)

@@ -21,6 +21,7 @@ from orchestrator.names import GREEDY, RANDOM_GUESS
 from orchestrator.reporting.costs import beam_table, warnings
 from orchestrator.reporting.escaping import in_markdown
 from orchestrator.reporting.layout import COVERAGE, aggregations, budgets, curve, title, trials
+from orchestrator.reporting.titled_table import titled_table
 
 # The name of a trial is folded where space is short, which costs no line: the cells beside it have two anyway.
 _NARROWEST_LABEL, _WIDEST_LABEL = 16, 28
@@ -94,14 +95,7 @@ def render(rows: Sequence[CurveRow]) -> str:
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """Lay out comparisons, trial by trial; a difference whose interval leaves out zero is bold."""
-    table = Table(
-        title="paired differences over the same questions, percentage points [95 % interval]",
-        title_style="bold",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = titled_table("paired differences over the same questions, percentage points [95 % interval]")
     table.add_column("sampler setting", overflow="fold", min_width=16, max_width=28)
     table.add_column("difference", overflow="fold", min_width=24)
     table.add_column("N", justify="right", no_wrap=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from orchestrator.analysis.comparisons import compare_all
 from orchestrator.analysis.curves import CurvePoint
 from orchestrator.reporting.costs import beam_table, warnings
+from orchestrator.reporting.titled_table import titled_table
 
 HALF = np.array([0.0, 1.0] * 50)
 GREEDY = CurvePoint("greedy", "none", "greedy", 1, np.array([0.0, 1.0, 1.0, 1.0] * 25), 1e11)
@@ -34,6 +35,14 @@ def test_a_beam_search_stands_beside_best_of_n_at_equal_n_and_equal_flops() -> N
     line = console.file.getvalue().splitlines()[-1].split()  # type: ignore[attr-defined]
     # 100 questions: 6e11 FLOPs are 6 GFLOPs each, for which there are six samples.
     assert " ".join(line).startswith("gaussian x=1 8 28.0 at 6 30.0 at 8 25.0 (N = 6) +3.0 [")
+
+
+def test_names_in_titles_are_text() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    table = titled_table("a [red]b[/red] [/c]")
+    table.add_column("one", min_width=40)
+    console.print(table)
+    assert console.file.getvalue().splitlines()[0].strip() == "a [red]b[/red] [/c]"  # type: ignore[attr-defined]
 
 
 def test_without_a_beam_search_there_is_no_such_table() -> None:

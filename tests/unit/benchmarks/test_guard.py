@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.guard import RECORD, TOLERANCE, fallen, table
+from benchmarks.guard import ANY_PROCESSOR, RECORD, TOLERANCE, fallen, processor, table
 
 
 def test_a_little_less_is_no_regression() -> None:
@@ -22,10 +22,18 @@ def test_what_is_not_recorded_is_named() -> None:
     assert problem == "new: nothing is recorded; run `python -m benchmarks.guard --record`"
 
 
-def test_the_record_holds_ratios() -> None:
-    recorded = json.loads(RECORD.read_text())
-    assert {name.partition(":")[0] for name in recorded} == {"rollout", "score", "pool", "store"}
-    assert all(ratio > 0 for ratio in recorded.values())
+def test_the_record_holds_ratios_of_each_kind_of_processor() -> None:
+    records = json.loads(RECORD.read_text())
+    shared = records.pop(ANY_PROCESSOR)
+    assert {name.partition(":")[0] for name in shared} == {"pool", "store"}
+    assert {"AVX2", "AVX512"} <= set(records)
+    for recorded in records.values():
+        assert {name.partition(":")[0] for name in recorded} == {"rollout", "score"}
+        assert all(ratio > 0 for ratio in recorded.values())
+
+
+def test_the_processor_is_named_by_its_vector_instructions() -> None:
+    assert processor().partition(" with ")[0] in ("DEFAULT", "AVX2", "AVX512", "SVE256", "SVE128", "NEON", "VSX")
 
 
 def test_the_table_shows_both() -> None:

@@ -1,4 +1,4 @@
-"""From stored latents to the exploration dynamics of trials, block by block: what `dynamics.csv` holds.
+"""From stored latents to the exploration dynamics of trials, block by block.
 
 Nothing here is asked of a model but, where decoded thoughts are not stored yet, its output head; what cannot be had is
 said in a line and left out.
@@ -6,9 +6,8 @@ said in a line and left out.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,10 +18,9 @@ from latent_core.dynamics.block import ENDED, LatentBlock, dense
 from latent_core.dynamics.dynamics import MOST_SAMPLES, Dynamics, Measured
 from latent_core.errors import UserError
 from latent_core.selection.estimators import FloatArray, IntArray
-from latent_core.selection.intervals import Interval
 from latent_core.tasks.base import Problem
 from orchestrator.analysis.cut_answers import judged
-from orchestrator.files import write_csv
+from orchestrator.analysis.dynamics_rows import DynamicsRow, TrialDynamics
 from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import Shard, covered_by
 from orchestrator.store.thoughts import ThoughtStore, thought_table
@@ -41,63 +39,6 @@ GREEDY_LATENTS: Final = "`latentswarm run CONFIG sampler.kind=none store.latents
 _BLOCK_VALUES = 1 << 22
 _COLUMNS = ("question_id", "answer", "correct", "error", "cut", "latent_steps", "latents")
 Tokens = NDArray[np.int32]
-UNKNOWN: Final = Interval(math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class DynamicsRow:
-    """One line of `dynamics.csv`.
-
-    Attributes:
-        trial: Name of the sampler setting.
-        sampler: Name of the sampler.
-        measure: A name of `latent_core.dynamics.dynamics.MEASURES`.
-        step: Latent step, from 1 on.
-        value: Its value over all questions.
-        lo: Lower end of its 95 % interval; NaN where it has none.
-        hi: Upper end.
-        questions: How many questions it is of.
-        samples: Samples per question.
-    """
-
-    trial: str
-    sampler: str
-    measure: str
-    step: int
-    value: float
-    lo: float
-    hi: float
-    questions: int
-    samples: int
-
-
-COLUMNS = tuple(entry.name for entry in fields(DynamicsRow))
-
-
-@dataclass(frozen=True)
-class TrialDynamics:
-    """The dynamics of one trial.
-
-    Attributes:
-        trial: Its name.
-        rows: Its lines of `dynamics.csv`; none where no latents are stored.
-        dispersion: Mean pairwise cosine distance of the last latents; NaN where it is not known.
-        missing: What could not be computed, and why, a line each.
-        width: Hidden size; 0 where no latents are stored.
-    """
-
-    trial: str
-    rows: Sequence[DynamicsRow] = ()
-    dispersion: Interval = UNKNOWN
-    missing: Sequence[str] = ()
-    width: int = 0
-
-    def summary(self) -> dict[str, Any]:
-        """Return it for `summary.json`: by measure, its values step by step; and what is missing."""
-        values: dict[str, dict[str, float]] = {}
-        for row in self.rows:
-            values.setdefault(row.measure, {})[str(row.step)] = row.value
-        return {"samples": self.rows[0].samples if self.rows else 0, **values, "missing": list(self.missing)}
 
 
 class ThoughtsUnknown(UserError):
@@ -148,11 +89,6 @@ class HeadSource:
                 "--thoughts` computes them once and keeps them in the store"
             )
         return decoder
-
-
-def write_dynamics_csv(dynamics: Sequence[TrialDynamics], path: Path) -> None:
-    """Write the dynamics of all trials; numbers are spelled so that reading restores them exactly."""
-    write_csv(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for one in dynamics for row in one.rows))
 
 
 def dynamics_of(

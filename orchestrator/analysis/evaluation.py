@@ -22,7 +22,7 @@ from orchestrator.analysis.comparisons import Comparison, compare_all, greedy_of
 from orchestrator.analysis.curves import Cost, CurvePoint, CurveRow, cost_of, curve_points, greedy_point, guess_rows
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
-from orchestrator.analysis.dynamics import UNKNOWN, HeadSource, TrialDynamics, dynamics_of
+from orchestrator.analysis.dynamics_rows import UNKNOWN, TrialDynamics
 from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier_rows
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
 from orchestrator.analysis.pareto import Judged, judge
@@ -317,25 +317,6 @@ def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[
                 for own, sample in zip(answers, samples, strict=True)
             ]
     return found
-
-
-def evaluate_dynamics(
-    results: Sequence[TrialResult], task: Task, head: HeadSource, coverage: Mapping[str, Coverage] | None = None
-) -> list[TrialDynamics]:
-    """Compute the dynamics of all sampled trials among results, measured from greedy decoding.
-
-    Args:
-        results: What the trials came to.
-        task: The questions that were asked.
-        head: Where the output head is, for thoughts that have not been decoded yet.
-        coverage: What the store holds, by the name of the trial, where that is known.
-    """
-    greedy = next((result.trial for result in results if result.trial.name == GREEDY), None)
-    return [
-        dynamics_of(result.trial, greedy, task.problems, result.summary["samples"], head, coverage)
-        for result in results
-        if result.trial.name != GREEDY
-    ]
 
 
 def _per_question(

@@ -11,7 +11,8 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all, evaluate_dynamics
+from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
+from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
 from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
@@ -149,11 +150,13 @@ def _report_one(
         say(remarks, f"{run.out}: {absent}")
     objectives = config.sweep.objectives if run.command == "sweep" else ()
     head = HeadSource(partial(_checkpoint, config.checkpoint), thoughts)
-    dynamics = evaluate_dynamics(results, task, head, coverage)
+    record = DynamicsRecord(run.out)
+    dynamics = evaluate_dynamics(results, task, head, coverage, record)
     evaluation = Evaluation(results, task, config.budgets, objectives, dynamics)
     title = f"{config.checkpoint} on {task.name}"
     report = Report(title, evaluation)
     try:
+        record.save()
         files = write_report(run.out, report)
         figures = [] if paper is None else write_paper(report, run.out, paper)
     except OSError as error:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from latent_core.errors import WorkFailed
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, evaluate_all, evaluate_dynamics
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all
+from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
@@ -85,7 +86,9 @@ def finalize(
     """
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
-    dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage)
+    record = DynamicsRecord(experiment.out)
+    dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage, record)
+    record.save()
     evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives, dynamics)
     tracker.log_curves(evaluation.rows, trial_colours(evaluation.rows))
     for result in results:

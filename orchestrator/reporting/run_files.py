@@ -9,7 +9,7 @@ import pandas as pd
 from orchestrator.analysis.comparisons import write_comparisons_csv
 from orchestrator.analysis.curves import write_curves_csv
 from orchestrator.analysis.difficulty import write_difficulty_csv
-from orchestrator.analysis.dynamics import write_dynamics_csv
+from orchestrator.analysis.dynamics_rows import write_dynamics_csv
 from orchestrator.analysis.evaluation import Evaluation
 from orchestrator.analysis.frontier import write_frontier_csv
 from orchestrator.analysis.pareto import write_objectives_csv

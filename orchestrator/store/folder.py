@@ -156,6 +156,10 @@ class ShardFolder:
         """Return which samples are present, bool [questions, samples]."""
         return covered_by((shard for shard, _ in self._files()), questions, samples)
 
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """List the files of shards: name, bytes, and when it was written, in nanoseconds; 0 where nobody knows."""
+        return [(info.base_name, info.size, info.mtime_ns or 0) for _, _, info in self._entries()]
+
     def last_written(self) -> datetime | None:
         """Return when the youngest of the shards was written; None where there is none."""
         times = [info.mtime for _, _, info in self._entries() if info.mtime is not None]

@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.analysis.curves import CurveRow, best_trials
-from orchestrator.analysis.dynamics import DynamicsRow
+from orchestrator.analysis.dynamics_rows import DynamicsRow
 from orchestrator.console import masked
 from orchestrator.names import GREEDY
 from orchestrator.tracking.journal import Journal

@@ -18,7 +18,7 @@ from latent_core.dynamics.dynamics import (
     RIGHT_OF_LEAVING,
     RIGHT_ON_PATH,
 )
-from orchestrator.analysis.dynamics import TrialDynamics
+from orchestrator.analysis.dynamics_rows import TrialDynamics
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.escaping import in_legend
 from orchestrator.reporting.layout import GUESS_COLOUR, TrialStyle, band_opacity, grid, trials

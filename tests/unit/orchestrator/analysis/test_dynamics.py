@@ -15,10 +15,13 @@ from support import trajectory_table
 
 from latent_core.errors import UserError
 from latent_core.models.thought_decoder import ThoughtDecoder
-from latent_core.tasks.base import Problem
+from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis import dynamics as module
-from orchestrator.analysis.dynamics import DynamicsRow, HeadSource, TrialDynamics, dynamics_of
+from orchestrator.analysis.dynamics import HeadSource, dynamics_of
+from orchestrator.analysis.dynamics_rows import DynamicsRow, TrialDynamics
+from orchestrator.analysis.evaluation import evaluate
+from orchestrator.analysis.kept_dynamics import RECORD, DynamicsRecord, evaluate_dynamics
 from orchestrator.names import GREEDY
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
@@ -132,6 +135,45 @@ def test_thoughts_that_have_been_decoded_are_kept(trial: Trial, greedy: Trial, h
     assert [row.tolist() for row in stored[:2]] == [[0, 0, 0], [0, 2, 2]]
     again = dynamics_of(trial, greedy, PROBLEMS, SAMPLES, HeadSource(nobody))
     assert again == first
+
+
+def read_latents(self: TrajectoryStore, *_: Any, **__: Any) -> Any:
+    raise AssertionError("what is kept needs no latents")
+
+
+def test_dynamics_are_computed_once_for_what_they_are_made_of(
+    trial: Trial, greedy: Trial, head: HeadSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task("t", PROBLEMS)
+    results = [evaluate(one, task) for one in (greedy, trial)]
+
+    def made() -> list[TrialDynamics]:
+        record = DynamicsRecord(tmp_path)
+        found = evaluate_dynamics(results, task, head, record=record)
+        record.save()
+        return found
+
+    first = made()
+    assert first == [dynamics_of(trial, greedy, PROBLEMS, SAMPLES, head)]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrajectoryStore, "read", read_latents)
+        assert repr(made()) == repr(first)
+    # One of the samples has failed when it is made anew: another content of the same name.
+    sample(trial, Shard(0, 3, 0, SAMPLES), failed=(1, 1))
+    second = made()
+    assert repr(second) != repr(first)
+    assert repr(second) == repr([dynamics_of(trial, greedy, PROBLEMS, SAMPLES, head)])
+    (tmp_path / RECORD).write_text("spoilt")
+    assert repr(made()) == repr(second)
+
+
+def test_dynamics_that_lack_something_are_not_kept(trial: Trial, head: HeadSource, tmp_path: Path) -> None:
+    task = Task("t", PROBLEMS)
+    record = DynamicsRecord(tmp_path)
+    [found] = evaluate_dynamics([evaluate(trial, task)], task, head, record=record)
+    record.save()
+    assert found.missing
+    assert not (tmp_path / RECORD).exists()
 
 
 def test_without_the_output_head_the_rest_is_there(trial: Trial, greedy: Trial) -> None:

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestrator.analysis.curves import CurveRow, best_trials
-from orchestrator.analysis.dynamics import DynamicsRow
+from orchestrator.analysis.dynamics_rows import DynamicsRow
 from orchestrator.tracking.tracker import Tracker, flatten
 
 NAN = float("nan")

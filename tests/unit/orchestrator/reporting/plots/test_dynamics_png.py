@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.analysis.dynamics import DynamicsRow, TrialDynamics
+from orchestrator.analysis.dynamics_rows import DynamicsRow, TrialDynamics
 from orchestrator.reporting.layout import trials
 from orchestrator.reporting.plots import dynamics_png
 from orchestrator.reporting.plots.dynamics_png import plot_dynamics_png

@@ -1,6 +1,7 @@
 """Commands with a LatentRM: scores, beam searches and sweeps, and drivers that are killed in the middle."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -18,8 +20,11 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 from support import Command, WriteConfig, environment, shard_files, stored_rows
 
+from latent_core.failures import CPU_ALLOCATOR
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.loading import load_task
+from latent_core.trajectory import TrajectoryBatch
+from workers.tables import trajectory_table
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 
@@ -111,6 +116,50 @@ def test_a_driver_killed_in_the_middle(finished: Path, tmp_path: Path) -> None:
     for folder in folders:
         pd.testing.assert_frame_equal(stored_rows(tmp_path / folder), stored_rows(finished / folder))
     assert (tmp_path / "out" / "curves.csv").read_bytes() == (finished / "out" / "curves.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "first_says", "options"),
+    [
+        (f"RuntimeError: {CPU_ALLOCATOR}: not enough memory", "failed for a passing reason", []),
+        ("ValueError: not all values are finite", "failed for good, and stay", ["--retry-failed"]),
+    ],
+)
+def test_rows_that_failed_are_tried_again(
+    error: str, first_says: str, options: list[str], finished: Path, tmp_path: Path
+) -> None:
+    for name in ("store", "experiment.yaml"):
+        copy = shutil.copytree if (finished / name).is_dir() else shutil.copy
+        copy(finished / name, tmp_path / name)
+    failed = fail_sampled_rows(tmp_path / "store", error)
+    arguments = ["run", "experiment.yaml", "search.kind=beam", "--out", "out"]
+    done = run_command(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{failed} trajectories (have )?{first_says}", done.stderr), done.stderr
+    curves = (finished / "out" / "curves.csv").read_bytes()
+    assert ((tmp_path / "out" / "curves.csv").read_bytes() == curves) is (not options)
+    if options:
+        done = run_command(tmp_path, *arguments, *options)
+        assert done.returncode == 0, done.stderr
+        assert f"{failed} trajectories failed and are tried again" in done.stderr
+    assert (tmp_path / "out" / "curves.csv").read_bytes() == curves
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["trajectories_sampled_by_this_command"] == failed
+    for folder in {Path(name).parent.relative_to(finished) for name in shard_files(finished)}:
+        pd.testing.assert_frame_equal(stored_rows(tmp_path / folder), stored_rows(finished / folder))
+
+
+def fail_sampled_rows(store: Path, error: str) -> int:
+    """Store that the trajectories of one shard failed, as a command leaves them that has not scored them yet."""
+    [scores] = store.glob("*/scores-*")
+    [file, *_] = sorted(scores.parent.glob("q*.parquet"))
+    table = pq.read_table(file)
+    ids, samples = table["question_id"].to_pylist(), table["sample_index"].to_pylist()
+    batch = TrajectoryBatch.failed(ids, samples, [error] * len(ids))
+    latents = pq.read_schema(file).names.count("latents") and "float16"
+    failed = trajectory_table(batch, table["question_index"][0].as_py(), len(set(samples)), latents or "none")
+    pq.write_table(failed, file, write_page_checksum=True)
+    (scores / file.name.replace("_float16", "")).unlink()
+    return len(ids)
 
 
 def score_files(folder: Path) -> int:

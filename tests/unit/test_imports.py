@@ -16,6 +16,7 @@ import pytest
         # Reading a record imports its module.
         "latent_core.trajectory",
         "latent_core.search.beam",
+        "latent_core.budgets",
         "latent_core.reward.types",
         "workers.reasoner",
         "workers.scorer",

@@ -1,0 +1,28 @@
+"""Budget rules: how many samples each question gets, decided from what has been seen of it. One file each.
+
+A new rule is a new module here with a `BudgetRule` subclass under `@register_rule`; nothing else changes. Pure numpy.
+"""
+
+from latent_core.budgets.base import (
+    DEFAULT_WAVES,
+    RULES,
+    Budget,
+    BudgetRule,
+    Decide,
+    Fitted,
+    Prefix,
+    parse_budget,
+    register_rule,
+)
+
+__all__ = [
+    "DEFAULT_WAVES",
+    "RULES",
+    "Budget",
+    "BudgetRule",
+    "Decide",
+    "Fitted",
+    "Prefix",
+    "parse_budget",
+    "register_rule",
+]

@@ -179,15 +179,17 @@ def blocks(
     """
     ids = [problem.question_id for problem in problems]
     last = len(problems) if end_question is None else end_question
+    listing = trial.store.listing()
+    listing_of_scores = None if trial.scored is None else trial.scored.store.listing()
     for first in range(first_question, last, _QUESTIONS_PER_READ):
         end = min(first + _QUESTIONS_PER_READ, last)
-        records = trial.store.read(end, samples, columns, first_question=first, question_ids=ids)
+        records = trial.store.read(end, samples, columns, first, ids, listing)
         if trial.scored is not None:
             store = trial.scored.store
             # Without answer-aware scores these columns hold nothing, and must not become curves.
             wanted = (*_SCORE_COLUMNS, *(_ANSWER_SCORE_COLUMNS if store.spec.score_answer else ()))
             read = [*wanted, *score_columns]
-            scores = store.read(end, samples, read, first_question=first, question_ids=ids)
+            scores = store.read(end, samples, read, first, ids, listing_of_scores)
             # A folder without shards gives a frame without types.
             scores = scores.astype(dict.fromkeys(_ADDRESS, np.int64) | dict.fromkeys(wanted, np.float64))
             records = records.merge(scores, how="left", on=_ADDRESS)

@@ -22,7 +22,7 @@ from pyarrow import fs
 from orchestrator.console import masked
 from orchestrator.store.integrity import DamagedShard, check_contents, check_layout, contradicted
 from orchestrator.store.places import filesystem_of, joined, unwritable, write_whole
-from orchestrator.store.shards import Shard, covered_by
+from orchestrator.store.shards import Listing, Shard, covered_by
 
 T = TypeVar("T")
 
@@ -181,6 +181,10 @@ class ShardFolder:
         pq.write_table(table, sink, rows_per_group(table), compression="zstd", write_page_checksum=True)
         self._write(shard.file_name(latents or self.latents), sink.getvalue())
 
+    def listing(self) -> Listing:
+        """List the shards for several calls of `read`."""
+        return Listing(self._files())
+
     def files(self) -> list[tuple[Shard, str]]:
         """List the files of shards with enough precision, in order: the shard, and which latent vectors it has."""
         return [(shard, precision) for shard, precision, _ in self._entries()]
@@ -211,7 +215,7 @@ class ShardFolder:
         for shard, name in self._files():
             rows += shard.rows
             try:
-                failed += self._failed_rows(shard, self._frame_of(shard, name, columns, question_ids))
+                failed += self._failed_rows(shard, self._table_of(shard, name, columns, question_ids))
             except DamagedShard as damage:
                 found.append(damage)
         shards = self.shards()
@@ -225,12 +229,12 @@ class ShardFolder:
                     found.append(damage)
         return Inspection(found, failed)
 
-    def _failed_rows(self, shard: Shard, frame: pd.DataFrame) -> Iterator[FailedRow]:
-        errors = frame[self.error_column]
-        for row in np.flatnonzero(errors.notna().to_numpy()).tolist():
+    def _failed_rows(self, shard: Shard, table: pa.Table) -> Iterator[FailedRow]:
+        errors = table[self.error_column]
+        for row in np.flatnonzero(errors.is_valid().to_numpy()).tolist():
             question, sample = divmod(row, shard.samples)
             place = shard.first_question + question, shard.first_sample + sample
-            yield FailedRow(shard, *place, str(errors.iloc[row]))
+            yield FailedRow(shard, *place, str(errors[row].as_py()))
 
     def damaged(self, question_ids: Sequence[str] | None = None) -> list[DamagedShard]:
         """List the shards that are damaged, see `inspect`."""
@@ -306,6 +310,7 @@ class ShardFolder:
         columns: Sequence[str] | None = None,
         first_question: int = 0,
         question_ids: Sequence[str] | None = None,
+        listing: Listing | None = None,
     ) -> pd.DataFrame:
         """Read the rows of questions `first_question`..`questions - 1` and of the first `samples` samples.
 
@@ -315,6 +320,7 @@ class ShardFolder:
             columns: Which columns, by default all.
             first_question: Begin of the range of questions.
             question_ids: Of all questions in order, where they are known: shards have to agree.
+            listing: What `listing` has returned; who reads many parts of a large folder need not list it for each.
 
         Returns:
             One row per question and sample, each once, ordered by question index and sample index.
@@ -323,15 +329,10 @@ class ShardFolder:
             DamagedShard: If a shard is not what its name says, or two of them contradict each other.
         """
         wanted = None if columns is None else [*dict.fromkeys(["question_index", "sample_index", *columns])]
-        frames, read = [], []
-        for shard, name in self._files():
-            asked = shard.first_question < questions and shard.end_question > first_question
-            if asked and shard.first_sample < samples:
-                frames.append(self._frame_of(shard, name, wanted, question_ids))
-                read.append((shard, name))
-        if not frames:
+        read = (listing or self.listing()).among(first_question, questions, samples)
+        if not read:
             return pd.DataFrame(columns=wanted)
-        rows = pd.concat(frames, ignore_index=True)
+        rows = _joined([self._table_of(shard, name, wanted, question_ids) for shard, name in read])
         asked_rows = rows["question_index"].between(first_question, questions - 1)
         rows = rows[asked_rows & (rows["sample_index"] < samples)]
         # Two runs with different shard borders may have computed the same row; both copies are equal, but for what
@@ -346,20 +347,19 @@ class ShardFolder:
         in_order: pd.DataFrame = rows.sort_values(["question_index", "sample_index"], ignore_index=True)
         return in_order
 
-    def _frame_of(
+    def _table_of(
         self, shard: Shard, name: str, columns: Sequence[str] | None, question_ids: Sequence[str] | None = None
-    ) -> pd.DataFrame:
-        def frame(file: pq.ParquetFile) -> pd.DataFrame:
-            found = self._frame(file, columns)
+    ) -> pa.Table:
+        def checked(file: pq.ParquetFile) -> pa.Table:
+            found = self._table(file, columns)
             check_contents(found, shard, question_ids)
             return found
 
-        return self._parse(shard, name, columns, frame)
+        return self._parse(shard, name, columns, checked)
 
-    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
+    def _table(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
         """Read some columns of a shard, by default all of them."""
-        frame: pd.DataFrame = file.read(columns=columns).to_pandas()
-        return frame
+        return file.read(columns=columns)
 
     def _parse(self, shard: Shard, name: str, columns: Sequence[str] | None, parse: Callable[[pq.ParquetFile], T]) -> T:
         """Open a shard, check its layout, and read from it; what is wrong with it is damage."""
@@ -399,3 +399,13 @@ class ShardFolder:
             write_whole(filesystem, f"{self.directory}/{name}", content)
         except OSError as error:
             raise unwritable(self.root, error) from error
+
+
+def _joined(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Return the rows of shards one behind the other."""
+    if all(table.schema.equals(tables[0].schema) for table in tables):
+        # To make a frame of each takes most of the time of reading many small shards.
+        tables = [pa.concat_tables(tables)]
+    # Those that differ in the precision of their latents cannot become one table.
+    rows: pd.DataFrame = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
+    return rows

@@ -74,7 +74,7 @@ def check_layout(
             raise ValueError(f"column {name!r} is of type {found.field(name).type} instead of {expected}")
 
 
-def check_contents(rows: pd.DataFrame | pa.Table, shard: Shard, question_ids: Sequence[str] | None = None) -> None:
+def check_contents(rows: pa.Table, shard: Shard, question_ids: Sequence[str] | None = None) -> None:
     """Compare addresses and judgements with what they must be, as far as these columns have been read.
 
     Args:
@@ -85,13 +85,13 @@ def check_contents(rows: pd.DataFrame | pa.Table, shard: Shard, question_ids: Se
     Raises:
         ValueError: With the first thing that is wrong.
     """
-    names = list(rows) if isinstance(rows, pd.DataFrame) else rows.column_names
+    names = rows.column_names
     questions = np.arange(shard.first_question, shard.end_question).repeat(shard.samples)
     samples = np.tile(np.arange(shard.first_sample, shard.end_sample), shard.questions)
     for name, expected in zip(_ADDRESS, (questions, samples), strict=True):
         if name in names and not np.array_equal(rows[name].to_numpy(), expected):
             raise ValueError(f"{name} is not what the file name says")
-    if "correct" in names and pd.isna(rows["correct"].to_numpy()).any():
+    if "correct" in names and rows["correct"].null_count:
         raise ValueError("column 'correct' has no value in some rows")
     if "question_id" not in names:
         return

@@ -58,6 +58,21 @@ class Shard:
         return cls(first_question, end_question, first_sample, end_sample), match[5] or "none"
 
 
+class Listing:
+    """The shard files of a folder as they were listed, to find those of some rows without looking at all of them."""
+
+    def __init__(self, files: Iterable[tuple[Shard, str]]) -> None:
+        """Take shards with the names of their files, in order."""
+        self._files = list(files)
+        bounds = [(shard.first_question, shard.end_question, shard.first_sample) for shard, _ in self._files]
+        self._first, self._end, self._first_sample = np.array(bounds, np.int64).reshape(-1, 3).T
+
+    def among(self, first_question: int, end_question: int, end_sample: int) -> list[tuple[Shard, str]]:
+        """Return the files that have rows of questions in a range, and of samples before an end."""
+        asked = (self._first < end_question) & (self._end > first_question) & (self._first_sample < end_sample)
+        return [self._files[index] for index in np.flatnonzero(asked)]
+
+
 def covered_by(shards: Iterable[Shard], questions: int, samples: int) -> BoolArray:
     """Return which samples are in some shard, bool [questions, samples]."""
     present = np.zeros((questions, samples), dtype=bool)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -202,12 +201,12 @@ class TrajectoryStore(ShardFolder):
         """The beams of a question are found together."""
         return self.spec.beam is not None
 
-    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
+    def _table(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
         if (columns is not None and _CUT not in columns) or _CUT in file.schema_arrow.names:
-            return super()._frame(file, columns)
+            return super()._table(file, columns)
         table = file.read(columns=None if columns is None else _with_answers(columns))
-        frame: pd.DataFrame = table.select(table.column_names if columns is None else _without_cut(columns)).to_pandas()
-        return frame.assign(**{_CUT: self._derived(table)})
+        asked = table.select(table.column_names if columns is None else _without_cut(columns))
+        return asked.append_column(_CUT, pa.array(self._derived(table), pa.bool_()))
 
     def _derived(self, table: pa.Table) -> "NDArray[Any]":
         """Return which answers of an old shard were cut off; None where nobody can tell."""
@@ -280,14 +279,16 @@ class LabelStore(ShardFolder):
         """Which candidates are labelled depends on all of a question."""
         return True
 
-    def _frame(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pd.DataFrame:
+    def _table(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
         if columns is None:
-            return super()._frame(file, columns)
-        # Older sets of labels do not tell how many tokens were written, nor which answers were cut off: None says so.
+            return super()._table(file, columns)
+        # Older sets of labels do not tell how many tokens were written, nor which answers were cut off: null says so.
         known = set(file.schema_arrow.names)
         absent = [name for name in columns if name.startswith(_CUT) and name not in known]
-        frame = super()._frame(file, [name for name in columns if name not in absent])
-        return frame.assign(**dict.fromkeys(absent))
+        table = super()._table(file, [name for name in columns if name not in absent])
+        for name in absent:
+            table = table.append_column(name, pa.nulls(len(table), self.schema.field(name).type))
+        return table
 
 
 _ANSWER = ["answer_tokens", "answer_ids", "error"]

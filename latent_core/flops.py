@@ -59,6 +59,10 @@ class FlopModel:
         """FLOPs of reading a prompt of that many tokens once."""
         return self.suffix(0, tokens)
 
+    def shared_prompt(self, tokens: int, own: int) -> tuple[float, float]:
+        """FLOPs of a prompt's tokens that samples share, and of the last `own` ones, which each reads for itself."""
+        return self.prompt(tokens - own), self.suffix(tokens - own, own)
+
     def suffix(self, context: int, tokens: int) -> float:
         """FLOPs of feeding tokens one after the other behind a context of the given length, without logits."""
         keys_seen = tokens * context + tokens * (tokens + 1) / 2

@@ -27,21 +27,31 @@ from latent_core.tasks.loading import TASKS
 
 _READING = ("latent_core.answers", "latent_core.tasks")
 _DIGITS = 6
+PHASES = [Phase.PROMPT.value, Phase.LATENT.value, Phase.ANSWER.value]
 SETTINGS: Mapping[str, Sequence[dict[str, Any]]] = {
     "answer_sampling": [{}, {"temperature": 0.7, "top_p": 0.6}],
     "gaussian": [{"sigma": 0.4}, {"sigma": 0.4, "relative": True}, {"sigma": 0.0}],
     "mc_dropout": [
         {"p": 0.2},
-        {"p": 0.2, "sites": [site.value for site in Site], "scope": [phase.value for phase in Phase]},
+        {"p": 0.2, "sites": [site.value for site in Site], "scope": PHASES},
         {"p": 0.2, "sites": [site.value for site in Site], "mask": "trajectory"},
     ],
     "none": [{}],
     "singular_value": [
         {"alpha": 0.3},
-        {"alpha": 0.3, "projection": "feed_forward_output", "scope": [phase.value for phase in Phase]},
+        {"alpha": 0.3, "projection": "feed_forward_output", "scope": PHASES},
     ],
 }
 """Settings in which samplers are looked at."""
+
+ADDED: Mapping[str, Sequence[dict[str, Any]]] = {
+    "mc_dropout": [
+        {"p": 0.2, "sites": [site.value for site in Site], "scope": ["boundary", "latent"]},
+        {"p": 0.2, "scope": ["boundary"], "mask": "trajectory"},
+    ],
+    "singular_value": [{"alpha": 0.3, "scope": ["boundary", "latent"]}],
+}
+"""Settings that samplers have learnt later: recorded apart, since what was recorded before is still so."""
 
 TEXTS = (
     *("### 12", "12", "The answer is 3 and then 4.", "#", "", " ", "none", "Answer: 7 ###", "Answer: ab bd dh hm"),
@@ -76,6 +86,9 @@ def behaviours() -> dict[str, tuple[int, Any]]:
     found: dict[str, tuple[int, Any]] = {}
     for kind, settings in SETTINGS.items():
         found[f"sampler {kind}"] = (SAMPLERS[kind].version, [sampler({"kind": kind, **one}) for one in settings])
+    for kind, settings in ADDED.items():
+        added = [sampler({"kind": kind, **one}, (*PHASES, "boundary")) for one in settings]
+        found[f"{ADDED_TO}sampler {kind}"] = (SAMPLERS[kind].version, added)
     for name, make in _TENSORS.items():
         found[f"feedback {name}"] = FEEDBACKS[name].version, feedback(name, make)
     for name in ("COCONUTGPT2", "COCONUTLlama", "CODIGPT2", "CODILlama", "ColarLlama"):
@@ -95,10 +108,11 @@ def behaviours() -> dict[str, tuple[int, Any]]:
     return found
 
 
+ADDED_TO = "added to "
 _EXTRACTORS = ("after_last_hash", "last_number", "after_answer_marker", "after_the_answer_is", "boxed", "text")
 
 
-def sampler(config: Mapping[str, Any]) -> dict[str, Any]:
+def sampler(config: Mapping[str, Any], phases: Sequence[str] = PHASES) -> dict[str, Any]:
     """What a sampler says of itself, and what it does at every place the engine asks it."""
     one = parse_sampler(config)
     opened = Streams.for_questions(5, ["question-1", "question-2"])
@@ -107,12 +121,13 @@ def sampler(config: Mapping[str, Any]) -> dict[str, Any]:
         "setting": one.to_config(),
         "flags": [one.deterministic, one.is_greedy, one.perturbs_prompt, one.perturbs_forward],
         "sites": sorted(one.module_sites),
-        "projections": {phase.value: sorted(one.projections(phase)) for phase in Phase},
+        "projections": {phase: sorted(one.projections(Phase(phase))) for phase in phases},
         "latent": [numbers(one.perturb_latent(fixed(2, 6), streams, step)) for step in (1, 2)],
         "tokens": [one.choose_token(3 * fixed(2, 9), streams, step).tolist() for step in (7, 8, 9, 10)],
     }
-    passes = ((Phase.PROMPT, 0), (Phase.LATENT, 2), (Phase.ANSWER, 8))
-    return {**done, "inside": {phase.value: list(_inside(one, phase, step, streams)) for phase, step in passes}}
+    passes = ((Phase.PROMPT, 0), (Phase.BOUNDARY, 0), (Phase.LATENT, 2), (Phase.ANSWER, 8))
+    inside = {phase.value: list(_inside(one, phase, step, streams)) for phase, step in passes if phase in phases}
+    return {**done, "inside": inside}
 
 
 def _inside(one: Sampler, phase: Phase, step: int, streams: Streams) -> Iterator[Any]:

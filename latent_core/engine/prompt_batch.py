@@ -64,6 +64,7 @@ class PromptBatch:
         found = []
         for prompt in self.prompts:
             own = footprint.prompt(len(prompt), static=not on_cpu)
-            row = footprint.row(len(prompt), suffix, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
+            behind = suffix + sampler.perturbs_boundary
+            row = footprint.row(len(prompt), behind, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
             found.append((0, own + row) if sampler.perturbs_prompt else (own, row))
         return found

@@ -50,20 +50,26 @@ class RolloutEngine:
             prompts: Token ids of each prompt; lengths may differ.
             question_ids: One id per prompt; the random streams are keyed by it.
             seed: Seed of the run.
-            samples: Needed where the sampler perturbs the prompt itself: each prompt is then read once per sample
-                index, and the state has one row per reading.
+            samples: Needed where the sampler perturbs the prompt itself, or its last position: each prompt, or its last
+                position, is then read once per sample index, and the state has one row per reading.
 
         Returns:
             The state at t = 0, one row per prompt and sample.
 
         Raises:
-            ValueError: If the sampler perturbs the prompt and `samples` is missing.
+            ValueError: If the sampler perturbs the prompt and `samples` is missing, or if it perturbs the last position
+                of a prompt that has no other.
         """
         streams = Streams.for_questions(seed, question_ids, self.reasoner.device)
-        rows = list(prompts)
-        if self.sampler.perturbs_prompt:
-            if samples is None:
-                raise ValueError("this sampler perturbs the prompt: prefill needs the sample indices")
+        rows, boundary = list(prompts), self.sampler.perturbs_boundary
+        if samples is None and (self.sampler.perturbs_prompt or boundary):
+            raise ValueError("this sampler perturbs the prompt: prefill needs the sample indices")
+        if boundary:
+            rows = [prompt[:-1] for prompt in prompts]
+            short = [name for name, row in zip(question_ids, rows, strict=True) if not row]
+            if short:
+                raise ValueError(f"question {short[0]!r}: its prompt is one token, and nothing is left to be shared")
+        if samples is not None and self.sampler.perturbs_prompt:
             rows = [prompt for prompt in prompts for _ in samples]
             index = torch.tensor(samples, device=self.reasoner.device).repeat(len(prompts))
             source = torch.arange(len(prompts), device=self.reasoner.device).repeat_interleave(len(samples))
@@ -71,13 +77,18 @@ class RolloutEngine:
         runs = length_buckets(rows, self.reasoner.device)
         read = [self._read(rows[run], streams.part(run)) for run in runs]
         last = torch.cat([hidden for _, hidden in read])
-        return RolloutState(
+        state = RolloutState(
             prefix=SharedPrefix.joined([prefix for prefix, _ in read]),
             suffix=SuffixCache(),
             hidden=last,
             latents=last.new_zeros(len(rows), 0, last.shape[-1]),
             streams=streams,
         )
+        if samples is None or not boundary:
+            return state
+        state = state.branch(len(samples), samples.start)
+        tokens = torch.tensor([prompt[-1] for prompt in prompts], device=last.device).repeat_interleave(state.group)
+        return replace(self._feed(state, self.reasoner.embed(tokens), Phase.BOUNDARY, 0), boundary=1)
 
     def _read(self, prompts: Sequence[Sequence[int]], streams: Streams) -> tuple[SharedPrefix, Tensor]:
         """Read prompts of one padded length; returns them and the hidden state at the end of each."""
@@ -97,7 +108,7 @@ class RolloutEngine:
     ) -> RolloutState:
         """Prefill and branch: the state at t = 0 with one row per question and sample index."""
         state = self.prefill(prompts, question_ids, seed, samples)
-        if self.sampler.perturbs_prompt:
+        if self.sampler.perturbs_prompt or self.sampler.perturbs_boundary:
             return state
         return self.branch(state, len(samples), samples.start)
 
@@ -168,13 +179,13 @@ class RolloutEngine:
         thinking = torch.full((rows,), truncated, device=device)
         if not truncated:
             forced = torch.full((rows,), end_id, device=device)
-            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.suffix_length + 1)
+            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.next_step)
         for position in range(max_tokens):
             logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
             tokens = (
                 reasoner.most_likely(state.hidden)
                 if logits is None
-                else self.sampler.choose_token(logits, state.streams, state.suffix_length + 1)
+                else self.sampler.choose_token(logits, state.streams, state.next_step)
             )
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
@@ -196,10 +207,10 @@ class RolloutEngine:
                     thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
             if truncated:
-                step = state.suffix_length + 1
+                step = state.next_step
                 thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
                 inputs = torch.where(silent[:, None], thoughts, inputs)
-            state = self._feed(state, inputs, Phase.ANSWER, state.suffix_length + 1)
+            state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
         return buffer.read()
 
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:

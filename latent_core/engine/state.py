@@ -20,11 +20,19 @@ class RolloutState(SharedPromptRows):
         hidden: Last hidden state of each row, [B * G, hidden size]; the next latent comes from it.
         latents: The vectors fed back so far, [B * G, t, hidden size].
         streams: The random streams of the rows.
+        boundary: Positions of the suffix that end the prompt: 1 where a sampler acts on the prompt's last position, so
+            that every row has read it for itself, else 0.
     """
 
     hidden: Tensor
     latents: Tensor
     streams: Streams
+    boundary: int = 0
+
+    @property
+    def next_step(self) -> int:
+        """Step of the next position: they count from 1 behind the prompt."""
+        return self.suffix_length - self.boundary + 1
 
     def branch(self, n: int, first: int = 0) -> Self:
         """Turn every row into n rows that differ from here on.

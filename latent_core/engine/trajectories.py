@@ -246,7 +246,7 @@ class _Reader:
     def _cost(self, question: int, steps: int, tokens: int, truncated: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""
         reasoner, prompt_tokens = self.engine.reasoner, len(self.prompt_batch.prompts[question])
-        prompt = reasoner.flops.prompt(prompt_tokens)
-        own = reasoner.flops.trajectory(prompt_tokens, steps, 0 if truncated else 1, tokens)
+        shared, own = reasoner.flops.shared_prompt(prompt_tokens, self.engine.sampler.own_prompt_tokens(prompt_tokens))
+        own += reasoner.flops.trajectory(prompt_tokens, steps, 0 if truncated else 1, tokens)
         own += self.engine.perturbation_flops(prompt_tokens, steps)
-        return (0.0, own + prompt) if self.engine.sampler.perturbs_prompt else (prompt, own)
+        return shared, own

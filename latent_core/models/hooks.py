@@ -60,7 +60,8 @@ class PerturbedModules:
     def perturbation_flops(self, sampler: Sampler, prompt_tokens: int, latent_steps: int) -> float:
         """Return the FLOPs that a sampler's matrix products add to a trajectory; an own prompt is part of it."""
         total = 0.0
-        for phase, positions in ((Phase.PROMPT, prompt_tokens), (Phase.LATENT, latent_steps)):
+        read = ((Phase.PROMPT, prompt_tokens), (Phase.BOUNDARY, min(prompt_tokens, 1)), (Phase.LATENT, latent_steps))
+        for phase, positions in read:
             for projection in sampler.projections(phase):
                 part = self.backbone.projections[projection]
                 inputs, outputs = _weight(self._blocks[0].get_submodule(part.path), part).shape

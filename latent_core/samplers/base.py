@@ -30,11 +30,29 @@ def nothing_or_at_least(least: float, value: float, why: str) -> float:
 
 
 class Phase(StrEnum):
-    """The part of a rollout that a forward pass belongs to."""
+    """The part of a rollout that a forward pass belongs to.
+
+    The boundary is the last position of the prompt, from which the first latent comes: a pass of its own where a
+    sampler acts on it and not on the prompt before it.
+    """
 
     PROMPT = "prompt"
+    BOUNDARY = "boundary"
     LATENT = "latent"
     ANSWER = "answer"
+
+
+def phases_in_order(scope: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """Return the phases of a scope, each once, in the order of a rollout.
+
+    Raises:
+        ValueError: If there is none, or if the boundary is named beside the prompt that it is part of.
+    """
+    if not scope:
+        raise ValueError("name at least one")
+    if {Phase.PROMPT, Phase.BOUNDARY} <= set(scope):
+        raise ValueError("the boundary is the prompt's last position; name prompt or boundary, not both")
+    return tuple(sorted(set(scope), key=list(Phase).index))
 
 
 class Site(StrEnum):
@@ -135,7 +153,7 @@ class Sampler(Settings):
 
     Every method is a pure function of its arguments; all randomness comes from the streams and is addressed by step.
     Steps count positions behind the prompt from 1 on: latent t is step t, the first token behind T latents is T + 1.
-    The prompt as a whole is step 0.
+    The prompt as a whole is step 0, and so is its boundary.
     """
 
     kind: ClassVar[str]
@@ -146,6 +164,17 @@ class Sampler(Settings):
     def perturbs_prompt(self) -> bool:
         """Whether every sample needs its own pass over the prompt."""
         return False
+
+    @property
+    def perturbs_boundary(self) -> bool:
+        """Whether every sample needs its own pass over the last position of the prompt, the rest being shared."""
+        return False
+
+    def own_prompt_tokens(self, prompt_tokens: int) -> int:
+        """Return how many tokens of a prompt every sample reads for itself: its last ones."""
+        if self.perturbs_prompt:
+            return prompt_tokens
+        return 1 if self.perturbs_boundary else 0
 
     @property
     def perturbs_forward(self) -> bool:

@@ -14,6 +14,7 @@ from latent_core.samplers.base import (
     Sampler,
     Site,
     nothing_or_at_least,
+    phases_in_order,
     register_sampler,
 )
 
@@ -26,7 +27,9 @@ class MonteCarloDropout(Sampler):
         p: Probability that an element is dropped.
         sites: Where masks are applied; after the feed-forward by default.
         scope: The phases in which they are applied; the latent steps by default. With "prompt" every sample reads
-            its own prompt, and nothing is shared between the samples of a question.
+            its own prompt, and nothing is shared between the samples of a question. With "boundary" every sample
+            reads the prompt's last position, so that already the first latents differ; what precedes it is shared.
+            Each latent is fed back under masks, the last one too.
         mask: "step" draws new masks for every position, "trajectory" one set of masks per trajectory, the same at
             every position (variational dropout, Gal & Ghahramani 2016, arXiv 1512.05287).
     """
@@ -43,17 +46,27 @@ class MonteCarloDropout(Sampler):
     def _can_be_drawn(cls, value: float) -> float:
         return nothing_or_at_least(LEAST_DROPOUT, value, "masks are drawn in steps of 2^-16")
 
-    @field_validator("sites", "scope")
+    @field_validator("sites")
     @classmethod
-    def _some_and_in_order(cls, value: tuple[Site | Phase, ...]) -> tuple[Site | Phase, ...]:
+    def _some_and_in_order(cls, value: tuple[Site, ...]) -> tuple[Site, ...]:
         if not value:
             raise ValueError("name at least one")
-        return tuple(sorted(set(value), key=list(type(value[0])).index))
+        return tuple(sorted(set(value), key=list(Site).index))
+
+    @field_validator("scope")
+    @classmethod
+    def _in_order(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        return phases_in_order(value)
 
     @property
     def perturbs_prompt(self) -> bool:
         """Whether the prompt is in scope."""
         return Phase.PROMPT in self.scope and self.p > 0.0
+
+    @property
+    def perturbs_boundary(self) -> bool:
+        """Whether the last position of the prompt is in scope, and what precedes it is not."""
+        return Phase.BOUNDARY in self.scope and self.p > 0.0
 
     @property
     def perturbs_forward(self) -> bool:
@@ -74,18 +87,19 @@ class MonteCarloDropout(Sampler):
         """Return the masks of this pass where its phase is in scope."""
         if phase not in self.scope or self.p == 0.0:
             return None
-        return _DropoutMasks(self, streams, step)
+        return _DropoutMasks(self, streams, step, phase)
 
 
 class _DropoutMasks(ModulePerturbation):
     """The masks of one forward pass, drawn when a site asks for them."""
 
-    def __init__(self, sampler: MonteCarloDropout, streams: Streams, step: Tensor | int) -> None:
+    def __init__(self, sampler: MonteCarloDropout, streams: Streams, step: Tensor | int, phase: Phase) -> None:
         self.sites = frozenset(sampler.sites)
         self._p = sampler.p
         self._per_step = sampler.mask == "step"
         self._streams = streams
         self._step = step
+        self._in_prompt = phase is Phase.PROMPT
 
     def on_output(self, site: Site, layer: int, output: Tensor) -> Tensor:
         rows, positions, width = output.shape
@@ -103,7 +117,7 @@ class _DropoutMasks(ModulePerturbation):
         """Mask weights by the absolute positions of query and key, so that padding does not shift any draw."""
         heads = weights.shape[1]
         number = DrawSite.in_layer(Site.ATTENTION_WEIGHTS, layer)
-        if self._per_step and self._step == 0:
+        if self._per_step and self._in_prompt:
             # Within the prompt, pairs of positions are numbered row by row of the causal triangle.
             query, key = query_positions[:, :, None], key_positions[:, None, :]
             address = torch.where(key <= query, query * (query + 1) // 2 + key, 0)

@@ -16,6 +16,7 @@ from latent_core.samplers.base import (
     Sampler,
     SingularFactors,
     nothing_or_at_least,
+    phases_in_order,
     register_sampler,
 )
 
@@ -32,7 +33,7 @@ class SingularValuePerturbation(Sampler):
         alpha: Relative standard deviation of the singular values.
         projection: Which weight of each block.
         scope: The phases in which it acts. With "prompt" every sample reads its own prompt, and nothing is shared
-            between the samples of a question.
+            between the samples of a question. With "boundary" every sample reads the prompt's last position.
     """
 
     kind: ClassVar[str] = "singular_value"
@@ -49,14 +50,17 @@ class SingularValuePerturbation(Sampler):
     @field_validator("scope")
     @classmethod
     def _some_and_in_order(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        if not value:
-            raise ValueError("name at least one")
-        return tuple(sorted(set(value), key=list(Phase).index))
+        return phases_in_order(value)
 
     @property
     def perturbs_prompt(self) -> bool:
         """Whether the prompt is in scope."""
         return Phase.PROMPT in self.scope and self.alpha > 0.0
+
+    @property
+    def perturbs_boundary(self) -> bool:
+        """Whether the last position of the prompt is in scope, and what precedes it is not."""
+        return Phase.BOUNDARY in self.scope and self.alpha > 0.0
 
     @property
     def perturbs_forward(self) -> bool:

@@ -109,9 +109,11 @@ class _Search:
     @torch.inference_mode()
     def _run(self, prompt_batch: PromptBatch, steps: int, answer_tokens: int) -> BeamBatch:
         started, questions = time.perf_counter(), len(prompt_batch.problems)
-        late = self.engine.sampler.perturbs_forward
+        sampler = self.engine.sampler
+        late = sampler.perturbs_forward
         # What acts inside a forward pass shows in the next latent: such beams branch before they are fed, others after.
-        width = self.beams if late else self.beams * self.branching
+        # What acts on the end of the prompt shows in the first latent already.
+        width = self.beams if late and not sampler.perturbs_boundary else self.beams * self.branching
         state = self.engine.start(prompt_batch.prompts, prompt_batch.question_ids, self.seed, range(width))
         scored = read_prompts(self.reward_model, prompt_batch.prompts, apart=True).branch(width)
         rewards = torch.zeros(state.rows, 0, device=state.hidden.device)
@@ -173,11 +175,12 @@ class _Search:
             What the reasoner computed, what the reward model did, and its reading of the prompt.
         """
         reasoner, scorer = self.engine.reasoner.flops, self.reward_model.flops
-        steps = range(len(fed))
+        steps, end = range(len(fed)), self.engine.sampler.own_prompt_tokens(prompt_tokens)
+        reading = read[0] * reasoner.shared_prompt(prompt_tokens, end)[1]
         thinking = sum(fed[step] * reasoner.trajectory(prompt_tokens + step, 1, 0, 0) for step in steps)
         scoring = sum(read[step] * scorer.suffix(prompt_tokens + step, 1) for step in steps)
         writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, written)
-        return thinking / self.beams + writing, scoring / self.beams, scorer.prompt(prompt_tokens)
+        return (reading + thinking) / self.beams + writing, scoring / self.beams, scorer.prompt(prompt_tokens)
 
 
 def _by_rank(totals: Tensor, questions: int) -> Tensor:

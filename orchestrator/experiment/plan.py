@@ -160,12 +160,12 @@ class Plan:
         total = 0.0
         for shard in shards:
             for tokens in self.prompt_tokens[shard.first_question : shard.end_question]:
-                prompts = shard.samples if sampler.perturbs_prompt else 1
-                own = flops.trajectory(tokens, spec.latent_steps, 1, spec.answer_tokens)
+                shared, own = flops.shared_prompt(tokens, sampler.own_prompt_tokens(tokens))
+                own += flops.trajectory(tokens, spec.latent_steps, 1, spec.answer_tokens)
                 own += modules.perturbation_flops(sampler, tokens, spec.latent_steps)
                 # Of a search's continuations only the beams are written out: this counts them all as if they were.
                 wide = spec.beam.candidates if spec.beam else 1
-                total += prompts * flops.prompt(tokens) + shard.samples * wide * own
+                total += shared + shard.samples * wide * own
         return total
 
 

@@ -20,6 +20,7 @@ SAMPLERS: list[dict[str, Any]] = [
     {"kind": "mc_dropout", "p": 0.2},
     {"kind": "mc_dropout", "p": 0.2, "sites": ["embedding", "attention"], "scope": ["latent", "answer"]},
     {"kind": "mc_dropout", "p": 0.2, "mask": "trajectory"},
+    {"kind": "mc_dropout", "p": 0.2, "scope": ["boundary", "latent", "answer"]},
     {"kind": "singular_value", "alpha": 0.3, "scope": ["latent"]},
 ]
 

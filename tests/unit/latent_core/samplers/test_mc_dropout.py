@@ -21,7 +21,7 @@ def streams(rows: int = ROWS) -> Streams:
 
 
 def dropout(p: float = 0.5, **settings: Any) -> Sampler:
-    everything = {"sites": [*Site], "scope": [*Phase], **settings}
+    everything = {"sites": [*Site], "scope": ["prompt", "latent", "answer"], **settings}
     return parse_sampler({"kind": "mc_dropout", "p": p, **everything})
 
 

@@ -25,7 +25,8 @@ STEPS, TOKENS = 4, 3
 LENGTHS = {"latent_steps": STEPS, "answer_tokens": TOKENS}
 GAUSSIAN = parse_sampler({"kind": "gaussian", "sigma": 0.6, "relative": True})
 DROPOUT = parse_sampler({"kind": "mc_dropout", "p": 0.3})
-SAMPLERS = pytest.mark.parametrize("sampler", [GAUSSIAN, DROPOUT], ids=["gaussian", "mc_dropout"])
+BOUNDARY = parse_sampler({"kind": "mc_dropout", "p": 0.3, "scope": ["boundary", "latent"]})
+SAMPLERS = pytest.mark.parametrize("sampler", [GAUSSIAN, DROPOUT, BOUNDARY], ids=["gaussian", "mc_dropout", "boundary"])
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +174,9 @@ def test_the_cost_counts_what_was_pruned(
         return sum(beam.score_flops for beam in found)
 
     assert scoring(4, 4) == pytest.approx(16 * scoring(1, 1))
-    # Noise is drawn after the forward pass, so only the beams are fed; masks are drawn inside, for every continuation.
-    for sampler, times in ((GAUSSIAN, 1.0), (DROPOUT, 4.0)):
+    # Noise is drawn after the forward pass, so only the beams are fed; masks are drawn inside, for every continuation,
+    # and so is the end of the prompt where they act on it.
+    for sampler, times in ((GAUSSIAN, 1.0), (DROPOUT, 4.0), (BOUNDARY, 4.0)):
         one, many = (
             search(tiny_reasoner, reward_model, sampler, problems[:1], 1, branching)[0] for branching in (1, 4)
         )

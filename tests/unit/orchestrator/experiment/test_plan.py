@@ -127,19 +127,27 @@ def test_missing_is_everything_at_first_and_nothing_at_last(content: dict[str, A
 
 @pytest.mark.parametrize(
     ("sampler", "own_prompt"),
-    [(GAUSSIAN, False), ({"kind": "none"}, False), ({"kind": "mc_dropout", "p": 0.1, "scope": ["prompt"]}, True)],
+    [
+        (GAUSSIAN, False),
+        ({"kind": "none"}, False),
+        ({"kind": "mc_dropout", "p": 0.1, "scope": ["prompt"]}, True),
+        ({"kind": "mc_dropout", "p": 0.1, "scope": ["boundary"]}, None),
+    ],
 )
 def test_flops_are_estimated_from_above(
-    content: dict[str, Any], tiny_reasoner: LatentReasoner, sampler: dict[str, Any], own_prompt: bool
+    content: dict[str, Any], tiny_reasoner: LatentReasoner, sampler: dict[str, Any], own_prompt: bool | None
 ) -> None:
     plan = plan_of(content, latent_steps=3, answer_tokens=5)
     flops: FlopModel = tiny_reasoner.flops
     trial = plan.trial("a", parse_sampler(sampler))
     estimate = plan.estimated_flops(trial, [Shard(1, 3, 0, 4)])
     expected = sum(
-        (4 if own_prompt else 1) * flops.prompt(tokens) + 4 * flops.trajectory(tokens, 3, 1, 5)
+        # Of the boundary alone, four samples share everything before it.
+        (flops.prompt(tokens - 1) + 4 * (flops.prompt(tokens) - flops.prompt(tokens - 1)))
+        if own_prompt is None
+        else (4 if own_prompt else 1) * flops.prompt(tokens)
         for tokens in plan.prompt_tokens[1:3]
-    )
+    ) + sum(4 * flops.trajectory(tokens, 3, 1, 5) for tokens in plan.prompt_tokens[1:3])
     assert estimate == pytest.approx(expected)
     assert estimate > 0
 

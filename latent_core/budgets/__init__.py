@@ -9,19 +9,20 @@ from latent_core.budgets.base import (
     Budget,
     BudgetRule,
     Decide,
-    Fitted,
-    Prefix,
     parse_budget,
     register_rule,
 )
+from latent_core.budgets.gain_table import GAIN_FILE, GainTables
+from latent_core.budgets.prefix import Prefix
 
 __all__ = [
     "DEFAULT_WAVES",
+    "GAIN_FILE",
     "RULES",
     "Budget",
     "BudgetRule",
     "Decide",
-    "Fitted",
+    "GainTables",
     "Prefix",
     "parse_budget",
     "register_rule",

@@ -2,75 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
+from latent_core.budgets.gain_table import GainTables
+from latent_core.budgets.prefix import Prefix
 from latent_core.errors import UserError
 from latent_core.registry import Registry, nearest_hint
-from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
-from latent_core.selection.estimators.answers import dense_ranks
+from latent_core.selection.estimators import BoolArray
 from latent_core.settings import Settings, explain_validation_error
 
 DEFAULT_WAVES = (4, 8, 16, 32, 64)
 """Samples of a question that there are at the end of each wave."""
-
-NO_VOTE = -1
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """The first k samples of each of R questions, in the order in which they were drawn: all that a rule may know.
-
-    Attributes:
-        votes: [R, k], codes of answers, equal within a row for equal answers; -1 does not vote.
-        scores: [R, k], the LatentRM's opinion of each trajectory, NaN where a sample has none; None without a LatentRM.
-        confidences: [R, k], the reasoner's own confidence in each answer, NaN where it is not known; None if it is not.
-
-    Raises:
-        ValueError: If shapes do not fit together.
-    """
-
-    votes: IntArray
-    scores: FloatArray | None = None
-    confidences: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together."""
-        for name in ("votes", "scores", "confidences"):
-            array = getattr(self, name)
-            if array is not None and (self.votes.ndim != 2 or array.shape != self.votes.shape):
-                raise ValueError(f"{name} has shape {array.shape}, but a prefix is [questions, samples]")
-
-    @property
-    def samples(self) -> int:
-        """k, how many samples of each question have been seen."""
-        return int(self.votes.shape[1])
-
-    @cached_property
-    def ranks(self) -> IntArray:
-        """Answers of each row renumbered as 0, 1, 2, ..., [R, k]; -1 does not vote."""
-        return dense_ranks(self.votes)
-
-    @cached_property
-    def counts(self) -> IntArray:
-        """Votes for each answer, [R, classes], at least two classes; 0 for classes that a row does not have."""
-        return self.totals(np.ones(self.votes.shape)).astype(np.int64)
-
-    def totals(self, weights: FloatArray) -> FloatArray:
-        """Total weight of each answer, [R, classes], at least two classes, for weights [R, k] of the votes."""
-        rows, classes = len(self.votes), max(2, int(self.ranks.max(initial=-1)) + 1)
-        given = self.ranks != NO_VOTE
-        address = (np.arange(rows)[:, None] * classes + self.ranks)[given]
-        total = np.bincount(address, weights[given], minlength=rows * classes)
-        return np.asarray(total.reshape(rows, classes), dtype=np.float64)
-
-
-class Fitted(Protocol):
-    """What was fitted on a LatentRM's validation questions and is kept beside its weights."""
 
 
 Decide = Callable[[Prefix], BoolArray]
@@ -88,7 +34,17 @@ class BudgetRule(Settings):
     needs_scores: ClassVar[bool] = False
     """Whether it decides by the scores of a LatentRM."""
     needs_fitted: ClassVar[bool] = False
-    """Whether it decides by what `Fitted` says."""
+    """Whether it decides by what was fitted on the LatentRM's validation questions."""
+
+    @classmethod
+    def ladder(cls, waves: Sequence[int], aggregation: str) -> list[Self]:
+        """Return settings that draw its curve of accuracy over mean samples, for reports; by default the default one.
+
+        Args:
+            waves: Samples of a question at the end of each wave.
+            aggregation: Whose accuracy is drawn.
+        """
+        return [cls()]
 
     def check(self, waves: Sequence[int]) -> None:
         """Refuse waves that the rule cannot work with.
@@ -97,7 +53,7 @@ class BudgetRule(Settings):
             UserError: With what does not fit.
         """
 
-    def prepare(self, waves: Sequence[int], fitted: Fitted | None) -> Decide:
+    def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
         """Return the decision at the end of every wave but the last, where nothing is left to decide.
 
         Args:
@@ -143,7 +99,7 @@ class Budget:
         """Most samples that a question can get."""
         return self.waves[-1]
 
-    def prepare(self, *, scored: bool, fitted: Fitted | None = None) -> Decide:
+    def prepare(self, *, scored: bool, fitted: GainTables | None = None) -> Decide:
         """Return the decision at the end of a wave: whether a question goes on, False for all at the horizon.
 
         Args:

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from latent_core.budgets.base import BudgetRule, Decide, Fitted, Prefix, register_rule
+from latent_core.budgets.base import BudgetRule, Decide, register_rule
+from latent_core.budgets.gain_table import GainTables
+from latent_core.budgets.prefix import Prefix
 from latent_core.selection.estimators import BoolArray
 
 
@@ -18,7 +20,7 @@ class Decided(BudgetRule):
 
     kind: ClassVar[str] = "decided"
 
-    def prepare(self, waves: Sequence[int], fitted: Fitted | None) -> Decide:
+    def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
         """Return the decision; nothing needs to be fitted."""
         horizon = waves[-1]
 

@@ -7,13 +7,15 @@ can be at most, which is what stopping early is compared with.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
-from latent_core.budgets.base import BudgetRule, Decide, Fitted, Prefix, register_rule
+from latent_core.budgets.base import BudgetRule, Decide, register_rule
 from latent_core.budgets.binomials import log_factorials
+from latent_core.budgets.gain_table import GainTables
+from latent_core.budgets.prefix import Prefix
 from latent_core.selection.estimators import BoolArray
 
 
@@ -33,7 +35,12 @@ class Posterior(BudgetRule):
 
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
 
-    def prepare(self, waves: Sequence[int], fitted: Fitted | None) -> Decide:
+    @classmethod
+    def ladder(cls, waves: Sequence[int], aggregation: str) -> list[Self]:
+        """Return from hasty to sure."""
+        return [cls(confidence=one) for one in (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)]
+
+    def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
         """Return the decision; nothing needs to be fitted."""
         horizon, confidence = waves[-1], self.confidence
 

@@ -94,8 +94,8 @@ def test_names_of_answers_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITHOUT_SCORES)
 def test_a_question_is_decided_by_itself(name: str) -> None:
-    go_on = Budget(RULES[name](), (8, 12)).prepare(scored=False)
-    votes = np.random.default_rng(2).choice(5, (300, 8), p=[0.6, 0.2, 0.1, 0.05, 0.05])
+    go_on = Budget(RULES[name](), (10, 14)).prepare(scored=False)
+    votes = np.random.default_rng(2).choice(5, (300, 10), p=[0.6, 0.2, 0.1, 0.05, 0.05])
     alone = [bool(go_on(Prefix(row[None]))[0]) for row in votes]
     assert go_on(Prefix(votes)).tolist() == alone
     assert 0 < sum(alone) < len(alone)

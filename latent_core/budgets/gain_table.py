@@ -1,0 +1,223 @@
+"""Gain table: what further samples of a question are worth, by what its samples so far look like.
+
+A question at the end of a wave is in a state: the bin of the probability that its present answer is right, as a
+logistic regression on the samples so far sees it. The table holds, for every state, how often that answer was right,
+and which state came next. The worth of going on is then the index of an optimal stopping problem: the largest expected
+gain in accuracy per expected further sample over all ways of stopping later (Gittins 1979, "Bandit processes and
+dynamic allocation indices"; here of a chain that is stopped, not played). It is highest where the samples promise
+something and are not sure yet; a question that is sure is stopped, and so is one that is hopeless.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from pydantic import Field
+
+from latent_core.budgets.prefix import Prefix
+from latent_core.errors import UserError
+from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
+from latent_core.settings import Settings
+
+GAIN_FILE = "gain_tables.json"
+"""Name of the file beside a reward model's weights; it holds `GainTables.model_dump_json()`."""
+
+_LARGEST_FEATURE = 4.0
+_BISECTIONS = 50
+
+
+class GainStage(Settings):
+    """What is known of questions at the end of one wave.
+
+    Attributes:
+        samples: Samples of a question.
+        means: Of each feature, over questions.
+        scales: Standard deviation of each feature.
+        coefficients: Of the logistic regression on standardised features, the constant first.
+        edges: Probabilities between which the bins lie, ascending, one fewer than bins.
+        share: Share of questions in each bin.
+        credit: Accuracy of the present answer in each bin.
+        moves: Probability of each bin of the next wave, by bin; empty at the last wave.
+    """
+
+    samples: int = Field(ge=1)
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    edges: tuple[float, ...]
+    share: tuple[float, ...]
+    credit: tuple[float, ...]
+    moves: tuple[tuple[float, ...], ...] = ()
+
+    def bins(self, features: FloatArray) -> IntArray:
+        """Return the bin [R] of questions with features [R, F]."""
+        z = standardised(features, np.array(self.means), np.array(self.scales))
+        right = logistic(z @ np.array(self.coefficients))
+        return np.asarray(np.searchsorted(self.edges, right, side="right"), dtype=np.int64)
+
+
+class GainTable(Settings):
+    """What is known of one aggregation, wave by wave.
+
+    Attributes:
+        temperature: Of the vote weights that features are made of.
+        stages: One per wave, by increasing samples.
+    """
+
+    temperature: float = Field(gt=0)
+    stages: tuple[GainStage, ...]
+
+
+class GainTables(Settings):
+    """What was fitted on a LatentRM's validation questions, by aggregation.
+
+    Attributes:
+        questions: Number of these questions.
+        samples: Samples of each of them.
+        sampler: What sampled them, in words.
+        tables: By the name of the aggregation.
+    """
+
+    questions: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    sampler: str = ""
+    tables: Mapping[str, GainTable]
+
+
+@dataclass(frozen=True, eq=False)
+class GainChain:
+    """A gain table at the waves of a budget.
+
+    Attributes:
+        waves: Samples at the end of each wave.
+        start: [bins], share of questions in each bin at the end of the first wave.
+        credit: By wave, [bins], accuracy of stopping there.
+        moves: By wave but the last, [bins, bins of the next wave].
+        index: By wave but the last, [bins], largest expected gain per further sample.
+    """
+
+    waves: tuple[int, ...]
+    start: FloatArray
+    credit: list[FloatArray]
+    moves: list[FloatArray]
+    index: list[FloatArray]
+
+    def mean_samples(self, threshold: float) -> float:
+        """Mean samples of a question that goes on while its index is above the threshold."""
+        mean, still = float(self.waves[0]), self.start
+        for before, behind, index, moves in zip(self.waves, self.waves[1:], self.index, self.moves, strict=False):
+            still = np.where(index > threshold, still, 0.0)
+            mean += (behind - before) * float(still.sum())
+            still = still @ moves
+        return mean
+
+    def threshold_for(self, mean: float) -> float:
+        """Return the least threshold with which questions get at most so many samples in the mean."""
+        levels = np.unique(np.concatenate([*self.index, [-1.0]]))
+        return next(float(one) for one in levels if self.mean_samples(float(one)) <= mean + 1e-9)
+
+
+def chain_of(table: GainTable, waves: Sequence[int]) -> GainChain:
+    """Look a budget's waves up in a table, and compute the worth of going on from every state.
+
+    Raises:
+        UserError: If a wave is not one of the table's.
+    """
+    known = [stage.samples for stage in table.stages]
+    missing = [n for n in waves if n not in known]
+    if missing:
+        raise UserError(
+            f"budget.waves {list(waves)}: the LatentRM's table of gains has waves {known}; take some of these, or fit "
+            "another table with `latentswarm fit-gain`"
+        )
+    places = [known.index(n) for n in waves]
+    moves = []
+    for first, last in pairwise(places):
+        product = np.array(table.stages[first].moves)
+        for place in range(first + 1, last):
+            product = product @ np.array(table.stages[place].moves)
+        moves.append(product)
+    credit = [np.array(table.stages[place].credit) for place in places]
+    index = [_index(waves, credit, moves, wave) for wave in range(len(waves) - 1)]
+    return GainChain(tuple(waves), np.array(table.stages[places[0]].share), credit, moves, index)
+
+
+def _index(waves: Sequence[int], credit: list[FloatArray], moves: list[FloatArray], wave: int) -> FloatArray:
+    """Price of a sample [bins] at which going on at the end of a wave is worth exactly as much as stopping."""
+    # The worth of going on falls with the price, and stopping has no price: there is one crossing.
+    low, high = np.full(len(credit[wave]), -1.0), np.full(len(credit[wave]), 1.0)
+    for _ in range(_BISECTIONS):
+        price = (low + high) / 2
+        # [bins of the wave whose index is wanted, bins of the wave that is looked at]
+        worth = np.broadcast_to(credit[-1], (len(price), len(credit[-1])))
+        for later in range(len(waves) - 2, wave - 1, -1):
+            further = worth @ moves[later].T - price[:, None] * (waves[later + 1] - waves[later])
+            worth = np.maximum(further, credit[later]) if later > wave else further
+        pays = np.diagonal(worth) > credit[wave]
+        low, high = np.where(pays, price, low), np.where(pays, high, price)
+    return np.asarray((low + high) / 2)
+
+
+def _majority_features(seen: Prefix, temperature: float) -> FloatArray:
+    ordered = np.sort(seen.counts, axis=1)[:, ::-1] + 0.5
+    rest = seen.samples + 1.0 - ordered[:, 0]
+    distinct = (seen.counts > 0).sum(axis=1)
+    return np.stack([np.log(ordered[:, 0] / rest), np.log(ordered[:, 0] / ordered[:, 1]), np.log1p(distinct)], axis=1)
+
+
+def _weighted_features(seen: Prefix, temperature: float) -> FloatArray:
+    scores = seen.known_scores()
+    best = scores.max(axis=1, keepdims=True)
+    scored = np.isfinite(best[:, 0])
+    weights = np.exp(np.clip((scores - np.where(np.isfinite(best), best, 0.0)) / temperature, -600.0, 0.0))
+    totals = seen.totals(np.where(np.isfinite(scores), weights, 0.0))
+    return _of_totals(seen, totals, totals.argmax(axis=1), np.where(scored, best[:, 0], 0.0), scored)
+
+
+def _best_features(seen: Prefix, temperature: float) -> FloatArray:
+    scores = seen.known_scores()
+    best, sample = scores.max(axis=1), scores.argmax(axis=1)
+    scored = np.isfinite(best)
+    weights = np.exp(np.clip((scores - np.where(scored, best, 0.0)[:, None]) / temperature, -600.0, 0.0))
+    totals = seen.totals(np.where(np.isfinite(scores), weights, 0.0))
+    rows = np.arange(len(scores))
+    # An answer that cannot be read has no votes: whatever stands in its place is as good as any.
+    answer = np.maximum(seen.ranks[rows, sample], 0)
+    return _of_totals(seen, totals, answer, np.where(scored, best, 0.0), scored)
+
+
+def _of_totals(seen: Prefix, totals: FloatArray, answer: IntArray, best: FloatArray, scored: BoolArray) -> FloatArray:
+    """Features of an answer [R] among totals of weights [R, classes]: its odds, its lead, its votes, the best score."""
+    rows = np.arange(len(totals))
+    own = totals[rows, answer]
+    others = totals.copy()
+    others[rows, answer] = 0.0
+    odds = np.log((own + 1e-3) / (others.sum(axis=1) + 1e-3))
+    lead = np.log((own + 1e-3) / (others.max(axis=1) + 1e-3))
+    votes = seen.counts[rows, answer]
+    agreed = np.log((votes + 0.5) / (seen.samples - votes + 0.5))
+    support = np.log(own + 1e-3)
+    found = np.stack([odds, lead, agreed, support, best], axis=1)
+    # Without any score nothing is known: the least of everything.
+    return np.where(scored[:, None], found, -np.inf)
+
+
+FEATURES: Mapping[str, Callable[[Prefix, float], FloatArray]] = {
+    "majority_vote": _majority_features,
+    "best_of_n": _best_features,
+    "weighted_vote": _weighted_features,
+}
+"""By aggregation, from what has been seen and a temperature to features [R, F]."""
+
+
+def standardised(features: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray:
+    """Return a column of ones and the features in units of their scales, cut to +-4, [R, 1 + F]."""
+    z = np.clip((features - means) / scales, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+    return np.concatenate([np.ones((len(z), 1)), z], axis=1)
+
+
+def logistic(x: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-x))."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -math.log(1e12), math.log(1e12)))))

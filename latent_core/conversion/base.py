@@ -24,6 +24,7 @@ class Options:
         changes: Settings of the format that replace those of the family.
         lora_alpha: Numerator of the factor with which low-rank updates are added.
         allow_pickle: Whether pickled weights may be read.
+        drop: Patterns, as of file names, of tensors that only training needs.
     """
 
     base: str | None = None
@@ -31,6 +32,7 @@ class Options:
     changes: Mapping[str, Any] = field(default_factory=dict)
     lora_alpha: float = 32.0
     allow_pickle: bool = False
+    drop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,20 @@ class Source:
         directory: Where they lie, possibly with a configuration and a tokenizer.
         tensors: By name.
         notes: What was done to read them.
+        files: The files that hold them.
     """
 
     name: str
     directory: Path
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def has_config(self) -> bool:
-        """Whether a configuration lies beside the weights."""
-        return (self.directory / "config.json").is_file()
+        """Whether a configuration lies beside the weights; some trainers leave an empty one."""
+        path = self.directory / "config.json"
+        return path.is_file() and path.stat().st_size > 0
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,16 @@ class Layout:
         title: What it is, for messages.
         recognises: Whether a source has it.
         draft: Makes a checkpoint of such a source.
-        last: Whether it is asked only after the others.
+        turn: When it is asked: those that look for more of a source come first.
+        training_only: What its trainers save and nothing but training needs: beginnings of names by what they are.
     """
 
     name: str
     title: str
     recognises: Callable[[Source], bool]
     draft: Callable[[Source, Options], Draft]
-    last: bool = False
+    turn: int = 1
+    training_only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 LAYOUTS: Registry[Layout] = Registry("source layout", "latent_core.conversion")
@@ -108,7 +115,7 @@ def find_layout(source: Source) -> Layout:
     Raises:
         UserError: If none recognises it.
     """
-    layouts = sorted((LAYOUTS[name] for name in LAYOUTS), key=lambda layout: layout.last)
+    layouts = sorted((LAYOUTS[name] for name in LAYOUTS), key=lambda layout: layout.turn)
     for layout in layouts:
         if layout.recognises(source):
             return layout

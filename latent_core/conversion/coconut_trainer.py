@@ -6,32 +6,53 @@ import torch
 from torch import Tensor
 
 from latent_core.conversion.base import Draft, Layout, Options, Source, check_family, register_layout
-from latent_core.conversion.description import changed_format, described_config, opened_prompt, released_name
+from latent_core.conversion.description import (
+    changed_format,
+    described_config,
+    opened_prompt,
+    released_name,
+    steps_note,
+)
 from latent_core.conversion.fitting import fit
 from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows, padding_note
 from latent_core.conversion.vocabulary import add_missing, next_id
 from latent_core.errors import UserError
+from latent_core.models.formats import LatentFormat
 from latent_core.models.formats.coconut import COCONUT
 from latent_core.models.weight_rules import is_padded
 
-_MODEL = "base_causallm."
+MODEL = "base_causallm."
 _ALIAS = "embedding.weight"
 
 
 def _recognises(source: Source) -> bool:
-    return any(name.startswith(_MODEL) for name in source.tensors)
+    return any(name.startswith(MODEL) for name in source.tensors)
 
 
 def _draft(source: Source, options: Options) -> Draft:
+    return draft_as(COCONUT, source, options)
+
+
+def draft_as(published: LatentFormat, source: Source, options: Options) -> Draft:
+    """Make a checkpoint of the trainer's state_dict.
+
+    Args:
+        published: Conventions of the family, which the user's settings change.
+        source: The state_dict.
+        options: What the user says.
+
+    Raises:
+        UserError: If it is not that of the base model with three tokens more, or not whole.
+    """
     check_family(source, options, "coconut")
     foundation = Foundation.of(source, options)
-    tensors = {name.removeprefix(_MODEL): tensor for name, tensor in source.tensors.items()}
+    tensors = {name.removeprefix(MODEL): tensor for name, tensor in source.tensors.items()}
     alias = tensors.pop(_ALIAS, None) if _ALIAS in source.tensors else None
     blank = foundation.blank()
     rows = embedding_rows(source, blank, tensors)
     tokenizer = foundation.tokenizer
     # In the trainer's order, which gives them their ids.
-    add_missing(tokenizer, COCONUT.special_tokens)
+    add_missing(tokenizer, published.special_tokens)
     tokens = next_id(tokenizer)
     padded = is_padded(rows, tokens)
     if tokens != rows and not padded:
@@ -41,23 +62,28 @@ def _draft(source: Source, options: Options) -> Draft:
         )
     fitted = fit(source.name, foundation.name, foundation.blank(rows), tensors)
     _check_alias(source, fitted.tensors, embedding_names(blank)[0], alias)
-    start = COCONUT if "prompt" in options.changes else opened_prompt(COCONUT, tokenizer)
+    start = published if "prompt" in options.changes else opened_prompt(published, tokenizer)
+    conventions = changed_format(start, options.changes)
     config, described = described_config(
         {**foundation.raw, "vocab_size": rows},
-        changed_format(start, options.changes),
+        conventions,
         released_name("coconut", blank.config.model_type),
         tokenizer,
     )
-    notes = (*fitted.notes, padding_note(rows, tokens)) if padded else fitted.notes
-    return Draft(config, tokenizer, fitted.tensors, described, notes)
+    notes = [steps_note(conventions, options), *fitted.notes]
+    if alias is not None:
+        notes.append(f"not used: {_ALIAS}, the same as {MODEL}{embedding_names(blank)[0]}")
+    if padded:
+        notes.append(padding_note(rows, tokens))
+    return Draft(config, tokenizer, fitted.tensors, described, tuple(notes))
 
 
 def _check_alias(source: Source, tensors: Mapping[str, Tensor], name: str, alias: Tensor | None) -> None:
     if alias is not None and not torch.equal(alias, tensors[name]):
         raise UserError(
-            f"checkpoint {source.name}: {_ALIAS} and {_MODEL}{name} differ, but the trainer saves the embeddings under "
+            f"checkpoint {source.name}: {_ALIAS} and {MODEL}{name} differ, but the trainer saves the embeddings under "
             "both names; the file has been changed"
         )
 
 
-register_layout(Layout("coconut_trainer", f"COCONUT's trainer ({_MODEL}*)", _recognises, _draft))
+register_layout(Layout("coconut_trainer", f"COCONUT's trainer ({MODEL}*)", _recognises, _draft))

@@ -11,6 +11,7 @@ from latent_core.conversion.description import (
     family_format,
     opened_prompt,
     released_name,
+    steps_note,
 )
 from latent_core.conversion.fitting import fit
 from latent_core.conversion.foundation import Foundation, embedding_names, embedding_rows, padding_note
@@ -23,6 +24,8 @@ _MODEL, _ADAPTED = "codi.", "base_model.model."
 _PROJECTOR = {"prj.1.": "projector.1.", "prj.3.": "projector.3.", "prj.ln.": "projector.4."}
 _TRAINED_TOKENS = ("[PAD]", "<|start-latent|>", "<|end-latent|>")
 """The trainer's padding, begin and end of thought, which have no names there."""
+_TRAINING_ONLY = {"auxiliary decoder of SIM-CoT's training": ("decoder.", "pj_in.", "pj_out.")}
+"""It may be of another width than the model: two maps lead there and back."""
 
 
 def _recognises(source: Source) -> bool:
@@ -62,16 +65,17 @@ def _draft(source: Source, options: Options) -> Draft:
     tensors = fitted.tensors if padded else grown(fitted.tensors, embedding_names(blank), [rows])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _TRAINED_TOKENS[0]
+    conventions = changed_format(start, options.changes)
     config, described = described_config(
         {**foundation.raw, "vocab_size": max(rows, tokens + 1), **_projector_settings(projector)},
-        changed_format(start, options.changes),
+        conventions,
         released_name("codi", blank.config.model_type),
         tokenizer,
     )
     notes = []
     if updates:
         notes.append(f"merged {updates} low-rank updates with alpha {options.lora_alpha:g}")
-    notes += fitted.notes
+    notes += [steps_note(conventions, options), *fitted.notes]
     if padded:
         notes.append(padding_note(rows, tokens))
     return Draft(config, tokenizer, {**tensors, **projector}, described, tuple(notes))
@@ -87,4 +91,6 @@ def _projector_settings(projector: Mapping[str, Tensor]) -> dict[str, object]:
     return {"projector": bool(projector)} | ({} if first is None else {"projector_hidden_size": first.shape[0]})
 
 
-register_layout(Layout("codi_trainer", f"CODI's trainer ({_MODEL}*)", _recognises, _draft))
+register_layout(
+    Layout("codi_trainer", f"CODI's trainer ({_MODEL}*)", _recognises, _draft, training_only=_TRAINING_ONLY)
+)

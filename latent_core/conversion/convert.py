@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from latent_core.conversion.base import Options, find_layout
+from latent_core.conversion.dropping import without_named, without_training_only
 from latent_core.conversion.reading import read_source
 from latent_core.conversion.writing import appearing, check_out, write
 from latent_core.errors import UserError
@@ -27,8 +28,9 @@ def convert(source: str, out: Path, options: Options, *, dry_run: bool = False) 
         UserError: If the source cannot be converted; nothing is left at `out` then.
     """
     check_out(out)
-    read = read_source(source, options.allow_pickle)
+    read = without_named(read_source(source, options.allow_pickle), options.drop)
     layout = find_layout(read)
+    read = without_training_only(read, layout)
     draft = layout.draft(read, options)
     if dry_run:
         check_finite(f"checkpoint {source}", draft.tensors.items())

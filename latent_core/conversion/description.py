@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from latent_core.conversion.base import Options
 from latent_core.errors import UserError
 from latent_core.models.formats import FORMATS, LatentFormat
 from latent_core.settings import explain_validation_error
@@ -57,6 +58,14 @@ def opened_prompt(checkpoint_format: LatentFormat, tokenizer: PreTrainedTokenize
         return checkpoint_format
     prompt = str(opening) + checkpoint_format.prompt
     return checkpoint_format.model_copy(update={"prompt": prompt, "opening_token": False})
+
+
+def steps_note(conventions: LatentFormat, options: Options) -> str:
+    """Return what is said about a number of latent steps that no trainer writes into its files."""
+    said = (
+        "as --latent-steps says" if "latent_steps" in options.changes else "as published; --latent-steps says otherwise"
+    )
+    return f"thinks in {conventions.latent_steps} latent steps, {said}"
 
 
 def released_name(family: str, model_type: str) -> str | None:

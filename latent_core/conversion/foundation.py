@@ -48,8 +48,8 @@ class Foundation:
             )
         if options.base is None and not source.has_config:
             raise UserError(
-                f"checkpoint {source.name}: there is no config.json beside its weights; say with --base which model it "
-                "was trained from (hub id or directory), for configuration and tokenizer"
+                f"checkpoint {source.name}: there is no config.json beside its weights, or an empty one; say with "
+                "--base which model it was trained from (hub id or directory), for configuration and tokenizer"
             )
         name = options.base or source.name
         directory = locate(options.base) if options.base is not None else source.directory

@@ -56,4 +56,4 @@ def _conventions(source: Source, options: Options, foundation: Foundation) -> tu
     return changed_format(start, options.changes), architecture
 
 
-register_layout(Layout("plain", "a causal language model of transformers", _recognises, _draft, last=True))
+register_layout(Layout("plain", "a causal language model of transformers", _recognises, _draft, turn=2))

@@ -27,6 +27,8 @@ from latent_core.models.weight_files import (
 
 _SUFFIX = ".safetensors"
 _MAIN_PICKLES = ("pytorch_model*.bin",)
+_TRAINER_STATE = re.compile(r"checkpoint_\d+")
+"""What COCONUT's trainer calls a state_dict, by its epoch."""
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-0*(?P<of>\d+)\.safetensors")
 
 
@@ -38,7 +40,7 @@ def read_source(name: str, allow_pickle: bool) -> Source:
     """
     path = Path(name).expanduser()
     if path.is_file():
-        return _source(name, path.parent, _read_file(name, path, allow_pickle))
+        return _source(name, path.parent, _read_file(name, path, allow_pickle), [path])
     if not path.is_dir() and path.parent != Path() and path.parent.is_dir():
         # Something in a directory of this machine is no hub id, though it may look like one.
         raise UserError(f"checkpoint {name}: there is no {path.name} in {path.parent}")
@@ -48,14 +50,16 @@ def read_source(name: str, allow_pickle: bool) -> Source:
     for file in files:
         tensors.update(_read_file(name, file, allow_pickle))
     others = other_files(directory, files)
-    return _source(name, directory, tensors, (f"not read: {some(others)}",) if others else ())
+    return _source(name, directory, tensors, files, (f"not read: {some(others)}",) if others else ())
 
 
-def _source(name: str, directory: Path, tensors: dict[str, Tensor], notes: tuple[str, ...] = ()) -> Source:
+def _source(
+    name: str, directory: Path, tensors: dict[str, Tensor], files: list[Path], notes: tuple[str, ...] = ()
+) -> Source:
     plain = unwrapped(name, tensors)
     if plain.keys() != tensors.keys():
         notes = (*notes, f"took wrappers of training off the names of {len(plain.keys() - tensors.keys())} tensors")
-    return Source(name, directory, plain, notes)
+    return Source(name, directory, plain, notes, tuple(files))
 
 
 def _weight_files(name: str, directory: Path, local: bool) -> list[Path]:
@@ -75,6 +79,7 @@ def _weight_files(name: str, directory: Path, local: bool) -> list[Path]:
         return pickled
     found = found or sorted(file for pattern in PICKLE_PATTERNS for file in directory.glob(pattern))
     found = [file for file in found if file.name not in TRAINER_FILES]
+    found = found or sorted(file for file in directory.iterdir() if _TRAINER_STATE.fullmatch(file.name))
     if len(found) == 1:
         return found
     if not found and (reason := next(filter(None, map(foreign_format, sorted(directory.iterdir()))), None)):

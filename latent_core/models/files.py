@@ -86,7 +86,13 @@ def read_json(source: str, path: Path) -> dict[str, Any]:
         UserError: If it cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=object_of_pairs)
+        text = path.read_text(encoding="utf-8")
+        if path.name == "config.json" and not text.strip():
+            raise UserError(
+                f"checkpoint {source}: config.json is empty, as SIM-CoT's trainer leaves it; `latentswarm convert "
+                f"{shlex.quote(source)} --base MODEL --out DIRECTORY` takes that of the model that it was trained from"
+            )
+        content = json.loads(text, object_pairs_hook=object_of_pairs)
     except (OSError, ValueError) as error:
         raise UserError(f"checkpoint {source}: {path.name} cannot be read: {error}") from error
     if not isinstance(content, dict):

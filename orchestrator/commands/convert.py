@@ -39,6 +39,12 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--extractor", metavar="NAME", help="Finds the answer in the text, such as last_number.")
 @click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
 @click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="Of CODI's training (default: 32).")
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out tensors that only training needs, such as 'decoder.*'; may be repeated.",
+)
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights, whose author you trust.")
 @dry_run_option
 def command(
@@ -47,6 +53,7 @@ def command(
     base: str | None,
     family: str | None,
     lora_alpha: float,
+    drop: tuple[str, ...],
     allow_pickle: bool,
     dry_run: bool,
     **described: Any,
@@ -60,7 +67,7 @@ def command(
 
     changes = {name: value for name, value in described.items() if value is not None}
     changes.update((name, None) for name in _TOKENS if changes.get(name) == _NONE)
-    options = Options(base=base, family=family, changes=changes, lora_alpha=lora_alpha, allow_pickle=allow_pickle)
+    options = Options(base, family, changes, lora_alpha, allow_pickle, drop)
     target = out.expanduser()
     for note in convert(source, target, options, dry_run=dry_run):
         say(make_console(), note)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-_DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "parity"
+_SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+_DEFAULT, _DEFAULT_2026 = _SHARED / "parity", _SHARED / "parity-2026"
 
 
 @pytest.fixture(scope="session")
@@ -14,4 +15,13 @@ def parity_dir() -> Path:
     directory = Path(os.environ.get("LATENTSWARM_PARITY_DIR", _DEFAULT))
     if not directory.is_dir():
         pytest.skip(f"no golden outputs: LATENTSWARM_PARITY_DIR ({directory}) is not a directory")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def parity_2026_dir() -> Path:
+    """The directory of golden outputs of newer reasoners; tests skip where there is none."""
+    directory = Path(os.environ.get("LATENTSWARM_PARITY_2026_DIR", _DEFAULT_2026))
+    if not directory.is_dir():
+        pytest.skip(f"no golden outputs: LATENTSWARM_PARITY_2026_DIR ({directory}) is not a directory")
     return directory

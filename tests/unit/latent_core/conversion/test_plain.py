@@ -163,8 +163,9 @@ def test_refusals(tmp_path: Path, refusal: Callable[..., str]) -> None:
     save_file({"weird.key": torch.ones(1)}, tmp_path / "odd.safetensors")
     said = refusal(tmp_path / "odd.safetensors")
     assert said == (
-        "its tensors (weird.key) are named as in no known layout: COCONUT's trainer (base_causallm.*); CODI's trainer "
-        "(codi.*); a causal language model of transformers"
+        "its tensors (weird.key) are named as in no known layout: SIM-CoT's trainer on COCONUT (base_causallm.*, "
+        "expainable_llm.*); COCONUT's trainer (base_causallm.*); CODI's trainer (codi.*); a causal "
+        "language model of transformers"
     )
 
 

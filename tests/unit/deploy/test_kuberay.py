@@ -66,3 +66,17 @@ def test_its_actors_fit_its_pods(job: dict[str, Any]) -> None:
     assert cpus_needed(config) <= sum(node.cpus for node in nodes)
     placed = place(nodes, list(actor_pools(config).values()))
     assert placed == [["gpu-0", "gpu-1"] * 2, ["cpu-0", "cpu-1"]]
+
+
+def test_the_image_has_the_ray_of_the_constraints_and_of_the_manifest(job: dict[str, Any]) -> None:
+    [constraint] = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray==")]
+    version = constraint.removeprefix("ray==")
+    recipe = (ROOT / "Dockerfile").read_text()
+    assert f"ARG RAY_VERSION={version}\n" in recipe
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] == version
+    [folder] = [line.split()[1] for line in recipe.splitlines() if line.startswith("WORKDIR")]
+    assert {pod["containers"][0]["workingDir"] for pod in pods(job) if "workingDir" in pod["containers"][0]} <= {folder}
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert not {"latent_core", "workers", "orchestrator", "tune_configs", "constraints.txt", "README.md"} & set(
+        left_out
+    )

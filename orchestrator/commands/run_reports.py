@@ -188,15 +188,15 @@ def missing_line(coverage: Mapping[str, Coverage]) -> str | None:
 
     Curves end where the first sample of any question is missing, and a trial without a whole sample has none.
     """
-    lacking = [(name, found) for name, found in coverage.items() if not found.ready.all()]
+    lacking = {name: int(found.lacking.sum()) for name, found in coverage.items() if found.lacking.any()}
     if not lacking:
         return None
-    absent = sum(int((~found.ready).sum()) for _, found in lacking)
-    whole = sum(found.ready.size for found in coverage.values())
+    absent = sum(lacking.values())
+    whole = sum(int(found.wanted.sum()) for found in coverage.values())
     parts = [
-        f"{name} lacks {int((~found.ready).sum()):,} of {found.ready.size:,} "
+        f"{name} lacks {lacking[name]:,} of {int(found.wanted.sum()):,} "
         f"({f'curves to n = {found.ready_samples}' if found.ready_samples else 'no curves'})"
-        for name, found in lacking[:_NAMED]
+        for name, found in [(name, coverage[name]) for name in lacking][:_NAMED]
     ]
     more = len(lacking) - _NAMED
     parts += [f"{more} more trials lack others"] if more > 0 else []

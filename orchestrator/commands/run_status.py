@@ -25,9 +25,9 @@ class TrialStatus:
     Attributes:
         trial: Its name.
         ready: Samples that every question has, scored where the trial is scored.
-        samples: Samples per question that are wanted.
+        samples: Samples per question that are wanted; with a budget rule, the most that one may have.
         stored: Trajectories in the store.
-        wanted: Trajectories that are wanted.
+        wanted: Trajectories that are wanted; of questions that a budget rule has not settled, all that may come to be.
         scored: Trajectories with a score; None where nothing scores them, or where scores come with the trajectories.
         done: Trajectories of which nothing is missing: stored, and scored where that is wanted.
         failed: Stored trajectories that failed.
@@ -36,6 +36,7 @@ class TrialStatus:
         last_written: When its last shard was written.
         tune: What Ray Tune says of it, where Ray Tune ran it.
         cut: Stored trajectories whose answer was cut off; None where an older store does not tell.
+        open: Questions that its budget rule has not settled; None where it has no rule.
     """
 
     trial: str
@@ -51,6 +52,7 @@ class TrialStatus:
     tune: str | None
     cut: int | None
     transient: int = 0
+    open: int | None = None
 
     @property
     def share(self) -> float:
@@ -151,15 +153,16 @@ def _trial_status(trial: "Trial", questions: int, tune: Mapping[str, str]) -> Tr
         ready=found.ready_samples,
         samples=trial.samples,
         stored=int(found.sampled.sum()),
-        wanted=found.sampled.size,
+        wanted=int(found.wanted.sum()),
         scored=None if found.scored is None else int(found.scored.sum()),
-        done=int(found.ready.sum()),
+        done=int((found.ready & found.wanted).sum()),
         failed=int(failed.sum()),
         unparsable=int((records["answer"].isna() & ~failed & ~cut).sum()),
         last_written=max((time.astimezone(UTC) for time in written if time is not None), default=None),
         tune=tune.get(trial.name),
         cut=None if unknown else int(cut.sum()),
         transient=sum(map(is_transient, records["error"].dropna())),
+        open=None if found.decisions is None else found.decisions.open,
     )
 
 

@@ -102,6 +102,8 @@ def _lines(status: RunStatus, now: datetime) -> Iterator[str]:
     yield f"{status.command:<10} {status.out}  ({status.checkpoint}, {status.questions:,} questions)"
     yield f"{'state':<10} {_state(status)}"
     yield f"{'done':<10} {status.done:,} of {status.wanted:,} trajectories ({_percent(status.done, status.wanted)} %)"
+    if left := [one.open for one in status.trials if one.open is not None]:
+        yield f"{'open':<10} {sum(left):,} questions that budget rules have not settled"
     yield f"{'last shard':<10} {_age(status.last_written, now)}"
     if status.remark is not None:
         yield f"{'but':<10} {status.remark}"
@@ -141,8 +143,10 @@ def _table(status: RunStatus, now: datetime) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     scored = any(one.scored is not None for one in status.trials)
     tuned = any(one.tune is not None for one in status.trials)
+    by_rule = any(one.open is not None for one in status.trials)
     table.add_column("trial", overflow="fold", min_width=16)
     headings = ["samples", "wanted", "stored", *(["scored"] * scored), "%", "failed", "unparsable", "cut", "last shard"]
+    headings += ["open"] if by_rule else []
     for heading in (*headings, *(["Tune"] * tuned)):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in status.trials:
@@ -154,7 +158,9 @@ def _table(status: RunStatus, now: datetime) -> Table:
             f"{one.unparsable:,}",
             "?" if one.cut is None else f"{one.cut:,}",
         ]
-        cells += [_age(one.last_written, now), *([_tune(one, status.state)] if tuned else [])]
+        cells += [_age(one.last_written, now)]
+        cells += ["-" if one.open is None else f"{one.open:,}"] if by_rule else []
+        cells += [*([_tune(one, status.state)] if tuned else [])]
         table.add_row(Text(one.trial), *cells)
     return table
 

@@ -137,6 +137,9 @@ def _is_still_there(run: ExperimentRun, trial: Trial) -> bool:
     experiment = run.experiment
     reached = max(1, run.tracker.last_step(trial.name, "live/coverage"))
     questions = len(experiment.plan.problems)
-    if trial.coverage(questions).ready_samples < reached:
+    coverage = trial.coverage(questions)
+    if trial.budget is not None:
+        return not coverage.lacking.any()
+    if coverage.ready_samples < reached:
         return False
     return reached < trial.samples or not any(search.coverage(questions).missing for search in trial.searches)

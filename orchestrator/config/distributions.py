@@ -11,8 +11,8 @@ _DIGITS = 4
 
 
 def is_distribution(value: object) -> bool:
-    """Whether a value of a grid stands for a distribution."""
-    return isinstance(value, dict)
+    """Whether a value of a grid stands for a distribution; a budget is the only other value that has keys."""
+    return isinstance(value, dict) and not {"rule", "waves"} & value.keys()
 
 
 def bounds(where: str, distribution: dict[str, Any]) -> tuple[float, float]:

@@ -154,7 +154,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return plain data with dotted keys set.
 
-    Setting `sampler.kind` to another value drops the other settings of the sampler, which belonged to the former kind;
+    Setting `sampler.kind` to another value drops the other settings of the sampler, which belonged to the former kind,
+    and setting `budget.rule` those of the rule;
     so does setting one of `task.name`, `task.path` and `task.hub` over another, with what described its data, unless an
     override gives that too.
 
@@ -174,10 +175,18 @@ def with_overrides(raw: Mapping[str, Any], overrides: Sequence[tuple[str, Any]])
                 raise UserError(f"override {key}: {part!r} holds a value, not keys")
         if path == ["sampler"] and last == "kind" and place.get("kind") != value:
             place.clear()
+        if path == ["budget"] and last == "rule" and place.get("rule", value) != value:
+            # The waves are everybody's.
+            _keep_only(place, "waves")
         if path == ["task"] and last in TASK_SOURCES and value is not None:
             _drop_other_source(place, last, given)
         place[last] = value
     return result
+
+
+def _keep_only(place: dict[str, Any], key: str) -> None:
+    for other in [other for other in place if other != key]:
+        del place[other]
 
 
 def _start(text: str) -> str:

@@ -3,8 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
+from latent_core.budgets import Budget, parse_budget
+from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.settings import Settings
@@ -33,6 +43,22 @@ def _plain(sampler: Sampler) -> dict[str, Any]:
 
 SamplerConfig = Annotated[Sampler, BeforeValidator(_by_kind), PlainSerializer(_plain)]
 """A sampler, written as `kind` and the settings of that kind."""
+
+
+def _by_rule(value: Any) -> Any:
+    if value is None or isinstance(value, Budget):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("takes a rule, such as {rule: posterior, waves: [4, 8, 16]}; numbers of samples are budgets")
+    return parse_budget(value)
+
+
+def _plain_budget(budget: Budget) -> dict[str, Any]:
+    return budget.to_config()
+
+
+BudgetConfig = Annotated[InstanceOf[Budget], BeforeValidator(_by_rule), PlainSerializer(_plain_budget)]
+"""A budget rule, written as `rule`, `waves` and the settings of that rule."""
 
 
 class TaskConfig(Settings):
@@ -272,6 +298,8 @@ class RunConfig(Settings):
         task: The questions.
         sampler: `kind` and the settings of that kind.
         budgets: Numbers of samples per question at which accuracy is reported; the largest is what is sampled.
+        budget: Waves of samples and the rule that decides after each of them which questions go on; every question gets
+            the same number where it is not given.
         seed: Seed of all random draws.
         latent_steps: T; the checkpoint family's published number where it is not given.
         answer_tokens: Longest answer in tokens; the family's default where it is not given.
@@ -291,6 +319,7 @@ class RunConfig(Settings):
     task: TaskConfig
     sampler: SamplerConfig = Field(default_factory=lambda: parse_sampler({"kind": "none"}))
     budgets: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64)
+    budget: BudgetConfig | None = None
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     latent_steps: Count | None = None
     answer_tokens: Count | None = None
@@ -323,7 +352,31 @@ class RunConfig(Settings):
             raise ValueError("name at least one number of samples")
         return tuple(sorted(set(value)))
 
+    @model_validator(mode="after")
+    def _budget_can_be_kept(self) -> "RunConfig":
+        if self.budget is None or self.sampler.deterministic:
+            return self
+        if self.search.kind != "none":
+            raise UserError(
+                "budget: a beam search has no samples to stop at; set search.kind=none, or leave the budget out"
+            )
+        if self.sweep.scheduler != "none":
+            raise UserError(
+                "budget: a scheduler stops trials at numbers of samples that all questions have; set "
+                "sweep.scheduler=none, or leave the budget out"
+            )
+        if len(self.budget.waves) < 2:
+            raise UserError("budget.waves: one wave leaves nothing to decide; name two, or set budgets instead")
+        if self.budget.rule.needs_scores and self.scorer.checkpoint is None:
+            raise UserError(
+                f"budget.rule {self.budget.rule.kind}: decides by the scores of a LatentRM; set scorer.checkpoint, or "
+                "take a rule that looks at votes alone, such as posterior"
+            )
+        return self
+
     @property
     def samples(self) -> int:
-        """Samples per question: the largest budget, or 1 where all samples would be the same."""
-        return 1 if self.sampler.deterministic else self.budgets[-1]
+        """Most samples per question: the largest budget or the last wave, or 1 where all samples would be the same."""
+        if self.sampler.deterministic:
+            return 1
+        return self.budgets[-1] if self.budget is None else self.budget.horizon

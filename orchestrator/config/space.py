@@ -5,12 +5,14 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from latent_core.budgets import DEFAULT_WAVES, Budget
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from orchestrator.config.distributions import bounds, draw, is_distribution
 from orchestrator.config.loading import parse_config, with_overrides
 from orchestrator.config.run import RunConfig
 
+_BUDGET = "budget"
 _PLAIN_KEYS = (
     "latent_steps",
     "answer_tokens",
@@ -102,8 +104,10 @@ def check_space(config: RunConfig) -> None:
                     f"sweep.space[{number}]: every aggregation is computed of every trial, from the same samples; "
                     "say in sweep.objective by which of them trials are compared"
                 )
-            if not key.startswith("sampler.") and key not in _PLAIN_KEYS:
-                hint = nearest_hint(key, [*_PLAIN_KEYS, "sampler.kind", "checkpoint", "task.name", "task.path"])
+            if not key.startswith(("sampler.", f"{_BUDGET}.")) and key not in (*_PLAIN_KEYS, _BUDGET):
+                hint = nearest_hint(
+                    key, [*_PLAIN_KEYS, _BUDGET, "sampler.kind", "checkpoint", "task.name", "task.path"]
+                )
                 raise UserError(
                     f"sweep.space[{number}]: {key!r} cannot be varied in a sweep: {hint} (or any sampler setting)"
                 )
@@ -128,13 +132,25 @@ def _choices(number: int, grid: Mapping[str, Any], config: RunConfig) -> Iterato
 
 
 def _kind_first(choice: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    # Setting the kind drops the other sampler settings, so it has to come before them.
-    return sorted(choice.items(), key=lambda item: item[0] != "sampler.kind")
+    # Setting the kind or the rule drops the other settings, so it has to come before them.
+    return sorted(choice.items(), key=lambda item: item[0] not in ("sampler.kind", _BUDGET, f"{_BUDGET}.rule"))
 
 
 def _name(trial: RunConfig, choice: Mapping[str, Any]) -> str:
     others = [f"{key}={_spelled(choice[key])}" for key in _PLAIN_KEYS if key in choice]
-    return " ".join([trial.sampler.describe(), *others])
+    return " ".join([trial_name(trial), *others])
+
+
+def describe_budget(budget: Budget) -> str:
+    """Return a budget rule in words, such as "budget posterior confidence=0.9"; waves that are the default are not."""
+    waves = "" if budget.waves == DEFAULT_WAVES else f" waves={','.join(map(str, budget.waves))}"
+    return f"budget {budget.rule.describe()}{waves}"
+
+
+def trial_name(config: RunConfig) -> str:
+    """Return what the trial of a configuration is called: its sampler, and its budget rule where it has one."""
+    name = config.sampler.describe()
+    return name if config.budget is None or config.sampler.deterministic else f"{name} {describe_budget(config.budget)}"
 
 
 def _spelled(value: Any) -> str:

@@ -8,7 +8,7 @@ from latent_core.errors import UserError
 from latent_core.selection.aggregations import AGGREGATIONS
 from orchestrator.config.objective import Objective
 from orchestrator.config.run import RunConfig
-from orchestrator.config.space import corners, expand_space
+from orchestrator.config.space import corners, expand_space, trial_name
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import make_plan
 from orchestrator.experiment.run_directory import TUNE_FOLDER
@@ -22,7 +22,7 @@ def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
         UserError: If it cannot be run.
     """
     plan = make_plan(config)
-    return Experiment(name, plan, (plan.trial(config.sampler.describe(), config.sampler),), out)
+    return Experiment(name, plan, (plan.trial(trial_name(config), config.sampler),), out)
 
 
 def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:

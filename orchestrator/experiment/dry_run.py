@@ -11,6 +11,7 @@ from orchestrator.console import masked, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.plan import Plan
 from orchestrator.pipeline.rereading import rereadable
+from orchestrator.store.decisions import Decisions, WaveBudget
 from orchestrator.store.trial import Coverage
 
 
@@ -55,8 +56,9 @@ def show_plan(
     for column in (*columns, *(["est. FLOPs"] if with_cost else [])):
         table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
     for trial, found in known:
-        shards = plan.missing(trial, coverage[trial.name].sampled | found.trajectories)
-        wanted = len(plan.task.problems) * trial.samples
+        own = coverage[trial.name]
+        shards = plan.missing(trial, own.sampled | found.trajectories | ~own.wanted)
+        wanted = int(own.wanted.sum())
         missing = sum(shard.rows for shard in shards)
         unscored = int(found.unscored.sum())
         read_anew = [f"{found.rows:,}"] if rereading else []
@@ -79,18 +81,29 @@ def show_plan(
             f"{rows:,} trajectories are in the store under another reading: their answers are read anew from the "
             "stored texts, and nothing of them is sampled again",
         )
+    for trial, _ in known:
+        if trial.budget is not None:
+            say(console, budget_line(trial.name, trial.budget, coverage[trial.name].decisions))
     greedy = known[0][0]
     if greedy.store.kept != greedy.store.latents and coverage[greedy.name].lacks_latents:
         say(console, f"greedy decoding is in the store without latents, and stays as it is; {GREEDY_LATENTS}")
     if experiment.unplanned:
         console.print(f"and {experiment.unplanned} trials that {config.sweep.search_alg} will choose")
-        total += experiment.unplanned * len(plan.task.problems) * config.budgets[-1]
+        total += experiment.unplanned * len(plan.task.problems) * config.samples
     return total
 
 
 def reference_lines(plan: Plan) -> list[str]:
     """Return a line for each way in which reference answers cannot be met, as plans print it."""
     return [f"references  {line}" for line in plan.references.lines()]
+
+
+def budget_line(trial: str, budget: WaveBudget, decisions: Decisions | None) -> str:
+    """Say that numbers of a plan are the most there can be where a rule decides, and what it has not decided yet."""
+    left = "" if decisions is None else f", {decisions.open:,} of {len(decisions.settled):,} questions are open"
+    *waves, last = map(str, budget.budget.waves)
+    rule = budget.budget.rule.describe()
+    return f"{trial}: at most; after {', '.join(waves)} of {last} samples {rule} decides question by question{left}"
 
 
 def _scorer_lines(plan: Plan) -> list[str]:

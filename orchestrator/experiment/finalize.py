@@ -42,6 +42,8 @@ def start_tracking(experiment: Experiment, console: Console) -> Tracker:
     tracker = Tracker(uri, config.tracking.experiment, experiment.out, experiment.fingerprint, partial(say, console))
     params = masked_values(config.model_dump(mode="json", exclude={"sweep", "tracking", "cluster"}))
     params["latent_steps"], params["answer_tokens"] = plan.latent_steps, plan.answer_tokens
+    if config.budget is None:
+        del params["budget"]
     tags = run_tags(plan)
     if experiment.open_ended or len(experiment.trials) > 1:
         tracker.start_parent(experiment.name, {key: value for key, value in params.items() if key != "sampler"}, tags)

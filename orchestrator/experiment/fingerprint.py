@@ -37,6 +37,9 @@ def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
         trials: Its trials, greedy and the beam searches among them; none where a searcher chooses them.
     """
     content = plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
+    if content["budget"] is None:
+        # Left out where every question gets the same number, as it always was.
+        del content["budget"]
     if not plan.config.sweep.space:
         content["sweep"]["objective"] = _OBJECTIVE_OF_RUNS
     content["checkpoint"] = plan.checkpoint.fingerprint

@@ -15,6 +15,7 @@ from orchestrator.config.run import RunConfig
 from orchestrator.experiment.scorer_plan import ScorerPlan, plan_scorer
 from orchestrator.experiment.task_checks import check_outside, check_prompts, check_questions
 from orchestrator.names import GREEDY
+from orchestrator.store.decisions import WaveBudget
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
 from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
@@ -76,8 +77,16 @@ class Plan:
     def trial_without_searches(self, name: str, sampler: Sampler, config: RunConfig | None = None) -> Trial:
         """Return the same without beam searches, which not every sampler can have."""
         config = config or self.config
-        samples = 1 if sampler.deterministic else config.budgets[-1]
+        samples = 1 if sampler.deterministic else config.samples
         budgets = (1,) if sampler.deterministic else config.budgets
+        budget = (
+            None
+            if config.budget is None or sampler.deterministic
+            else WaveBudget(config.budget, self.scorer is not None)
+        )
+        if budget is not None:
+            samples = budget.last
+            budgets = (*(n for n in config.budgets if n < budget.first), budget.first, budget.last)
         # Samples that are all the same leave nothing to choose.
         scorer = None if sampler.deterministic else self.scorer
         # Greedy latents are what the dynamics of the others are measured from: they are kept where those are, but a
@@ -86,7 +95,7 @@ class Plan:
         store = self._store(self._spec(sampler, config), latents, config, kept)
         scored = scorer.scored(store) if scorer else None
         cut_answers = config.task.cut_answers
-        return Trial(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers)
+        return Trial(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers, budget=budget)
 
     def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig, kept: str | None = None) -> TrajectoryStore:
         return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends, kept)

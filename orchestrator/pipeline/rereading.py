@@ -51,12 +51,12 @@ def rereadable(trial: Trial, coverage: Coverage) -> Rereadable:
         found |= relative.covered(*found.shape)
         if trial.scored is not None:
             scored |= _scores_of(relative, trial.scored.store).covered(*found.shape)
-    return Rereadable(found & ~sampled, (found | sampled) & ~scored)
+    return Rereadable(found & ~sampled & coverage.wanted, (found | sampled) & ~scored & coverage.wanted)
 
 
 def _relatives(trial: Trial, coverage: Coverage) -> list[ShardFolder]:
     # Who lacks nothing need not look at the whole store.
-    return [] if coverage.ready.all() else trial.store.relatives()
+    return trial.store.relatives() if coverage.lacking.any() else []
 
 
 def reread(trial: Trial, coverage: Coverage, problems: Sequence[Problem], own: Callable[[str], str | None]) -> Coverage:
@@ -81,7 +81,7 @@ def reread(trial: Trial, coverage: Coverage, problems: Sequence[Problem], own: C
             _reread_shard(trial, relative, shard, latents, problems, own)
         if trial.scored is not None and scored is not None:
             _copy_scores(trial.scored.store, relative, scored)
-    return Coverage(sampled, scored)
+    return coverage.of(sampled, scored)
 
 
 def _lacking(source: ShardFolder, covered: BoolArray) -> Iterator[tuple[Shard, str]]:

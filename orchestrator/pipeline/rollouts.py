@@ -18,8 +18,10 @@ from latent_core.tasks.base import Problem
 from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.dispatch import call_actors, users_errors
 from orchestrator.pipeline.stages import CallActor, Load, Persist, SampleRequests, ScoreRequests, SearchRequests
+from orchestrator.pipeline.waves import RunWaves
+from orchestrator.store.decisions import Decisions
 from orchestrator.store.shards import Shard, missing_shards
-from orchestrator.store.trial import Trial
+from orchestrator.store.trial import Coverage, Trial
 
 GENERATE_CPUS = 0.02
 _STORE_CPUS = 0.01
@@ -55,6 +57,9 @@ class Sampling:
             board: The progress board; it hears of every shard that has been dealt with.
         """
         coverage = trial.coverage(len(self.problems), samples)
+        if coverage.decisions is not None:
+            self._run_waves(trial, coverage, coverage.decisions, board)
+            return
         to_sample = missing_shards(coverage.sampled, self.micro_batch, self._samples_per_shard(trial))
         to_score = coverage.unscored(self.micro_batch, self.samples_per_shard)
         if not to_sample and not to_score:
@@ -64,14 +69,35 @@ class Sampling:
             # What is in the store already needs no reasoner: it is scored first.
             if to_score and trial.scored is not None:
                 trial.scored.store.prepare()
-                self._consume(self._score(trial, self._read(trial, to_score), to_score), board)
+                self._consume(self._score(trial, self._read(trial, to_score), to_score), board, trial)
             if to_sample:
                 trial.store.prepare()
                 fresh = self._generate(trial, to_sample)
                 if trial.scored is not None:
                     trial.scored.store.prepare()
                     fresh = self._score(trial, fresh, to_sample)
-                self._consume(fresh, board)
+                self._consume(fresh, board, trial)
+        finally:
+            board.end.remote(trial.name)
+
+    def _run_waves(self, trial: Trial, coverage: Coverage, decisions: Decisions, board: ActorHandle[Any]) -> None:
+        if not decisions.open:
+            return
+        trial.store.prepare()
+        if trial.scored is not None:
+            trial.scored.store.prepare()
+        starts = range(0, len(self.problems), self.micro_batch)
+        spans = [(first, min(first + self.micro_batch, len(self.problems))) for first in starts]
+        blocks = [Shard(*span, 0, decisions.last) for span in spans if not decisions.settled[slice(*span)].all()]
+        begun = [bool(own.any()) for own in coverage.sampled]
+        stage = RunWaves(trial, self.reasoners, self.scorers, self.samples_per_shard, begun)
+        ray.get(board.begin.remote(trial.name, decisions.open))
+        try:
+            # While a block is being scored or decided upon, its reasoner needs another one.
+            actors = len(self.reasoners) + len(self.scorers)
+            self._consume(
+                call_actors(dataset_of(blocks, self.problems), stage, actors, len(blocks), GENERATE_CPUS), board, trial
+            )
         finally:
             board.end.remote(trial.name)
 
@@ -103,13 +129,16 @@ class Sampling:
         answers = call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
         return persist(answers, Persist(store), len(self.scorers), len(shards))
 
-    def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any]) -> None:
+    def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any], trial: Trial) -> None:
         # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
         with users_errors():
             for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
                 table: Any = batch
                 for one in table.to_pylist():
+                    settled, spared = one.pop("settled", 0), one.pop("spared", 0)
                     board.advance.remote(**one)
+                    if trial.budget is not None:
+                        board.settle.remote(trial.name, settled, spared)
 
 
 def persist(answers: ray.data.Dataset, stage: Persist, actors: int, shards: int) -> ray.data.Dataset:

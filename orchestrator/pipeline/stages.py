@@ -11,15 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from latent_core.errors import UserError
+from latent_core.tasks.base import Problem
 from orchestrator.pipeline.blocks import WorkItem, problems_of
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.integrity import DamagedShard
+from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, LabelSpec, TrajectorySpec, TrajectoryStore
 from workers.pool import actor_pool
 from workers.requests import AnnotateRequest, SampleRequest, ScoreRequest, SearchRequest
 from workers.tables import LATENT_DTYPES, trajectory_schema
 
-_READ_BY_SCORERS = ("question_id", "question_index", "sample_index", "latent_steps", "answer_ids", "latents")
+READ_BY_SCORERS = ("question_id", "question_index", "sample_index", "latent_steps", "answer_ids", "latents")
+"""Columns of trajectories that go to a scorer."""
 
 RequestOf = Callable[[pa.Table, WorkItem], Any]
 """Makes the request to an actor out of a block."""
@@ -50,18 +53,35 @@ class SampleRequests:
 
     def __call__(self, block: pa.Table, item: WorkItem) -> SampleRequest:
         """Make the request."""
-        return SampleRequest(
-            problems=problems_of(block),
-            first_sample=item.shard.first_sample,
-            samples=item.shard.samples,
-            sampler=self.spec.sampler,
-            latent_steps=self.spec.latent_steps,
-            answer_tokens=self.spec.answer_tokens,
-            seed=self.spec.seed,
-            first_question=item.shard.first_question,
-            latents=self.latents,
-            code=self.spec.code,
-        )
+        shard = item.shard
+        samples = range(shard.first_sample, shard.end_sample)
+        return sample_request(self.spec, self.latents, problems_of(block), samples, shard.first_question)
+
+
+def sample_request(
+    spec: TrajectorySpec, latents: str, problems: Sequence[Problem], samples: range, first_question: int
+) -> SampleRequest:
+    """Return the request for samples of some questions.
+
+    Args:
+        spec: What determines them.
+        latents: Precision of the latent vectors in the reply.
+        problems: The questions.
+        samples: Sample indices.
+        first_question: Index that the first question has in the reply; the others follow it.
+    """
+    return SampleRequest(
+        problems=tuple(problems),
+        first_sample=samples.start,
+        samples=len(samples),
+        sampler=spec.sampler,
+        latent_steps=spec.latent_steps,
+        answer_tokens=spec.answer_tokens,
+        seed=spec.seed,
+        first_question=first_question,
+        latents=latents,
+        code=spec.code,
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ class ScoreRequests:
 
     def __call__(self, block: pa.Table, item: WorkItem) -> ScoreRequest:
         """Make the request."""
-        rows, shard = item.whole(block).select(_READ_BY_SCORERS), item.shard
+        rows, shard = item.whole(block).select(READ_BY_SCORERS), item.shard
         texts = self.texts[shard.first_question : shard.end_question]
         return ScoreRequest(rows, shard.samples, texts, self.latents, self.score_answer)
 
@@ -155,18 +175,26 @@ class Load:
             raise UserError(f"{damage.what}; set aside: the same command makes it anew") from None
 
     def _load(self, block: pa.Table) -> pa.Table:
-        item, schema = WorkItem.of(block), trajectory_schema(self._store.latents)
-        shard = item.shard
-        rows = self._store.read(shard.end_question, shard.end_sample, schema.names, first_question=shard.first_question)
-        rows = rows[rows["sample_index"] >= shard.first_sample]
-        if "latents" in rows:
-            # The store may keep them more precisely than they are wanted, which Arrow does not convert by itself.
-            rows = rows.assign(latents=[self._as_wanted(values) for values in rows["latents"]])
-        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+        item = WorkItem.of(block)
+        table = load_shard(self._store, item.shard)
         return replace(item, counts=trajectory_counts(table)).label(table)
 
-    def _as_wanted(self, values: Any) -> Any:
-        return None if values is None else values.astype(LATENT_DTYPES[self._store.latents])
+
+def load_shard(store: TrajectoryStore, shard: Shard) -> pa.Table:
+    """Read the trajectories of a shard, in whatever files they are, with latents as they are wanted.
+
+    Raises:
+        DamagedShard: If a file is not what its name says.
+    """
+    schema = trajectory_schema(store.latents)
+    rows = store.read(shard.end_question, shard.end_sample, schema.names, first_question=shard.first_question)
+    rows = rows[rows["sample_index"] >= shard.first_sample]
+    if "latents" in rows:
+        # The store may keep them more precisely than they are wanted, which Arrow does not convert by itself.
+        dtype = LATENT_DTYPES[store.latents]
+        wanted: list[Any] = [None if values is None else values.astype(dtype) for values in rows["latents"]]
+        rows = rows.assign(latents=wanted)
+    return pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
 class Persist:

@@ -37,6 +37,8 @@ class Snapshot:
         cut: How many of them have an answer that was cut off.
         running: Names of trials that are being sampled.
         trials: The trials of a sweep that have begun, in that order.
+        spared: Trajectories that might have been asked for, until a budget rule had settled their questions.
+        open: Questions that the budget rules of running trials have not settled; None where no trial has a rule.
     """
 
     done: int
@@ -46,6 +48,8 @@ class Snapshot:
     trials: tuple[TrialProgress, ...] = ()
     unparsable: int = 0
     cut: int = 0
+    spared: int = 0
+    open: int | None = None
 
 
 class ProgressBoard:
@@ -54,16 +58,27 @@ class ProgressBoard:
     def __init__(self) -> None:
         """Start at zero."""
         self._done = self._correct = self._errors = self._unparsable = self._cut = 0
+        self._spared = 0
+        self._open: dict[str, int] = {}
         self._running: dict[str, None] = {}
         self._trials: dict[str, TrialProgress] = {}
 
-    def begin(self, trial: str) -> None:
-        """Say that a trial is being sampled."""
+    def begin(self, trial: str, open_questions: int | None = None) -> None:
+        """Say that a trial is being sampled; with a budget rule, how many questions are not settled."""
         self._running[trial] = None
+        if open_questions is not None:
+            self._open[trial] = open_questions
 
     def end(self, trial: str) -> None:
         """Say that a trial is not being sampled any more."""
         self._running.pop(trial, None)
+        self._open.pop(trial, None)
+
+    def settle(self, trial: str, questions: int, spared: int) -> None:
+        """Say that the budget rule of a trial has settled questions, and how many trajectories that has spared."""
+        if trial in self._open:
+            self._open[trial] -= questions
+        self._spared += spared
 
     def advance(self, rows: int, correct: int, errors: int, unparsable: int = 0, cut: int = 0) -> None:
         """Add finished trajectories."""
@@ -97,6 +112,8 @@ class ProgressBoard:
             tuple(self._trials.values()),
             self._unparsable,
             self._cut,
+            self._spared,
+            sum(self._open.values()) if self._open else None,
         )
 
 

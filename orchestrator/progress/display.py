@@ -89,15 +89,17 @@ class ProgressDisplay:
                 only_greedy = now.running == (GREEDY,)
                 meter.add(clock, now.done)
                 pools = self._meter.state() if self._meter else {}
+                # A budget rule settles questions before they have had all that they might.
+                total = self._total - now.spared
                 if live:
                     detail = self._words(now, meter, pools, with_trials=not now.trials)
-                    bar.update(task, completed=now.done, detail=detail)
+                    bar.update(task, completed=now.done, total=total, detail=detail)
                     live.update(self._picture(now, bar), refresh=True)
                 elif stopping or clock - last_line >= _LINE_EVERY_S:
                     last_line = clock
                     detail = self._words(now, meter, pools)
-                    self._say(f"[{clock - started:6.1f} s] {now.done:,}/{self._total:,} trajectories, {detail}")
-                if meter.idle_for(clock) >= _STALL_AFTER_S and now.done < self._total:
+                    self._say(f"[{clock - started:6.1f} s] {now.done:,}/{total:,} trajectories, {detail}")
+                if meter.idle_for(clock) >= _STALL_AFTER_S and now.done < total:
                     meter.forgive(clock)
                     self._say_stalled(now, pools)
                 if stopping:
@@ -112,7 +114,9 @@ class ProgressDisplay:
     def _words(
         self, now: Snapshot, meter: RateMeter, pools: Mapping[str, PoolState], *, with_trials: bool = True
     ) -> str:
-        return describe_progress(now, self._total, meter.rate(), pools, with_trials=with_trials, mode=self._mode)
+        return describe_progress(
+            now, self._total - now.spared, meter.rate(), pools, with_trials=with_trials, mode=self._mode
+        )
 
     def _say_stalled(self, now: Snapshot, pools: Mapping[str, PoolState]) -> None:
         free, whole = ray.available_resources(), ray.cluster_resources()

@@ -39,6 +39,8 @@ def describe_progress(
     parts += [f"{name} {100 * pool.busy:.0f} % busy" for name, pool in (pools or {}).items()]
     for count, what in ((snapshot.errors, "failed"), (snapshot.unparsable, "unparsable"), (snapshot.cut, "cut")):
         parts += [f"{count:,} {what}"] if count else []
+    if snapshot.open is not None:
+        parts.append(f"{snapshot.open:,} questions open")
     if not with_trials:
         return ", ".join(parts)
     if snapshot.trials:

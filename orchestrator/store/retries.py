@@ -47,7 +47,7 @@ class Retries:
         scored = coverage.scored
         if scored is not None and self.scores is not None:
             scored = scored & ~self.scores
-        return Coverage(coverage.sampled & ~self.trajectories, scored)
+        return coverage.of(coverage.sampled & ~self.trajectories, scored)
 
 
 def examine(

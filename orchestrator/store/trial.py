@@ -12,6 +12,7 @@ import numpy as np
 
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.trajectory import CutAnswers
+from orchestrator.store.decisions import Decisions, SeenSamples, WaveBudget
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import BoolArray, Shard, covered_by, missing_shards
@@ -63,11 +64,28 @@ class Coverage:
         sampled: Trajectories that are there, bool [questions, samples].
         scored: Those that have a score, of the same shape; None where nothing scores the trial.
         files: Where the trajectories are, and which latent vectors each file has; None where that is not known.
+        decisions: How far each question goes; None where all of them go to the end.
     """
 
     sampled: BoolArray
     scored: BoolArray | None = None
     files: Sequence[tuple[Shard, str]] | None = None
+    decisions: Decisions | None = None
+
+    @property
+    def wanted(self) -> BoolArray:
+        """What the trial asks for, bool [questions, samples]; of questions that a rule has not settled, all."""
+        return np.ones_like(self.sampled) if self.decisions is None else self.decisions.wanted
+
+    @property
+    def lacking(self) -> BoolArray:
+        """What the trial asks for and is not ready, bool [questions, samples]."""
+        return self.wanted & ~self.ready
+
+    def of(self, sampled: BoolArray, scored: BoolArray | None) -> "Coverage":
+        """Return it where something has come or gone; where the trajectories are is not known any more."""
+        found = Coverage(sampled, scored)
+        return found if self.decisions is None else replace(found, decisions=self.decisions.within(found.ready))
 
     @property
     def ready(self) -> BoolArray:
@@ -76,8 +94,13 @@ class Coverage:
 
     @property
     def ready_samples(self) -> int:
-        """How many samples of every question are ready; an interrupted or stopped trial has fewer than it wants."""
-        complete = self.ready.all(axis=0)
+        """How many samples of every question are ready; an interrupted or stopped trial has fewer than it wants.
+
+        Where a rule decides on further waves, none beyond the first: what others have left in the store is no result
+        of it.
+        """
+        ready = self.ready if self.decisions is None else self.ready[:, : self.decisions.first]
+        complete = ready.all(axis=0)
         return int(np.argmin(complete)) if not complete.all() else complete.size
 
     def shards_with_latents(self) -> list[Shard]:
@@ -96,10 +119,10 @@ class Coverage:
         return int(np.count_nonzero(~self.sampled))
 
     def unscored(self, questions_per_shard: int, samples_per_shard: int) -> list[Shard]:
-        """Return the trajectories that are there without scores, cut into shards."""
+        """Return the trajectories that are there without scores, and are asked for, cut into shards."""
         if self.scored is None:
             return []
-        return missing_shards(self.scored | ~self.sampled, questions_per_shard, samples_per_shard)
+        return missing_shards(self.scored | ~self.sampled | ~self.wanted, questions_per_shard, samples_per_shard)
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,7 @@ class Trial:
         scorer: Where the LatentRM of a beam search is found; None for independent samples.
         cut_answers: What becomes of answers that were cut off.
         searches: The beam searches that go with a sampled trial.
+        budget: Which questions get further samples; None where all of them get the same number.
     """
 
     name: str
@@ -127,6 +151,12 @@ class Trial:
     scorer: str | None = None
     cut_answers: CutAnswers = "abstain"
     searches: tuple["Trial", ...] = ()
+    budget: WaveBudget | None = None
+
+    @property
+    def fixed_budgets(self) -> tuple[int, ...]:
+        """Budgets that every question gets: without a rule all of them, else those of the first wave."""
+        return self.budgets if self.budget is None else tuple(n for n in self.budgets if n <= self.budget.first)
 
     @property
     def with_searches(self) -> tuple["Trial", ...]:
@@ -139,11 +169,36 @@ class Trial:
         return (self.store,) if self.scored is None else (self.store, self.scored.store)
 
     def coverage(self, questions: int, samples: int | None = None) -> Coverage:
-        """Look what the store holds of it, by default of all its samples."""
-        samples = samples or self.samples
+        """Look what the store holds of it, by default of all its samples; with a budget rule, always of all."""
+        samples = self.samples if samples is None or self.budget is not None else samples
         scored = None if self.scored is None else self.scored.store.covered(questions, samples)
         files = self.store.files()
-        return Coverage(covered_by((shard for shard, _ in files), questions, samples), scored, files)
+        found = Coverage(covered_by((shard for shard, _ in files), questions, samples), scored, files)
+        return found if self.budget is None else replace(found, decisions=self._decisions(found.sampled))
+
+    def _decisions(self, sampled: BoolArray) -> Decisions:
+        seen = self.seen(range(len(sampled)))
+        try:
+            if sampled.any():
+                self.read_into(seen)
+        except DamagedShard:
+            # Whoever reads everything says so and mends it; until then every question is open.
+            seen = self.seen(range(len(sampled)))
+        return seen.decide()
+
+    def seen(self, questions: range) -> SeenSamples:
+        """Return the samples of some questions as its budget rule sees them, none so far.
+
+        Raises:
+            ValueError: If it has no budget rule.
+        """
+        if self.budget is None:
+            raise ValueError(f"{self.name} has no budget rule")
+        return SeenSamples(self.budget, questions, self.cut_answers, self.name)
+
+    def read_into(self, seen: SeenSamples) -> None:
+        """Add what the store holds; raises what `SeenSamples.read` does."""
+        seen.read(self.store, None if self.scored is None else self.scored.store)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the trial as JSON can hold it; the place of the store is left out: stores are moved and copied."""
@@ -161,6 +216,7 @@ class Trial:
             "scorer": self.scorer,
             "cut_answers": self.cut_answers,
             "end_ids": None if self.store.end_ids is None else list(self.store.end_ids),
+            **({} if self.budget is None else {"budget": self.budget.to_plain()}),
         }
 
     @classmethod
@@ -195,6 +251,7 @@ class Trial:
             scored=None if raw["scored"] is None else Scored.from_plain(raw["scored"], trajectories),
             scorer=raw["scorer"],
             cut_answers=raw.get("cut_answers", CUT_ANSWERS_BEFORE),
+            budget=_budget(raw),
         )
 
 
@@ -239,6 +296,11 @@ def _check_version(recorded: Mapping[str, Any], own: Mapping[str, Any]) -> None:
 
 def _plain_calibration(calibration: VoteCalibration | None) -> dict[str, Any] | None:
     return None if calibration is None else calibration.model_dump(mode="json")
+
+
+def _budget(raw: Mapping[str, Any]) -> WaveBudget | None:
+    plain = raw.get("budget")
+    return None if plain is None else WaveBudget.from_plain(plain, scored=raw["scored"] is not None)
 
 
 def _calibration(raw: Mapping[str, Any] | None) -> VoteCalibration | None:

@@ -7,7 +7,7 @@ from ray import tune
 from ray.actor import ActorHandle
 
 from orchestrator.analysis.beams import evaluate_search
-from orchestrator.analysis.evaluation import curves_so_far
+from orchestrator.analysis.evaluation import points_so_far
 from orchestrator.config.objective import Objective
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.store.trial import Trial
@@ -39,7 +39,7 @@ def run_trial(
     reported = 0
     for samples in waves:
         sampling.run(trial, samples, board)
-        points = curves_so_far(trial, sampling.problems, samples, [n for n in trial.budgets if n <= samples])
+        points = points_so_far(trial, sampling.problems, samples)
         last = samples == waves[-1]
         if last:
             # Before the last report: a scheduler ends a trial that has reported its largest budget.

@@ -36,7 +36,12 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": [1]}, "unknown key 'budget': did you mean 'budgets'?"),
+        ({"budgetss": [1]}, "unknown key 'budgetss': did you mean 'budgets'?"),
+        (
+            {"budget": [1]},
+            "budget: takes a rule, such as {rule: posterior, waves: [4, 8, 16]}; numbers of samples are budgets "
+            "(got [1])",
+        ),
         ({"task": {"name": "word_problems", "splt": "x"}}, "unknown key 'task.splt': did you mean 'split'?"),
         ({"actor": {"gpu": 1}}, "unknown key 'actor.gpu': did you mean 'gpus'?"),
         ({"sweep": {"schedular": "asha"}}, "unknown key 'sweep.schedular': did you mean 'scheduler'?"),
@@ -196,3 +201,33 @@ def test_a_configuration_does_not_change() -> None:
     config = parse_config(RunConfig, MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 2
+
+
+RULE = {"rule": "posterior", "waves": [4, 8, 16]}
+SAMPLED = {**MINIMAL, "sampler": {"kind": "gaussian", "sigma": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": {**RULE, "waves": [8, 4]}}, "budget.waves: must be at least 1 and increase from wave to wave (got"),
+        ({"budget": {**RULE, "waves": [4, 4]}}, "budget.waves: must be at least 1 and increase from wave to wave (got"),
+        ({"budget": {**RULE, "waves": [4]}}, "budget.waves: one wave leaves nothing to decide; name two"),
+        ({"budget": {**RULE, "rule": "posterio"}}, "unknown budget rule 'posterio': did you mean 'posterior'?"),
+        ({"budget": {**RULE, "confidence": 2}}, "budget.confidence: input should be less than 1"),
+        (
+            {"budget": RULE, "search": {"kind": "beam"}, "scorer": {"checkpoint": "rm"}},
+            "budget: a beam search has no samples to stop at; set search.kind=none",
+        ),
+        ({"budget": RULE, "sweep": {"scheduler": "asha"}}, "budget: a scheduler stops trials at numbers of samples"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+    assert refusal({**SAMPLED, **change}).startswith(message)
+
+
+def test_a_budget_says_how_many_samples_there_can_be() -> None:
+    assert RunConfig.model_validate({**SAMPLED, "budgets": [1, 2], "budget": RULE}).samples == 16
+    assert RunConfig.model_validate({**MINIMAL, "budget": RULE}).samples == 1
+    config = RunConfig.model_validate({**SAMPLED, "budget": RULE})
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config

@@ -1,0 +1,184 @@
+"""Decisions of a budget rule: which questions go on, made of what the store holds and of nothing else.
+
+So a command that goes on decides as the one that was killed, and a store that was sampled to the end says what a rule
+would have done: it is asked wave by wave, and sees a question's samples up to that wave.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latent_core.budgets import Budget, Prefix, parse_budget
+from latent_core.trajectory import CutAnswers
+from orchestrator.store.counting import counted
+from orchestrator.store.shards import BoolArray
+from orchestrator.store.specs import ScoreStore, TrajectoryStore
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+RECORD_COLUMNS = ("answer", "error", "cut")
+"""What a decision needs of a trajectory."""
+
+
+@dataclass(frozen=True)
+class WaveBudget:
+    """Budget of a trial: waves, the rule that is asked after each of them, and what the rule has to be asked with.
+
+    Attributes:
+        budget: The rule and its waves.
+        scored: Whether a LatentRM scores the trial.
+    """
+
+    budget: Budget
+    scored: bool = False
+
+    @property
+    def first(self) -> int:
+        """Samples that every question gets."""
+        return self.budget.waves[0]
+
+    @property
+    def last(self) -> int:
+        """Most samples that a question may get."""
+        return self.budget.horizon
+
+    def waves_to(self, samples: int) -> int:
+        """Return how many waves it takes to get to so many samples."""
+        return self.budget.waves.index(samples) + 1
+
+    def decide(self, votes: IntArray, scores: FloatArray | None, contiguous: IntArray) -> "Decisions":
+        """Ask the rule wave by wave, as if the samples had come one wave after the other.
+
+        Args:
+            votes: Answers as codes, -1 does not vote, [Q, last].
+            scores: Scores of a LatentRM, NaN where it has none, [Q, last]; None where nothing scores the trial.
+            contiguous: How many of the first samples are known, [Q]; nothing behind them is looked at.
+        """
+        samples, settled = np.full(len(votes), self.first), np.zeros(len(votes), dtype=np.bool_)
+        going = np.ones(len(votes), dtype=np.bool_)
+        go_on = self.budget.prepare(scored=self.scored)
+        for wave in self.budget.waves:
+            samples[going] = wave
+            going &= contiguous >= wave
+            if not going.any():
+                break
+            rows = np.flatnonzero(going)
+            # A copy: a rule must not see what lies behind its prefix.
+            seen = votes[rows, :wave].copy(), None if scores is None else scores[rows, :wave].copy()
+            stops = rows[~go_on(Prefix(*seen))]
+            settled[stops], going[stops] = True, False
+        return Decisions(samples, settled, self.first, self.last)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return self.budget.to_config()
+
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any], *, scored: bool) -> Self:
+        """Return what `to_plain` has described."""
+        return cls(parse_budget(raw), scored)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How far each question of some goes.
+
+    Attributes:
+        samples: Samples of a settled question; of an open one, where its next wave ends; [Q].
+        settled: Whether a question gets no further samples, bool [Q].
+        first: Samples of the first wave, which all questions have.
+        last: Most samples that a question may have.
+    """
+
+    samples: IntArray
+    settled: BoolArray
+    first: int
+    last: int
+
+    @property
+    def open(self) -> int:
+        """Number of questions that go on."""
+        return int(np.count_nonzero(~self.settled))
+
+    @property
+    def next_wave(self) -> BoolArray:
+        """Samples that open questions need before they are decided upon again, bool [Q, last]."""
+        return (np.arange(self.last) < self.samples[:, None]) & ~self.settled[:, None]
+
+    @property
+    def wanted(self) -> BoolArray:
+        """Samples that count, or may come to: nobody knows yet where open questions end; bool [Q, last]."""
+        return np.arange(self.last) < np.where(self.settled, self.samples, self.last)[:, None]
+
+    def within(self, ready: BoolArray) -> "Decisions":
+        """Return what is left of them where something has gone: a question that lacks a sample is open again."""
+        lacking = (self.wanted & ~ready).any(axis=1)
+        return Decisions(self.samples, self.settled & ~lacking, self.first, self.last)
+
+
+class SeenSamples:
+    """Samples of a range of questions as a budget rule sees them, in memory.
+
+    Attributes:
+        sampled: Which samples are there, bool [Q, last].
+        scored: Which of them have been to the scorer, of the same shape; all where nothing scores the trial.
+    """
+
+    def __init__(self, budget: WaveBudget, questions: range, cut_answers: CutAnswers, trial: str) -> None:
+        """Begin with nothing.
+
+        Args:
+            budget: Waves and rule.
+            questions: Indices of the questions.
+            cut_answers: What becomes of answers that were cut off.
+            trial: Name of the trial, for error messages.
+        """
+        self._budget, self._first, self._cut_answers, self._trial = budget, questions.start, cut_answers, trial
+        shape = len(questions), budget.last
+        self.sampled = np.zeros(shape, dtype=np.bool_)
+        self.scored = np.full(shape, not budget.scored)
+        self._answers = np.full(shape, None, dtype=object)
+        self._scores = np.full(shape, np.nan)
+
+    def read(self, trajectories: TrajectoryStore, scores: ScoreStore | None) -> None:
+        """Take what the store holds.
+
+        Raises:
+            DamagedShard: If a shard is not what its name says.
+            UserError: If an older store does not tell which answers were cut off.
+        """
+        end, last = self._first + len(self.sampled), self._budget.last
+        self.add(trajectories.read(end, last, RECORD_COLUMNS, first_question=self._first))
+        if scores is not None:
+            self.add_scores(scores.read(end, last, ["score"], first_question=self._first))
+
+    def add(self, records: pd.DataFrame) -> None:
+        """Take trajectories: rows with the columns question_index, sample_index, answer, error and cut."""
+        if len(records):
+            rows = counted(records, self._cut_answers, self._trial)
+            place = self._place(rows)
+            self._answers[place] = rows["answer"].where(~rows["failed"] & rows["answer"].notna(), None)
+            self.sampled[place] = True
+
+    def add_scores(self, rows: pd.DataFrame) -> None:
+        """Take scores: rows with the columns question_index, sample_index and score, NaN where there is none."""
+        if len(rows):
+            place = self._place(rows)
+            self._scores[place] = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)
+            self.scored[place] = True
+
+    def _place(self, rows: pd.DataFrame) -> tuple[IntArray, IntArray]:
+        question, sample = (rows[name].to_numpy(dtype=np.int64) for name in ("question_index", "sample_index"))
+        return question - self._first, sample
+
+    def decide(self) -> Decisions:
+        """Ask the rule about every question, as far as its samples are there without a gap."""
+        ready = self.sampled & self.scored
+        votes = pd.factorize(self._answers.ravel())[0].astype(np.int64).reshape(ready.shape)
+        contiguous = np.logical_and.accumulate(ready, axis=1).sum(axis=1)
+        return self._budget.decide(votes, self._scores if self._budget.scored else None, contiguous)

@@ -33,7 +33,8 @@ class CurveRow:
         value: Accuracy as a fraction of 1; NaN where fewer than n samples exist.
         lo: Lower end of the 95 % interval.
         hi: Upper end of the 95 % interval.
-        trajectories: Questions times n.
+        trajectories: Questions times n; of a trial with a budget rule, where n is the most samples that a question may
+            get, as many as they got.
         flops: Expected cost of n samples of every question, over all questions; that of scoring them included where
             the aggregation needs scores.
     """
@@ -64,6 +65,7 @@ class CurvePoint:
         by_question: [Q], one value per question, within the bounds.
         flops: Cost over all questions.
         bounds: Least and greatest possible value of a question.
+        used: Trajectories over all questions where they differ in how many they got; n is the most, then.
     """
 
     trial: str
@@ -73,6 +75,7 @@ class CurvePoint:
     by_question: FloatArray
     flops: float
     bounds: tuple[float, float] = UNIT_BOUNDS
+    used: int | None = None
 
     @property
     def value(self) -> float:
@@ -81,8 +84,8 @@ class CurvePoint:
 
     @property
     def trajectories(self) -> int:
-        """Questions times n."""
-        return len(self.by_question) * self.n
+        """Questions times n, or as many as there were where questions differ."""
+        return len(self.by_question) * self.n if self.used is None else self.used
 
     def row(self) -> CurveRow:
         """Return it with its interval.
@@ -119,13 +122,19 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
-    def of(self, n: int, scorer: Scorer | None = None) -> float:
-        """FLOPs of n samples of every question, prompts read once, with the work of a scorer where one is named."""
-        sampling = self.prompts + n * self.per_sample
+    def of(self, n: int, scorer: Scorer | None = None, reads: int = 1) -> float:
+        """FLOPs of n samples of every question, with the work of a scorer where one is named.
+
+        Args:
+            n: Samples per question.
+            scorer: Whose work is added.
+            reads: How often prompts are read.
+        """
+        sampling = reads * self.prompts + n * self.per_sample
         if scorer == "trajectory":
-            return sampling + self.scorer_prompts + n * self.per_sample_scoring
+            return sampling + reads * self.scorer_prompts + n * self.per_sample_scoring
         if scorer == "answer":
-            return sampling + self.answer_scorer_prompts + n * self.per_sample_answer_scoring
+            return sampling + reads * self.answer_scorer_prompts + n * self.per_sample_answer_scoring
         return sampling
 
 

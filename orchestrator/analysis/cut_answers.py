@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from latent_core.errors import UserError
+from orchestrator.store.counting import counted
 from orchestrator.store.trial import CUT_ANSWERS_BEFORE
 
 if TYPE_CHECKING:
@@ -34,18 +34,7 @@ def judged(records: "pd.DataFrame", trial: "Trial") -> "pd.DataFrame":
     Raises:
         UserError: If an older store does not tell which answers were cut off.
     """
-    if records["cut"].isna().any():
-        raise UserError(
-            f"{trial.name}: its stored answers are older than the count of cut answers, and none ended early, which "
-            "would show the end token; let the checkpoint be there, which knows it"
-        )
-    failed = records["error"].notna()
-    cut = records["cut"].astype(bool) & ~failed
-    unparsable = records["answer"].isna() & ~failed & ~cut
-    records = records.assign(failed=failed, unparsable=unparsable, cut=cut)
-    if trial.cut_answers == "vote":
-        return records
-    return records.assign(answer=records["answer"].where(~cut, None), correct=records["correct"] & ~cut)
+    return counted(records, trial.cut_answers, trial.name)
 
 
 def as_begun(config: Mapping[str, Any]) -> Mapping[str, Any]:

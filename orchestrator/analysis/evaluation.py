@@ -24,7 +24,8 @@ from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
 from orchestrator.analysis.dynamics_rows import UNKNOWN, TrialDynamics
 from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier_rows
-from orchestrator.analysis.outcomes import join_outcomes, outcomes_from_records
+from orchestrator.analysis.online import AdaptiveOutcomes
+from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
 from orchestrator.analysis.pareto import Judged, judge
 from orchestrator.config.objective import Objective
 from orchestrator.names import GREEDY
@@ -51,6 +52,7 @@ class TrialResult:
         summary: Its counts for `summary.json`.
         questions: One line per question.
         effective_answers: [Q], exponential of the entropy of each question's answers; NaN where none can be read.
+        correct: [Q], right ones among the samples that every question has; `questions` counts all that each got.
     """
 
     trial: Trial
@@ -58,6 +60,7 @@ class TrialResult:
     summary: dict[str, Any]
     questions: pd.DataFrame
     effective_answers: FloatArray
+    correct: IntArray
 
     @cached_property
     def rows(self) -> list[CurveRow]:
@@ -112,8 +115,7 @@ class Evaluation:
         rows = []
         for result in self._sampled:
             values = {**result.by_question, 1: {**self._greedy, **result.by_question.get(1, {})}}
-            correct = result.questions["correct"].to_numpy(dtype=np.int64)
-            rows += difficulty_rows(values, correct, result.summary["samples"], trial=result.trial.name)
+            rows += difficulty_rows(values, result.correct, result.summary["samples"], trial=result.trial.name)
         return rows
 
     @cached_property
@@ -130,7 +132,7 @@ class Evaluation:
                 result.trial.name,
                 {**result.trial.store.spec.sampler, "latent_steps": result.trial.store.spec.latent_steps},
                 result.summary["samples"],
-                result.questions["correct"].to_numpy(dtype=np.float64) / result.summary["samples"],
+                result.correct / result.summary["samples"],
                 result.effective_answers,
                 dispersion.get(result.trial.name, UNKNOWN),
             )
@@ -196,15 +198,16 @@ def blocks(
         yield judged(records, trial), problems[first:end]
 
 
-def outcomes_of(trial: Trial, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:
-    """Arrange what `blocks` yields as dense arrays, with vote weights where there is a calibration."""
-    scored = trial.scored
-    return outcomes_from_records(
-        records,
-        [problem.question_id for problem in problems],
-        calibration=scored.calibration if scored else None,
-        answer_calibration=scored.answer_calibration if scored else None,
-    )
+def points_so_far(trial: Trial, problems: Sequence[Problem], samples: int) -> list[CurvePoint]:
+    """Evaluate a trial at all its budgets up to a number of samples; with a budget rule, at what the rule came to."""
+    coverage = None if trial.budget is None else trial.coverage(len(problems))
+    if coverage is None or coverage.decisions is None:
+        return curves_so_far(trial, problems, samples, [n for n in trial.budgets if n <= samples])
+    points = curves_so_far(trial, problems, coverage.decisions.first, trial.fixed_budgets)
+    adaptive = AdaptiveOutcomes(trial, coverage.decisions, coverage.ready_samples)
+    for records, some in blocks(trial, problems, trial.samples, CURVE_COLUMNS):
+        adaptive.add(adaptive.of_used(records), some)
+    return points + adaptive.points(list(dict.fromkeys(point.aggregation for point in points)))
 
 
 def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budgets: Sequence[int]) -> list[CurvePoint]:
@@ -229,7 +232,7 @@ def _first_score_error(trial: Trial, questions: int, samples: int) -> str | None
     return next((error for error in errors if error != TRAJECTORY_FAILED), None)
 
 
-def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResult:
+def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> TrialResult:
     """Read a trial's trajectories once and compute its curves and counts.
 
     Budgets beyond what has been sampled, because the trial was stopped early, have the value NaN.
@@ -237,18 +240,28 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
     Args:
         trial: The trial; the points of its beam searches belong to its curves, once they are finished.
         task: The questions that were asked.
-        samples: How many samples of every question are ready, where that is known.
+        coverage: What the store holds of it, where that is known.
     """
-    samples = sampled_so_far(trial, len(task.problems)) if samples is None else samples
+    coverage = trial.coverage(len(task.problems)) if coverage is None else coverage
+    samples = coverage.ready_samples
+    adaptive = None if coverage.decisions is None else AdaptiveOutcomes(trial, coverage.decisions, samples)
     outcomes, questions, first_error, transient = [], [], None, 0
-    cost, totals = Cost(), pd.Series(0.0, index=_TOTALS)
-    for records, problems in blocks(trial, task.problems, samples, _COLUMNS):
-        block = outcomes_of(trial, records, problems)
+    cost, totals, rows = Cost(), pd.Series(0.0, index=_TOTALS), 0
+    for records, problems in blocks(trial, task.problems, samples if adaptive is None else trial.samples, _COLUMNS):
+        # What every question has, for curves.
+        even = records if adaptive is None else records[records["sample_index"] < samples]
+        block = outcomes_of(trial, even, problems)
         outcomes.append(block)
-        cost += cost_of(records)
+        cost += cost_of(even)
+        if adaptive is None:
+            chosen = chosen_answers(block, records)
+        else:
+            records = adaptive.of_used(records)
+            chosen = _chosen_in_groups(adaptive.add(records, problems), len(problems))
+        rows += len(records)
         failed = records["failed"]
         records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
-        questions.append(_per_question(records, trial.name, problems, chosen_answers(block, records)))
+        questions.append(_per_question(records, trial.name, problems, chosen))
         totals = totals + records[_TOTALS].sum()
         transient += sum(map(is_transient, records.loc[failed, "error"]))
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
@@ -256,7 +269,8 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
     if trial.name == GREEDY:
         points = [greedy_point(joined, cost)]
     else:
-        points = curve_points(joined, cost, trial.budgets, trial=trial.name, sampler=trial.sampler)
+        points = curve_points(joined, cost, trial.fixed_budgets, trial=trial.name, sampler=trial.sampler)
+        points += adaptive.points(available(joined)) if adaptive else []
     beams = [found for search in trial.searches if (found := evaluate_search(search, task.problems)) is not None]
     for found in beams:
         points += found.points(trial.name)
@@ -264,7 +278,7 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         "trial": trial.name,
         "sampler": trial.store.spec.sampler,
         "samples": samples,
-        "trajectories": joined.correct.size,
+        "trajectories": rows,
         "errors": int(totals["failed"]),
         "transient_errors": transient,
         "first_error": first_error,
@@ -278,9 +292,11 @@ def evaluate(trial: Trial, task: Task, samples: int | None = None) -> TrialResul
         "first_score_error": _first_score_error(trial, len(task.problems), samples) if totals["unscored"] else None,
         "store": trial.store.spec.key,
         "searches": [found.summary for found in beams],
+        **({"budget": adaptive.summary()} if adaptive else {}),
     }
     answers = effective_number(joined.votes, joined.votes >= 0)
-    return TrialResult(trial, points, summary, pd.concat(questions, ignore_index=True), answers)
+    correct = joined.correct.sum(axis=1)
+    return TrialResult(trial, points, summary, pd.concat(questions, ignore_index=True), answers, correct)
 
 
 def evaluate_all(
@@ -295,8 +311,8 @@ def evaluate_all(
     """
     known = coverage or {}
     questions = len(task.problems)
-    ready = ((trial, (known.get(trial.name) or trial.coverage(questions)).ready_samples) for trial in trials)
-    return [evaluate(trial, task, samples) for trial, samples in ready if samples > 0]
+    found = ((trial, known.get(trial.name) or trial.coverage(questions)) for trial in trials)
+    return [evaluate(trial, task, one) for trial, one in found if one.ready_samples > 0]
 
 
 def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[str | None]]:
@@ -318,6 +334,19 @@ def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[
                 None if sample == NO_CHOICE or pd.isna(own[sample]) else str(own[sample])
                 for own, sample in zip(answers, samples, strict=True)
             ]
+    return found
+
+
+def _chosen_in_groups(
+    groups: Iterable[tuple[IntArray, Outcomes, pd.DataFrame]], questions: int
+) -> dict[str, list[str | None]]:
+    """Put together what is chosen in groups of questions, each given by its places among all of them."""
+    found: dict[str, list[str | None]] = {}
+    for places, outcomes, records in groups:
+        for name, answers in chosen_answers(outcomes, records).items():
+            whole = found.setdefault(name, [None] * questions)
+            for place, answer in zip(places.tolist(), answers, strict=True):
+                whole[place] = answer
     return found
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 from latent_core.selection.aggregations import Outcomes
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
+from latent_core.tasks.base import Problem
+from orchestrator.store.trial import Trial
 
 
 def outcomes_from_records(
@@ -60,6 +62,17 @@ def outcomes_from_records(
         vote_weights=_weights(scores, calibration),
         answer_scores=answer_scores,
         answer_vote_weights=_weights(answer_scores, answer_calibration),
+    )
+
+
+def outcomes_of(trial: Trial, records: pd.DataFrame, problems: Sequence[Problem]) -> Outcomes:
+    """Arrange what `blocks` yields as dense arrays, with vote weights where there is a calibration."""
+    scored = trial.scored
+    return outcomes_from_records(
+        records,
+        [problem.question_id for problem in problems],
+        calibration=scored.calibration if scored else None,
+        answer_calibration=scored.answer_calibration if scored else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -153,9 +153,23 @@ def print_results(evaluation: Evaluation, output: Console, remarks: Console) -> 
     for line in warnings(evaluation.comparisons):
         say(remarks, line)
     for result in evaluation.trials:
+        if "budget" in result.summary:
+            say(remarks, budget_line(result.summary))
         for summary in (result.summary, *result.summary["searches"]):
             for line in _failures(summary):
                 say(remarks, line)
+
+
+def budget_line(summary: Mapping[str, Any]) -> str:
+    """Say how many samples a budget rule has asked for, and where in tables that stands."""
+    budget = summary["budget"]
+    last = budget["waves"][-1]
+    if budget["open"]:
+        return f"{summary['trial']}: {budget['open']:,} questions are open, so there is no value under N={last} yet"
+    return (
+        f"{summary['trial']}: {budget['mean_samples']:.3g} samples a question, of {last} at most; under N={last} "
+        "stands what came of them, each question with its own number"
+    )
 
 
 def _for_terminal(comparisons: Sequence[Comparison]) -> list[Comparison]:

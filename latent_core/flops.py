@@ -29,14 +29,18 @@ class FlopModel:
     per_feedback: float = 0.0
 
     @classmethod
-    def of(cls, model: PreTrainedModel, feedback: nn.Module | None = None) -> "FlopModel":
-        """Read the shapes off a causal language model and its feedback head."""
+    def of(
+        cls, model: PreTrainedModel, feedback: nn.Module | None = None, *, feeds_back_logits: bool = False
+    ) -> "FlopModel":
+        """Read the shapes off a causal language model and its feedback head, which may need logits at every step."""
         head = model.get_output_embeddings()
         backbone: Any = model.base_model
+        per_logits = 2.0 * head.weight.numel() if head is not None else 0.0
+        own = _projection_flops(feedback) if feedback is not None else 0.0
         return replace(
             cls.of_backbone(backbone),
-            per_logits=2.0 * head.weight.numel() if head is not None else 0.0,
-            per_feedback=_projection_flops(feedback) if feedback is not None else 0.0,
+            per_logits=per_logits,
+            per_feedback=own + (per_logits if feeds_back_logits else 0.0),
         )
 
     @classmethod
@@ -53,7 +57,8 @@ class FlopModel:
 
     def with_feedback(self, shapes: Mapping[str, tuple[int, ...]]) -> "FlopModel":
         """Return the same model with a feedback head whose tensors have these shapes; matrices are what costs."""
-        return replace(self, per_feedback=sum(2.0 * prod(shape) for shape in shapes.values() if len(shape) == 2))
+        own = sum(2.0 * prod(shape) for shape in shapes.values() if len(shape) == 2)
+        return replace(self, per_feedback=self.per_feedback + own)
 
     def prompt(self, tokens: int) -> float:
         """FLOPs of reading a prompt of that many tokens once."""
@@ -74,7 +79,7 @@ class FlopModel:
         Args:
             prompt_tokens: Length of the prompt that is attended to.
             latent_steps: Latent vectors fed back.
-            forced_tokens: Tokens fed between latents and answer (the end token: 1 or 0).
+            forced_tokens: Tokens fed between latents and answer (the end: 1 for most, 0 without).
             answer_tokens: Answer tokens chosen; the last one is never fed back.
         """
         fed = latent_steps + forced_tokens + max(answer_tokens - 1, 0)

@@ -24,14 +24,16 @@ NO_TOKEN = -1
 """Stands for the last token of an answer without tokens; no token has this id."""
 
 
-def is_cut(written: NDArray[Any], last: NDArray[Any], limit: int, end_ids: Collection[int]) -> NDArray[np.bool_]:
+def is_cut(
+    written: NDArray[Any], last: NDArray[Any], limit: int | NDArray[np.int64], end_ids: Collection[int]
+) -> NDArray[np.bool_]:
     """Return which answers were cut: they have as many tokens as they may have, and the last is no end token.
 
     Args:
         written: Tokens of each answer, int [n].
         last: The last of them that does not show thinking, int [n]; `NO_TOKEN` where there is none. An end token ends
             an answer wherever it stands, so one before the last cannot be there.
-        limit: The most tokens of an answer.
+        limit: The most tokens of an answer, or of each, int64 [n].
         end_ids: The tokens that end an answer.
     """
     return (written >= limit) & ~np.isin(last, list(end_ids))

@@ -13,9 +13,11 @@ from torch import Tensor
 from latent_core.answers.extractors import EXTRACTORS
 from latent_core.answers.grading import GRADER_FAMILIES, GRADERS, find_grader
 from latent_core.code_identity import defining_modules, module_digests
+from latent_core.mixtures import Candidates, MixtureSettings
 from latent_core.models.backbones import BACKBONES, Backbone
-from latent_core.models.feedback import FEEDBACKS
-from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.feedback import FEEDBACKS, Feedback
+from latent_core.models.feedback.base import Moment
+from latent_core.models.formats import FAMILIES, FORMATS, LatentFormat
 from latent_core.models.formats.base import GENERIC_VERSION
 from latent_core.randomness import Streams
 from latent_core.registry import Registry
@@ -30,13 +32,17 @@ _DIGITS = 6
 PHASES = [Phase.PROMPT.value, Phase.LATENT.value, Phase.ANSWER.value]
 SETTINGS: Mapping[str, Sequence[dict[str, Any]]] = {
     "answer_sampling": [{}, {"temperature": 0.7, "top_p": 0.6}],
+    "dirichlet": [{}, {"alpha": 20.0}],
     "gaussian": [{"sigma": 0.4}, {"sigma": 0.4, "relative": True}, {"sigma": 0.0}],
+    "gumbel": [{}, {"scale": 0.5, "temperature": 0.5}, {"one_sided": True, "answer_temperature": 0.6}],
     "mc_dropout": [
         {"p": 0.2},
         {"p": 0.2, "sites": [site.value for site in Site], "scope": PHASES},
         {"p": 0.2, "sites": [site.value for site in Site], "mask": "trajectory"},
     ],
+    "multiplex": [{}, {"draws": 2, "weights": "equal"}],
     "none": [{}],
+    "policy": [{}, {"temperature": 0.5, "stop": "argmax"}],
     "singular_value": [
         {"alpha": 0.3},
         {"alpha": 0.3, "projection": "feed_forward_output", "scope": PHASES},
@@ -52,6 +58,12 @@ ADDED: Mapping[str, Sequence[dict[str, Any]]] = {
     "singular_value": [{"alpha": 0.3, "scope": ["boundary", "latent"]}],
 }
 """Settings that samplers have learnt later: recorded apart, since what was recorded before is still so."""
+MIXTURES = (
+    MixtureSettings(width=4),
+    MixtureSettings(temperature=0.6, top_k=6, top_p=0.9, min_p=0.01, width=4),
+    MixtureSettings(top_p=0.9, at_least=3, width=3, noise_before_width=True, noise_range=(-1.5, 3.0)),
+)
+"""How next-token distributions are merged."""
 
 TEXTS = (
     *("### 12", "12", "The answer is 3 and then 4.", "#", "", " ", "none", "Answer: 7 ###", "Answer: ab bd dh hm"),
@@ -72,6 +84,11 @@ REFERENCES: Mapping[str, Sequence[tuple[str, str]]] = {
 """Questions and reference answers that graders judge by."""
 
 CONFIGS: Sequence[dict[str, Any]] = ({}, {"projector": True}, {"projector": False}, {"latent_end_id": 7})
+FAMILY_NAMES = ("colar_policy", "latent_grpo", "latent_sft", "multiplex", "soft_thinking")
+FAMILY_CONFIGS: Sequence[dict[str, Any]] = (
+    {"model_type": "llama", "hidden_size": 2048},
+    {"model_type": "qwen2", "hidden_size": 3584},
+)
 QUESTION = "Ann has 3 pens. How many?"
 GENERIC = {"prompt": "Q: {question} A:"}
 ROWS = (
@@ -93,6 +110,8 @@ def behaviours() -> dict[str, tuple[int, Any]]:
         found[f"feedback {name}"] = FEEDBACKS[name].version, feedback(name, make)
     for name in ("COCONUTGPT2", "COCONUTLlama", "CODIGPT2", "CODILlama", "ColarLlama"):
         found[f"checkpoint architecture {name}"] = FORMATS.version(name), [fmt(FORMATS[name](one)) for one in CONFIGS]
+    for name in FAMILY_NAMES:
+        found[f"family {name}"] = FAMILIES.version(name), [fmt(FAMILIES[name](one)) for one in FAMILY_CONFIGS]
     found["latent.json"] = GENERIC_VERSION, fmt(LatentFormat.model_validate(GENERIC))
     for name in ("gpt2", "llama"):
         found[f"backbone {name}"] = BACKBONES.version(name), backbone(BACKBONES[name])
@@ -123,11 +142,25 @@ def sampler(config: Mapping[str, Any], phases: Sequence[str] = PHASES) -> dict[s
         "sites": sorted(one.module_sites),
         "projections": {phase: sorted(one.projections(Phase(phase))) for phase in phases},
         "latent": [numbers(one.perturb_latent(fixed(2, 6), streams, step)) for step in (1, 2)],
+        **_thoughts(one, streams),
         "tokens": [one.choose_token(3 * fixed(2, 9), streams, step).tolist() for step in (7, 8, 9, 10)],
     }
     passes = ((Phase.PROMPT, 0), (Phase.BOUNDARY, 0), (Phase.LATENT, 2), (Phase.ANSWER, 8))
     inside = {phase.value: list(_inside(one, phase, step, streams)) for phase, step in passes if phase in phases}
     return {**done, "inside": inside}
+
+
+def _thoughts(one: Sampler, streams: Streams) -> dict[str, Any]:
+    """What it draws from heads that are made to be drawn from; nothing to be said of one that draws from none."""
+    if not one.feedbacks:
+        return {}
+    candidates = [Candidates.of(4 * fixed(2, 12), settings) for settings in MIXTURES]
+    merged = [one.merge(each, streams, step) for each in candidates for step in (1, 2)]
+    return {
+        "mixtures": [[each.ids.tolist(), numbers(each.weights)] for each in merged],
+        "drawn": numbers(one.draw_latent(fixed(2, 6), fixed(2, 6).abs(), streams, 2)),
+        "stop": [one.draws_stop, *(one.draw_stop(fixed(2).abs(), streams, step).tolist() for step in range(1, 9))],
+    }
 
 
 def _inside(one: Sampler, phase: Phase, step: int, streams: Streams) -> Iterator[Any]:
@@ -154,17 +187,34 @@ def feedback(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Any]
     """Which tensors a feedback head asks for, and what it makes of a hidden state."""
     cls, tensors = FEEDBACKS[name], make()
     wanted = cls.wanted(4, {key: tuple(value.shape) for key, value in tensors.items()})
-    return {
-        "prefixes": cls.prefixes(),
-        "wanted": {key: list(shape) for key, shape in sorted(wanted.items())},
-        "next": numbers(cls.from_tensors(tensors, 0.5)(fixed(2, 4))),
-    }
+    said = {"prefixes": cls.prefixes(), "wanted": {key: list(shape) for key, shape in sorted(wanted.items())}}
+    if cls.reads_logits:
+        return {**said, "next": [_thought(cls.from_tensors(tensors, 0.5).configured(one)) for one in MIXTURES]}
+    return {**said, "next": numbers(cls.from_tensors(tensors, 0.5)(fixed(2, 4)))}
+
+
+def _thought(head: Feedback) -> list[Any]:
+    """What a head makes of logits."""
+    streams = Streams.for_questions(5, ["question-1", "question-2"])
+    calm = torch.zeros(2, dtype=torch.int64)
+    logits, table = 4 * fixed(2, 12), fixed(12, 4)
+    asked = Moment(
+        fixed(2, 4), lambda: logits, lambda ids: table[ids], parse_sampler({"kind": "none"}), streams, 1, 3, calm
+    )
+    thought = head.think(asked)
+    assert thought.stops is not None
+    assert thought.token_ids is not None
+    return [numbers(thought.latents), thought.stops.tolist(), thought.token_ids.tolist()]
 
 
 _TENSORS: Mapping[str, Callable[[], dict[str, Tensor]]] = {
     "identity": dict,
     "projector": lambda: _named("projector", {"1": (5, 4), "3": (4, 5), "4": (4,)}),
     "latent_head": lambda: _named("lt_head", {"fc.0": (5, 4), "fc.2": (5, 5), "fc.3": (5,), "mean": (4, 5)}),
+    "latent_policy": lambda: _named(
+        "latent_policy", {"fc.0": (5, 4), "fc.2": (5, 5), "fc.3": (5,), "mean": (4, 5), "log_std": (4, 5)}
+    ),
+    "vocabulary_mixture": dict,
 }
 
 
@@ -184,7 +234,8 @@ def backbone(one: Backbone) -> dict[str, Any]:
 
 def fmt(one: LatentFormat) -> dict[str, Any]:
     """What a format says, and the prompt that it makes."""
-    return {**one.model_dump(mode="json"), "filled": one.fill_prompt(QUESTION), "special": one.special_tokens}
+    said = one.model_dump(mode="json", exclude=set(one.silent) - {"opening_token"})
+    return {**said, "filled": one.fill_prompt(QUESTION), "special": one.special_tokens}
 
 
 def grader(name: str) -> dict[str, Any]:
@@ -233,6 +284,7 @@ def _shipped_modules() -> Iterator[tuple[str, set[str], tuple[str, ...]]]:
         (SAMPLERS, list(SETTINGS), ()),
         (FEEDBACKS, list(_TENSORS), _READING),
         (FORMATS, ["COCONUTGPT2", "CODIGPT2", "ColarLlama"], _READING),
+        (FAMILIES, FAMILY_NAMES, _READING),
         (BACKBONES, ["gpt2", "llama"], ()),
         (GRADERS, list(REFERENCES), ()),
         (GRADER_FAMILIES, ["reasoning_gym"], ()),

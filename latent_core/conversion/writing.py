@@ -63,8 +63,7 @@ def write(draft: Draft, directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     if draft.described is not None:
         # A setting of later versions is left out where it says nothing, so that the same source gives the same file.
-        silent = None if draft.described.opening_token else {"opening_token"}
-        described = draft.described.model_dump_json(indent=2, exclude=silent)
+        described = draft.described.model_dump_json(indent=2, exclude=set(draft.described.silent))
         (directory / LATENT_FILE).write_text(described + "\n", encoding="utf-8")
     save_file(_separate(draft.tensors, dtype), directory / "model.safetensors", metadata={"format": "pt"})
 

@@ -1,13 +1,14 @@
 """The loop over latent steps: all rows take the same number of them, or each row until the model has thought enough."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.state import RolloutState, even_selection
+from latent_core.models.feedback.base import Thought
 from latent_core.row_invariance import MIN_ROWS
 
 _COMPACT_BELOW = 0.75
@@ -23,12 +24,14 @@ class ActiveRows:
         origin: The row of the first state that each of them comes from, int64 [rows].
         counts: Which of them count; the others only fill the batch up, bool [rows].
         truncated: Whether they were cut off at the largest number of steps while they wanted to think on.
+        thought: What they would think next; None where that is not known yet.
     """
 
     state: RolloutState
     origin: Tensor
     counts: Tensor
     truncated: bool = False
+    thought: Thought | None = None
 
     @classmethod
     def of(cls, state: RolloutState) -> "ActiveRows":
@@ -39,10 +42,27 @@ class ActiveRows:
     def only(self, rows: Tensor, truncated: bool = False) -> "ActiveRows":
         """Return the rows that are marked, bool [rows], filled up so that every question has equally many."""
         if bool(rows.all()):
-            return ActiveRows(self.state, self.origin, rows, truncated)
+            return replace(self, counts=rows, truncated=truncated)
         by_question = rows.reshape(self.state.questions, self.state.group)
         chosen, filler = even_selection(by_question, MIN_ROWS)
-        return ActiveRows(self.state.select(chosen), self.origin[chosen], ~filler, truncated)
+        thought = None if self.thought is None else self.thought.take(chosen)
+        return ActiveRows(self.state.select(chosen), self.origin[chosen], ~filler, truncated, thought)
+
+    def thinking(self, engine: RolloutEngine) -> "ActiveRows":
+        """Return the rows with what they would think next."""
+        return replace(self, thought=engine.think(self.state))
+
+    @property
+    def wants_to_stop(self) -> Tensor:
+        """Which of the rows that count would stop instead of thinking, bool [rows]; none where nobody has asked."""
+        if self.thought is None or self.thought.stops is None:
+            return torch.zeros_like(self.counts)
+        return self.counts & self.thought.stops
+
+    def advanced(self, engine: RolloutEngine) -> "ActiveRows":
+        """Return the rows behind one more step."""
+        thought = engine.think(self.state) if self.thought is None else self.thought
+        return ActiveRows(engine.advance(self.state, thought), self.origin, self.counts)
 
 
 def run_latent_steps(
@@ -60,29 +80,27 @@ def run_latent_steps(
         Every row that counts exactly once, together with others that have thought equally long. With a fixed length
         all rows are yielded at once; the last ones of an adaptive one may be truncated.
     """
-    here, adaptive = start, engine.reasoner.checkpoint.format.adaptive
+    here, conventions = start, engine.reasoner.checkpoint.format
     for _ in range(start.state.latents.shape[1], latent_steps):
-        if adaptive:
-            done = here.counts & engine.wants_to_stop(here.state)
+        here = here.thinking(engine)
+        if conventions.adaptive:
+            done = here.wants_to_stop
             if bool(done.any()):
                 yield here.only(done)
                 going = here.counts & ~done
                 if not bool(going.any()):
                     return
                 rest = here.only(going)
-                here = rest if rest.state.rows <= _COMPACT_BELOW * here.state.rows else _uncounted(here, going)
-        here = ActiveRows(engine.step(here.state), here.origin, here.counts)
+                here = rest if rest.state.rows <= _COMPACT_BELOW * here.state.rows else replace(here, counts=going)
+        here = here.advanced(engine)
         if on_step is not None:
             on_step(here)
-    if not adaptive:
+    if not conventions.adaptive or conventions.at_limit == "close":
         yield here
         return
-    done = here.counts & engine.wants_to_stop(here.state)
+    here = here.thinking(engine)
+    done = here.wants_to_stop
     if bool(done.any()):
         yield here.only(done)
     if bool((here.counts & ~done).any()):
         yield here.only(here.counts & ~done, truncated=True)
-
-
-def _uncounted(here: ActiveRows, going: Tensor) -> ActiveRows:
-    return ActiveRows(here.state, here.origin, going)

@@ -61,10 +61,11 @@ class PromptBatch:
             suffix: Positions behind the prompt.
         """
         footprint, on_cpu = runtime.footprint, runtime.device.type == "cpu"
+        uses_logits = runtime.reads_logits or sampler.draws_stop or not sampler.is_greedy
         found = []
         for prompt in self.prompts:
             own = footprint.prompt(len(prompt), static=not on_cpu)
             behind = suffix + sampler.perturbs_boundary
-            row = footprint.row(len(prompt), behind, samples_tokens=not sampler.is_greedy, on_cpu=on_cpu)
+            row = footprint.row(len(prompt), behind, samples_tokens=uses_logits, on_cpu=on_cpu)
             found.append((0, own + row) if sampler.perturbs_prompt else (own, row))
         return found

@@ -13,6 +13,7 @@ from latent_core.attention.suffix import SuffixCache
 from latent_core.engine.answer_buffer import AnswerBuffer, Answers
 from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
+from latent_core.models.feedback.base import Moment, Thought, check_draws
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.row_invariance import MIN_ROWS
@@ -33,7 +34,12 @@ class RolloutEngine:
     """
 
     def __init__(self, reasoner: LatentReasoner, sampler: Sampler) -> None:
-        """Join a reasoner and a sampler; both may serve other engines too."""
+        """Join a reasoner and a sampler; both may serve other engines too.
+
+        Raises:
+            UserError: If the sampler draws from what the reasoner's feedback head does not have.
+        """
+        check_draws(reasoner.checkpoint.source, reasoner.feedback.kind, sampler)
         self.reasoner = reasoner
         self.sampler = sampler
         self.runtime = RolloutRuntime.of(reasoner)
@@ -83,6 +89,8 @@ class RolloutEngine:
             hidden=last,
             latents=last.new_zeros(len(rows), 0, last.shape[-1]),
             streams=streams,
+            thought_ids=torch.zeros(len(rows), 0, dtype=torch.int64, device=last.device),
+            calm=torch.zeros(len(rows), dtype=torch.int64, device=last.device),
         )
         if samples is None or not boundary:
             return state
@@ -125,30 +133,67 @@ class RolloutEngine:
     @torch.inference_mode()
     def step(self, state: RolloutState) -> RolloutState:
         """Take one latent step: perturb the latent, feed it back, append to the suffix."""
-        return self.feed(state, self.propose(state))
+        return self.advance(state, self.think(state))
+
+    @torch.inference_mode()
+    def think(self, state: RolloutState) -> Thought:
+        """Return what the next step feeds back, perturbed, and which rows stop instead: the first half of `step`.
+
+        Rows stop only where the length is adaptive.
+        """
+        thought, taken = self._think(state, state.latents.shape[1] + 1), state.latents.shape[1]
+        conventions = self.reasoner.checkpoint.format
+        if not conventions.adaptive or taken < conventions.least_latent_steps:
+            return replace(thought, stops=torch.zeros(state.rows, dtype=torch.bool, device=state.hidden.device))
+        return thought if thought.stops is not None else replace(thought, stops=self._stops(state, taken + 1))
 
     @torch.inference_mode()
     def propose(self, state: RolloutState) -> Tensor:
-        """Return the perturbed vectors that the next step feeds back, [rows, hidden size]: the first half of `step`."""
-        step = state.latents.shape[1] + 1
-        return self.sampler.perturb_latent(self.reasoner.feed_back(state.hidden), state.streams, step)
+        """Return the perturbed vectors that the next step feeds back, [rows, hidden size]."""
+        return self._think(state, state.latents.shape[1] + 1).latents
+
+    @torch.inference_mode()
+    def advance(self, state: RolloutState, thought: Thought) -> RolloutState:
+        """Feed thoughts back and append to the suffix: the second half of `step`."""
+        fed = self.feed(state, thought.latents)
+        if thought.token_ids is not None:
+            fed = replace(fed, thought_ids=torch.cat([state.thought_ids, thought.token_ids[:, None]], dim=1))
+        return fed if thought.calm is None else replace(fed, calm=thought.calm)
 
     @torch.inference_mode()
     def feed(self, state: RolloutState, latents: Tensor) -> RolloutState:
-        """Feed vectors [rows, hidden size] back and append to the suffix: the second half of `step`."""
+        """Feed vectors [rows, hidden size] back and append to the suffix."""
         state = self._feed(state, latents, Phase.LATENT, state.latents.shape[1] + 1)
         return replace(state, latents=torch.cat([state.latents, latents[:, None]], dim=1))
 
-    @torch.inference_mode()
-    def wants_to_stop(self, state: RolloutState) -> Tensor:
-        """Return which rows would now write the end token, bool [rows]: where length is adaptive, they stop thinking.
+    def _think(self, state: RolloutState, step: int) -> Thought:
+        reasoner = self.reasoner
+        moment = Moment(
+            hidden=state.hidden,
+            logits=lambda: self._logits(state),
+            embed=reasoner.embed,
+            sampler=self.sampler,
+            streams=state.streams,
+            step=step,
+            stop_id=reasoner.checkpoint.end_id,
+            calm=state.calm,
+        )
+        thought = reasoner.feedback.think(moment)
+        return replace(thought, latents=self.sampler.perturb_latent(thought.latents, state.streams, step))
 
-        Always False where the number of latent steps is fixed.
-        """
-        checkpoint = self.reasoner.checkpoint
-        if not checkpoint.format.adaptive:
-            return torch.zeros(state.rows, dtype=torch.bool, device=state.hidden.device)
-        return self.reasoner.most_likely(state.hidden) == checkpoint.end_id
+    def _logits(self, state: RolloutState) -> Tensor:
+        """Return the next-token logits of all rows; behind a prompt that they share, those of its questions."""
+        if state.suffix_length > 0 or self.sampler.perturbs_prompt or state.questions < MIN_ROWS:
+            return self.reasoner.logits(state.hidden)
+        return self.reasoner.logits(state.hidden[:: state.group]).repeat_interleave(state.group, dim=0)
+
+    def _stops(self, state: RolloutState, step: int) -> Tensor:
+        """Return which rows would write the end token, bool [rows], or for which it is drawn that they do."""
+        end_id = self.reasoner.checkpoint.end_id
+        if not self.sampler.draws_stop:
+            return self.reasoner.most_likely(state.hidden) == end_id
+        probability = self.reasoner.logits(state.hidden).float().softmax(dim=-1)[:, end_id]
+        return self.sampler.draw_stop(probability, state.streams, step)
 
     @torch.inference_mode()
     def decode(
@@ -159,7 +204,7 @@ class RolloutEngine:
         keep_logits: bool = False,
         truncated: bool = False,
     ) -> Answers:
-        """Feed the end token, then write answer tokens until every row has finished.
+        """Feed the end, then write answer tokens until every row has finished.
 
         Args:
             state: The state behind the last latent step.
@@ -177,8 +222,8 @@ class RolloutEngine:
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
         thinking = torch.full((rows,), truncated, device=device)
-        if not truncated:
-            forced = torch.full((rows,), end_id, device=device)
+        for fed_id in () if truncated else reasoner.checkpoint.fed_ids:
+            forced = torch.full((rows,), fed_id, device=device)
             state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.next_step)
         for position in range(max_tokens):
             logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
@@ -207,8 +252,7 @@ class RolloutEngine:
                     thinking, silent, unfinished = thinking[chosen], silent[chosen], ~filler
             inputs = reasoner.embed(tokens)
             if truncated:
-                step = state.next_step
-                thoughts = self.sampler.perturb_latent(reasoner.feed_back(state.hidden), state.streams, step)
+                thoughts = self._think(state, state.next_step).latents
                 inputs = torch.where(silent[:, None], thoughts, inputs)
             state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
         return buffer.read()
@@ -220,6 +264,12 @@ class RolloutEngine:
             return halved_selection(by_question, MIN_ROWS)
         chosen, filler = even_selection(by_question, MIN_ROWS)
         return (chosen, filler) if len(chosen) <= _COMPACT_BELOW * state.rows else None
+
+    def answer_limit(self, state: RolloutState, answer_tokens: int) -> int:
+        """Return the most tokens of an answer behind so many latent steps, where thoughts may share its budget."""
+        if self.reasoner.checkpoint.format.budget == "own":
+            return answer_tokens
+        return max(0, answer_tokens - state.latents.shape[1] - len(self.reasoner.checkpoint.fed_ids))
 
     def perturbation_flops(self, prompt_tokens: int, latent_steps: int) -> float:
         """Return the FLOPs that the sampler's matrix products add to a trajectory."""

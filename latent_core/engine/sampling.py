@@ -52,7 +52,8 @@ def sample_trajectories(
         stops = run_latent_steps(engine, ActiveRows.of(state), latent_steps)
         return read_trajectories(engine, stops, some, batch.samples, kept, answer_tokens, started, latents)
 
-    needs = prompt_batch.needs(engine.runtime, sampler, latent_steps + 1 + answer_tokens)
+    suffix = reasoner.checkpoint.most_behind(latent_steps, answer_tokens)
+    needs = prompt_batch.needs(engine.runtime, sampler, suffix)
     batches = micro_batches(needs, samples, engine.runtime.memory_budget, divisible=True)
     found = engine.runtime.row_limit.run(batches, divisible=True, compute=compute)
     return prompt_batch.unsort(TrajectoryBatch.concat(found))

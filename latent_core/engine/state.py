@@ -20,6 +20,8 @@ class RolloutState(SharedPromptRows):
         hidden: Last hidden state of each row, [B * G, hidden size]; the next latent comes from it.
         latents: The vectors fed back so far, [B * G, t, hidden size].
         streams: The random streams of the rows.
+        thought_ids: The tokens that stand for the latents, int64 [B * G, t]; [B * G, 0] where none do.
+        calm: Steps in a row, up to the last one, on which each row has been sure, int64 [B * G].
         boundary: Positions of the suffix that end the prompt: 1 where a sampler acts on the prompt's last position, so
             that every row has read it for itself, else 0.
     """
@@ -27,6 +29,8 @@ class RolloutState(SharedPromptRows):
     hidden: Tensor
     latents: Tensor
     streams: Streams
+    thought_ids: Tensor
+    calm: Tensor
     boundary: int = 0
 
     @property
@@ -70,6 +74,8 @@ class RolloutState(SharedPromptRows):
             hidden=self.hidden[source],
             latents=self.latents[source],
             streams=streams,
+            thought_ids=self.thought_ids[source],
+            calm=self.calm[source],
         )
 
     def select(self, rows: Tensor) -> Self:
@@ -82,6 +88,8 @@ class RolloutState(SharedPromptRows):
             hidden=self.hidden[rows],
             latents=self.latents[rows],
             streams=self.streams.take(rows),
+            thought_ids=self.thought_ids[rows],
+            calm=self.calm[rows],
         )
 
 

@@ -48,11 +48,12 @@ def read_trajectories(
     """
     parts = []
     for stop in stops:
-        answers = engine.decode(stop.state, answer_tokens, truncated=stop.truncated)
-        parts.append(_Finished.of(stop, answers, latents))
+        limit = engine.answer_limit(stop.state, answer_tokens)
+        answers = engine.decode(stop.state, limit, truncated=stop.truncated)
+        parts.append(_Finished.of(stop, answers, latents, limit))
     rows = _Finished.concat(parts).of_origins(kept)
     seconds = (time.perf_counter() - started) / len(kept)
-    return _Reader(engine, prompt_batch, answer_tokens).batch(rows, samples, seconds)
+    return _Reader(engine, prompt_batch).batch(rows, samples, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ class _Finished(ColumnBatch[Any]):
         ids: The tokens that each has written.
         is_number: Whether every one of these followed from numbers, bool [rows].
         truncated: Whether its thinking was truncated, bool [rows].
+        limit: The most tokens that each may write, int64 [rows].
     """
 
     origin: NDArray[np.int64]
@@ -76,9 +78,10 @@ class _Finished(ColumnBatch[Any]):
     ids: Ragged
     is_number: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    limit: NDArray[np.int64]
 
     @classmethod
-    def of(cls, stop: ActiveRows, answers: Answers, dtype: torch.dtype | None) -> Self:
+    def of(cls, stop: ActiveRows, answers: Answers, dtype: torch.dtype | None, limit: int) -> Self:
         """Copy the rows that count to the host; `dtype` is the precision of their latents, None for none."""
         thoughts = stop.state.latents
         rows, steps = thoughts.shape[:2]
@@ -106,6 +109,7 @@ class _Finished(ColumnBatch[Any]):
             ids=Ragged(written.ravel(), np.arange(rows) * written.shape[1], lengths.numpy()),
             is_number=is_number.numpy(),
             truncated=np.full(rows, stop.truncated),
+            limit=np.full(rows, limit),
         ).take(np.flatnonzero(counts.numpy()))
 
     def of_origins(self, rows: Sequence[int]) -> Self:
@@ -168,7 +172,6 @@ class _Reader:
 
     engine: RolloutEngine
     prompt_batch: PromptBatch
-    answer_tokens: int
 
     def batch(self, rows: _Finished, samples: range, seconds: float) -> TrajectoryBatch:
         """Make the batch of finished rows, question by question in sample order."""
@@ -193,7 +196,7 @@ class _Reader:
             flops=flops,
             seconds=np.full(len(rows), seconds),
             error=[None] * len(rows),
-            cut=is_cut(tokens, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends),
+            cut=is_cut(tokens, last, rows.limit, self.engine.reasoner.checkpoint.answer_ends),
         )
         failed = np.flatnonzero((rows.finite < rows.steps) | ~rows.is_number)
         if not len(failed):
@@ -246,7 +249,8 @@ class _Reader:
     def _cost(self, question: int, steps: int, tokens: int, truncated: bool) -> tuple[float, float]:
         """Return the FLOPs of the prompt where samples share it, else 0, and those of a trajectory alone."""
         reasoner, prompt_tokens = self.engine.reasoner, len(self.prompt_batch.prompts[question])
+        forced = 0 if truncated else len(reasoner.checkpoint.fed_ids)
         shared, own = reasoner.flops.shared_prompt(prompt_tokens, self.engine.sampler.own_prompt_tokens(prompt_tokens))
-        own += reasoner.flops.trajectory(prompt_tokens, steps, 0 if truncated else 1, tokens)
+        own += reasoner.flops.trajectory(prompt_tokens, steps, forced, tokens)
         own += self.engine.perturbation_flops(prompt_tokens, steps)
         return shared, own

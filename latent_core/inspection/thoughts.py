@@ -119,7 +119,7 @@ def think(reasoner: LatentReasoner, question: str, latent_steps: int | None = No
         answer=trajectory.answer,
         error=trajectory.error,
         cut=trajectory.cut,
-        lost=tuple(lost_characters(checkpoint.tokenizer, [checkpoint.format.fill_prompt(question)], [prompt])[0]),
+        lost=tuple(lost_characters(checkpoint.tokenizer, [checkpoint.prompt_text(question)], [prompt])[0]),
     )
 
 

@@ -13,8 +13,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from latent_core.errors import UserError
 from latent_core.models.config_values import check_raw_values, check_sizes, named_architectures
 from latent_core.models.files import LATENT_FILE, check_quantization, fingerprint, load_part, locate, read_json
-from latent_core.models.formats import FORMATS, LatentFormat
-from latent_core.models.tokenization import OpenedTokenizer, open_tokenizer, opening_ids, stated_ends
+from latent_core.models.formats import FORMATS, LatentFormat, described_format
+from latent_core.models.tokenization import OpenedTokenizer, chat_text, open_tokenizer, opening_ids, stated_ends
 from latent_core.models.weight_files import WeightSource
 from latent_core.settings import explain_validation_error
 
@@ -44,12 +44,13 @@ class Checkpoint:
         tokenizer: Its tokenizer.
         format: Conventions of the checkpoint's family.
         architecture: The class name that `config.json` carries.
-        end_id: Id of the token behind the last latent.
+        end_id: Id of the token behind the last latent; of several, the one that ends thinking.
         latent_id: Id that stands for a latent vector; `NO_ID` where nothing does.
         weights: The files that hold the weights, and what their headers say.
         answer_ends: Ids with which an answer ends; the tokenizer's end-of-text token is the first of them.
         opening: Ids in front of every prompt, which its template does not say.
         beyond: What decides what it computes beyond what former versions read from its files; see `fingerprint`.
+        end_ids: Ids that are fed behind the last latent, where they are not `end_id` alone.
     """
 
     source: str
@@ -64,6 +65,7 @@ class Checkpoint:
     answer_ends: tuple[int, ...]
     opening: tuple[int, ...] = ()
     beyond: Mapping[str, Any] = field(default_factory=dict)
+    end_ids: tuple[int, ...] = ()
 
     @classmethod
     def open(cls, source: str) -> "Checkpoint":
@@ -92,6 +94,7 @@ class Checkpoint:
         ends = _answer_ends(source, directory, raw, int(tokenizer.eos_token_id), int(config.vocab_size))
         opening = opening_ids(source, tokenizer) if checkpoint_format.opening_token else ()
         beyond = beyond_files(opened, opening) | _logit_settings(config) | ({"ends": sorted(ends)} if ends[1:] else {})
+        beyond |= beyond_description(source, directory, tokenizer, checkpoint_format)
         return cls(
             source,
             directory,
@@ -105,6 +108,7 @@ class Checkpoint:
             ends,
             opening,
             beyond,
+            end_text_ids(source, tokenizer, checkpoint_format) if checkpoint_format.end_fed == "all" else (),
         )
 
     @cached_property
@@ -121,6 +125,15 @@ class Checkpoint:
     def hidden_size(self) -> int:
         """Width of a latent vector."""
         return int(self.config.hidden_size)
+
+    def prompt_text(self, question: str) -> str:
+        """Return a question's prompt, without `opening`."""
+        return prompt_text(self.tokenizer, self.format, question)
+
+    @property
+    def fed_ids(self) -> tuple[int, ...]:
+        """Ids that are fed behind the last latent."""
+        return self.end_ids or (self.end_id,)
 
     @property
     def latent_steps(self) -> int:
@@ -141,18 +154,26 @@ class Checkpoint:
                 f"checkpoint {self.source}: its tokenizer cannot read {question[:60]!r}: {reason}"
             ) from error
 
+    def most_behind(self, latent_steps: int, answer_tokens: int) -> int:
+        """Return the most positions behind a prompt: latents, end and answer, which may share one budget."""
+        thinking = latent_steps + len(self.fed_ids)
+        return max(thinking, answer_tokens) if self.format.budget == "shared" else thinking + answer_tokens
+
     def check_length(self, question_id: str, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
         """Refuse a question whose rollout would not fit the context.
 
         Raises:
             UserError: With all the lengths involved.
         """
-        needed = prompt_tokens + latent_steps + 1 + answer_tokens
+        needed = prompt_tokens + self.most_behind(latent_steps, answer_tokens)
         if needed > self.context_length:
+            ends = "end token" if len(self.fed_ids) == 1 else f"{len(self.fed_ids)} end tokens"
+            behind = f"{latent_steps} latent steps + {ends} + {answer_tokens} answer tokens"
+            if self.format.budget == "shared":
+                behind = f"{needed - prompt_tokens} tokens of thoughts and answer together"
             raise UserError(
-                f"question {question_id}: {prompt_tokens} prompt tokens + {latent_steps} latent steps + end token + "
-                f"{answer_tokens} answer tokens = {needed}, but {self.source} has a context of {self.context_length}; "
-                "shorten or drop the question, or lower answer_tokens"
+                f"question {question_id}: {prompt_tokens} prompt tokens + {behind} = {needed}, but {self.source} has a "
+                f"context of {self.context_length}; shorten or drop the question, or lower answer_tokens"
             )
 
 
@@ -165,12 +186,15 @@ def read_format(source: str, directory: Path) -> LatentFormat | None:
     path = directory / LATENT_FILE
     if not path.is_file():
         return None
+    described = read_json(source, path)
     try:
-        return LatentFormat.model_validate(read_json(source, path))
+        return described_format(described, read_json(source, directory / "config.json"))
     except ValidationError as error:
         raise UserError(
             f"checkpoint {source}: {LATENT_FILE}: {explain_validation_error(error, LatentFormat)}"
         ) from None
+    except UserError as error:
+        raise UserError(f"checkpoint {source}: {LATENT_FILE}: {error}") from None
 
 
 def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrainedConfig:
@@ -200,8 +224,15 @@ def prompt_ids(
     tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat, opening: tuple[int, ...], question: str
 ) -> list[int]:
     """Tokenize the prompt of a question, with the given ids in front."""
-    ids: list[int] = tokenizer(checkpoint_format.fill_prompt(question), add_special_tokens=False)["input_ids"]
+    text = prompt_text(tokenizer, checkpoint_format, question)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return [*opening, *ids]
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat, question: str) -> str:
+    """Return the prompt of a question, turns of a chat included."""
+    text = checkpoint_format.fill_prompt(question)
+    return text if checkpoint_format.chat is None else chat_text(tokenizer, text, checkpoint_format.chat)
 
 
 def beyond_files(opened: OpenedTokenizer, opening: tuple[int, ...]) -> dict[str, Any]:
@@ -211,6 +242,45 @@ def beyond_files(opened: OpenedTokenizer, opening: tuple[int, ...]) -> dict[str,
     """
     rules = {} if opened.replaced is None else {"tokenizer": "tokenizer.json"}
     return rules | ({"opening": list(opening)} if opening else {})
+
+
+def beyond_description(
+    source: str, directory: Path, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat
+) -> dict[str, Any]:
+    """Return what decides prompts and thoughts and does not stand in the description: its family, a chat's template.
+
+    Raises:
+        UserError: If it is to be a chat, and the tokenizer has no template for one.
+    """
+    said: dict[str, Any] = {}
+    path = directory / LATENT_FILE
+    if path.is_file() and "family" in read_json(source, path):
+        said["family"] = checkpoint_format.model_dump(mode="json", exclude=set(checkpoint_format.silent))
+    if checkpoint_format.chat is not None:
+        template: Any = tokenizer.chat_template
+        if not template:
+            raise UserError(
+                f"checkpoint {source}: its prompt is a chat, but its tokenizer has no chat_template; write the whole "
+                f'prompt into {LATENT_FILE}, with "chat": null'
+            )
+        said["chat_template"] = template
+    return said
+
+
+def end_text_ids(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> tuple[int, ...]:
+    """Return the ids of the text behind the last latent; none where one token has that role.
+
+    Raises:
+        UserError: If the tokenizer makes nothing of the text.
+    """
+    if checkpoint_format.end_text is None:
+        return ()
+    ids: list[int] = tokenizer(checkpoint_format.end_text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise UserError(
+            f"checkpoint {source}: its tokenizer makes no tokens of end_text {checkpoint_format.end_text!r}"
+        )
+    return tuple(ids)
 
 
 def _logit_settings(config: PreTrainedConfig) -> dict[str, Any]:
@@ -276,6 +346,8 @@ def _special_ids(
                 f"checkpoint {source}: config.json says {key} {said}, but its tokenizer has {token} at {found}"
             )
         ids.append(found)
+    if written := end_text_ids(source, tokenizer, checkpoint_format):
+        ids[1] = written[0 if checkpoint_format.stop_at == "first" else -1]
     if ids[1] == NO_ID:
         raise UserError(f"checkpoint {source}: neither its format nor latent_end_id in config.json names an end token")
     if max(ids) >= config.vocab_size:

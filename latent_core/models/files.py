@@ -20,6 +20,8 @@ _BUNDLED_ROOT = Path(__file__).parent.parent / "bundled"
 _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
 # As what transformers writes, and as bitsandbytes, GPTQ and compressed-tensors wrote before it.
 _QUANTIZED = ("quantization_config", "compression_config", "quantize_config", "quantization")
+# A template in a file of its own; its text is in fingerprints where prompts are chats.
+_CHAT_PATTERNS = ("chat_template.jinja",)
 _TOKENIZER_PATTERNS = ("tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "*.model")
 # What tokenizers of the time before `tokenizer.json` are kept in; see `_legacy_files`.
 _LEGACY_VOCABULARIES = (
@@ -38,7 +40,10 @@ _ADDED_TOKENS = "added_tokens.json"
 _REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
 _SETTINGS_FILES = ("config.json", GENERATION_FILE, LATENT_FILE)
 _LEGACY_PATTERNS = (*_LEGACY_VOCABULARIES, _ADDED_TOKENS)
-_HUB_PATTERNS = (*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_LEGACY_PATTERNS, *_REWARD_PATTERNS)
+_HUB_PATTERNS = (
+    *(*_SETTINGS_FILES, *_WEIGHT_PATTERNS, *_TOKENIZER_PATTERNS, *_CHAT_PATTERNS),
+    *(*_LEGACY_PATTERNS, *_REWARD_PATTERNS),
+)
 
 
 def locate(source: str) -> Path:

@@ -102,5 +102,6 @@ def meta_device_model(checkpoint: Checkpoint) -> PreTrainedModel:
 
 def cost_model(checkpoint: Checkpoint, model: PreTrainedModel) -> FlopModel:
     """Return what forward passes and feedback cost; no weights are needed to know it."""
-    shapes = FEEDBACKS[checkpoint.format.feedback].wanted(checkpoint.hidden_size, checkpoint.weights.shapes)
-    return FlopModel.of(model).with_feedback(shapes)
+    head = FEEDBACKS[checkpoint.format.feedback]
+    shapes = head.wanted(checkpoint.hidden_size, checkpoint.weights.shapes)
+    return FlopModel.of(model, feeds_back_logits=head.reads_logits).with_feedback(shapes)

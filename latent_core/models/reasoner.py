@@ -41,7 +41,7 @@ class LatentReasoner:
         self.checkpoint = checkpoint
         self.model = model.eval().requires_grad_(False)
         self.feedback, self.output_head = feedback, OutputHead(model)
-        self.flops = FlopModel.of(model, feedback)
+        self.flops = FlopModel.of(model, feedback, feeds_back_logits=feedback.reads_logits)
         self.modules = PerturbedModules(checkpoint.source, model)
         self.row_rules: list[LayerRule] = []
 
@@ -75,7 +75,9 @@ class LatentReasoner:
             raise UserError(f"checkpoint {source}: its weights lack {missing[0]} and {len(missing) - 1} other tensors")
         module: nn.Module = model
         module.to(device)
-        reasoner = cls(checkpoint, model, load_feedback(source, kind, weights, checkpoint.config, device, dtype))
+        mixture = checkpoint.format.mixture
+        feedback = load_feedback(source, kind, weights, checkpoint.config, device, dtype, mixture)
+        reasoner = cls(checkpoint, model, feedback)
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from latent_core.errors import UserError
 from latent_core.models.files import GENERATION_FILE, TOKENIZER_FILE, load_part, read_json
+from latent_core.models.formats.base import Chat
 
 _PROBE = "Ann's 12 pens cost $1,234.50 (3/4 of £2e3):\n\n  x = 007; naïve 日本語!? \tShe'LL <b>re-do</b> it…  "
 """What tokenizers split differently: digits, contractions, spaces, line ends, letters of other scripts."""
@@ -22,6 +23,10 @@ _MODEL_SETTINGS = (
     "continuing_subword_prefix",
     "end_of_word_suffix",
 )
+
+
+_DATE = "26 Jul 2024"
+"""What templates that write the date fall back to: with today's, prompts would change from day to day."""
 
 
 class OpenedTokenizer(NamedTuple):
@@ -123,6 +128,16 @@ def opening_ids(source: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, .
             "and the first latent; take it out of the post_processor of tokenizer.json"
         )
     return tuple(written[:first])
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, question: str, chat: Chat) -> str:
+    """Return a prompt as a chat's text, up to where the model's turn begins and behind what opens its thinking."""
+    turns = [{"role": "user", "content": question}]
+    if chat.system is not None:
+        turns.insert(0, {"role": "system", "content": chat.system})
+    variables = {"date_string": _DATE, **chat.variables}
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **variables))
+    return text if text.endswith(chat.tail) else text + chat.tail
 
 
 def stated_ends(source: str, directory: Path, raw: Mapping[str, Any]) -> tuple[int, ...]:

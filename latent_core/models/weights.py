@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
+from latent_core.mixtures import MixtureSettings
 from latent_core.models.feedback import FEEDBACKS, Feedback
 from latent_core.models.weight_files import WeightSource, some
 
@@ -93,12 +94,14 @@ def load_feedback(
     config: "PreTrainedConfig",
     device: torch.device | str,
     dtype: torch.dtype,
+    mixture: MixtureSettings | None = None,
 ) -> Feedback:
-    """Load a feedback head whose tensors have been checked."""
+    """Load a feedback head whose tensors have been checked; `mixture` says how one of the vocabulary merges tokens."""
     cls = FEEDBACKS[kind]
     with weights.tensors(name for name in weights.headers if name.startswith(cls.prefixes())) as slices:
         tensors = {name: one[...] for name, one in slices.items()}
     feedback = cls.from_tensors(tensors, feedback_scale(source, kind, config)).to(dtype=dtype)
+    feedback = feedback.configured(mixture)
     check_finite(f"checkpoint {source}", feedback.named_parameters())
     return feedback.to(device=device).eval().requires_grad_(False)
 

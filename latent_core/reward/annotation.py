@@ -72,11 +72,9 @@ def annotate(
         labeller = _Labeller(engine, some, rollouts, latent_steps, answer_tokens, cut_answers)
         return labeller.label(rows.judged(cut_answers), kept, behind)
 
+    suffix = reasoner.checkpoint.most_behind(latent_steps, answer_tokens)
     # Candidates are kept while they are completed.
-    needs = [
-        (own, row * (1 + rollouts))
-        for own, row in prompt_batch.needs(engine.runtime, sampler, latent_steps + 1 + answer_tokens)
-    ]
+    needs = [(own, row * (1 + rollouts)) for own, row in prompt_batch.needs(engine.runtime, sampler, suffix)]
     batches = micro_batches(needs, range(candidates), engine.runtime.memory_budget, divisible=False)
     found = engine.runtime.row_limit.run(batches, divisible=False, compute=compute)
     return prompt_batch.unsort(LabelledBatch.concat(found))
@@ -166,10 +164,12 @@ class _Labeller:
         start = ActiveRows(state, torch.arange(state.rows, device=device), wanted.flatten())
         right, cost = np.zeros((rows, self.rollouts), dtype=np.bool_), np.zeros((rows, self.rollouts))
         written, last = np.zeros(right.shape, dtype=np.int64), np.full(right.shape, NO_TOKEN)
+        limits = np.full(right.shape, self.answer_tokens)
         # Completions of a question often say the same, and reading an answer costs more than looking it up.
         known: dict[tuple[int, tuple[int, ...]], bool] = {}
         for stop in run_latent_steps(self.engine, start, self.latent_steps):
-            answers = self.engine.decode(stop.state, self.answer_tokens, truncated=stop.truncated)
+            limit = self.engine.answer_limit(stop.state, self.answer_tokens)
+            answers = self.engine.decode(stop.state, limit, truncated=stop.truncated)
             token_ids, lengths, origin = answers.token_ids.tolist(), answers.lengths.tolist(), stop.origin.tolist()
             thought = stop.state.latents.shape[1] - step
             for place in stop.counts.nonzero().flatten().tolist():
@@ -177,17 +177,19 @@ class _Labeller:
                 question, ids = int(questions[row]), tuple(token_ids[place][: lengths[place]])
                 if (question, ids) not in known:
                     known[question, ids] = self._is_correct(self.prompt_batch.problems[question], ids)
-                right[row, rollout] = known[question, ids]
+                right[row, rollout], limits[row, rollout] = known[question, ids], limit
                 visible = self.engine.reasoner.visible_tokens(ids)
                 written[row, rollout], last[row, rollout] = len(ids), visible[-1] if visible else NO_TOKEN
                 cost[row, rollout] = self._cost(question, step, thought, len(ids), stop.truncated)
-        cut = is_cut(written, last, self.answer_tokens, self.engine.reasoner.checkpoint.answer_ends)
+        cut = is_cut(written, last, limits, self.engine.reasoner.checkpoint.answer_ends)
         return right & ~cut if self.cut_answers == "abstain" else right, cost, cut
 
     def _cost(self, question: int, step: int, thought: int, written: int, truncated: bool) -> float:
         """Return the FLOPs of a completion behind a step, with so many more steps and answer tokens."""
         context = len(self.prompt_batch.prompts[question]) + step
-        own = self.engine.reasoner.flops.trajectory(context, thought, 0 if truncated else 1, written)
+        reasoner = self.engine.reasoner
+        forced = 0 if truncated else len(reasoner.checkpoint.fed_ids)
+        own = reasoner.flops.trajectory(context, thought, forced, written)
         return own + self.engine.perturbation_flops(0, thought)
 
     def _is_correct(self, problem: Problem, token_ids: Sequence[int]) -> bool:

@@ -10,7 +10,15 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import Checkpoint, beyond_files, load_config, prompt_ids, read_format
+from latent_core.models.checkpoint import (
+    Checkpoint,
+    beyond_description,
+    beyond_files,
+    end_text_ids,
+    load_config,
+    prompt_ids,
+    read_format,
+)
 from latent_core.models.config_values import named_architectures
 from latent_core.models.files import LATENT_FILE, fingerprint, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
@@ -85,9 +93,13 @@ class RewardCheckpoint:
         tokenizer = opened.tokenizer
         if tokenizer.eos_token_id is None:
             raise UserError(f"scorer.checkpoint {source}: its tokenizer has no end-of-text token")
-        end_id = _end_id(source, config, tokenizer, family.end_token)
+        if written := end_text_ids(source, tokenizer, family):
+            end_id = written[0 if family.stop_at == "first" else -1]
+        else:
+            end_id = _end_id(source, config, tokenizer, family.end_token)
         opening = opening_ids(source, tokenizer) if family.opening_token else ()
         card, beyond = _read_card(source, directory), beyond_files(opened, opening)
+        beyond |= beyond_description(source, directory, tokenizer, family)
         return cls(source, directory, config, tokenizer, family, end_id, card, weights, opening, beyond)
 
     @cached_property

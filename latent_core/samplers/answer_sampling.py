@@ -33,13 +33,26 @@ class AnswerSampling(Sampler):
         return value
 
     def choose_token(self, logits: Tensor, streams: Streams, step: int) -> Tensor:
-        """Draw one token per row by inverting the cumulative distribution at one uniform."""
-        probabilities, tokens = torch.softmax(logits.float() / self.temperature, dim=-1).sort(
-            dim=-1, descending=True, stable=True
-        )
-        cumulative = probabilities.cumsum(dim=-1)
-        # A token stays while the mass in front of it is short of top_p, so the most probable one always does.
-        kept = torch.where(cumulative - probabilities < self.top_p, probabilities, 0.0).cumsum(dim=-1)
-        point = streams.uniform(step, DrawSite.ANSWER_TOKEN, 1) * kept[:, -1:]
-        chosen = torch.searchsorted(kept, point, right=True).clamp_(max=logits.shape[-1] - 1)
-        return tokens.gather(1, chosen).squeeze(1)
+        """Draw one token per row."""
+        return drawn_token(logits, self.temperature, self.top_p, streams, step)
+
+
+def drawn_token(logits: Tensor, temperature: float, top_p: float, streams: Streams, step: int) -> Tensor:
+    """Draw one token per row, int64 [rows], by inverting the cumulative distribution at one uniform.
+
+    Args:
+        logits: [rows, vocabulary].
+        temperature: Divides them.
+        top_p: Smallest set of most probable tokens whose mass reaches this share is kept; 1 keeps all.
+        streams: The random streams of the rows.
+        step: The step of the token.
+    """
+    probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
+        dim=-1, descending=True, stable=True
+    )
+    cumulative = probabilities.cumsum(dim=-1)
+    # A token stays while the mass in front of it is short of top_p, so the most probable one always does.
+    kept = torch.where(cumulative - probabilities < top_p, probabilities, 0.0).cumsum(dim=-1)
+    point = streams.uniform(step, DrawSite.ANSWER_TOKEN, 1) * kept[:, -1:]
+    chosen = torch.searchsorted(kept, point, right=True).clamp_(max=logits.shape[-1] - 1)
+    return tokens.gather(1, chosen).squeeze(1)

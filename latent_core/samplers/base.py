@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from latent_core.errors import UserError
+from latent_core.mixtures import Candidates, Merged
 from latent_core.randomness import Streams
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings, explain_validation_error
@@ -95,6 +96,8 @@ class DrawSite:
 
     LATENT_NOISE = 0
     ANSWER_TOKEN = 1
+    MIXTURE = 2
+    STOP = 3
     LAYERS = 16
 
     PROJECTIONS = 32768
@@ -159,6 +162,8 @@ class Sampler(Settings):
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised with the behaviour of a shipped sampler: what an older one has sampled is not taken for its own."""
+    feedbacks: ClassVar[tuple[str, ...]] = ()
+    """Kinds of feedback head of which one is needed, because what it draws from is only there; () for any head."""
 
     @property
     def perturbs_prompt(self) -> bool:
@@ -199,6 +204,34 @@ class Sampler(Settings):
     def projections(self, phase: Phase) -> frozenset[Projection]:
         """Return the projections whose weights it perturbs in a phase, for what that costs."""
         return frozenset()
+
+    @property
+    def draws_stop(self) -> bool:
+        """Whether it is drawn where thinking ends; else it ends where the end is the most probable token."""
+        return False
+
+    def draw_latent(self, mean: Tensor, deviation: Tensor, streams: Streams, step: int) -> Tensor:
+        """Return the latent of a stochastic head, [rows, hidden size]; the mean unless a sampler draws.
+
+        Args:
+            mean: [rows, hidden size].
+            deviation: Standard deviation of every element, [rows, hidden size].
+            streams: The random streams of the rows.
+            step: The step of the latent.
+        """
+        return mean
+
+    def merge(self, candidates: Candidates, streams: Streams, step: int) -> Merged:
+        """Return what the latent of a vocabulary mixture is made of; the most probable tokens unless a sampler draws.
+
+        Draws are addressed by the place of a candidate and must not depend on how many there are, which differs from
+        batch to batch: behind the filters of a row stand those of its neighbours, with a weight of nothing.
+        """
+        return candidates.merged
+
+    def draw_stop(self, probability: Tensor, streams: Streams, step: int) -> Tensor:
+        """Draw which rows stop thinking before a step, bool [rows], from the probability of the end, [rows]."""
+        return streams.uniform(step, DrawSite.STOP, 1).squeeze(1) < probability
 
     def perturb_latent(self, latent: Tensor, streams: Streams, step: int) -> Tensor:
         """Return the vector that is fed back in place of `latent`, [rows, hidden size]."""

@@ -73,6 +73,7 @@ def beam_search(
     search = _Search(RolloutEngine(reasoner, sampler), reward_model, beams, branching, seed)
     runtime = search.engine.runtime
     prompt_batch = PromptBatch.of(reasoner, problems)
+    suffix = reasoner.checkpoint.most_behind(latent_steps, answer_tokens)
 
     def compute(batch: MicroBatch) -> BeamBatch:
         return search.run(prompt_batch.part(batch.questions), latent_steps, answer_tokens)
@@ -83,9 +84,7 @@ def beam_search(
             own + scorer.prompt(len(prompt)),
             row + scorer.row(len(prompt), latent_steps, samples_tokens=False, on_cpu=True),
         )
-        for prompt, (own, row) in zip(
-            prompt_batch.prompts, prompt_batch.needs(runtime, sampler, latent_steps + 1 + answer_tokens), strict=True
-        )
+        for prompt, (own, row) in zip(prompt_batch.prompts, prompt_batch.needs(runtime, sampler, suffix), strict=True)
     ]
     batches = micro_batches(needs, range(beams * branching), runtime.memory_budget, divisible=False)
     return prompt_batch.unsort(BeamBatch.concat(runtime.row_limit.run(batches, divisible=False, compute=compute)))
@@ -179,7 +178,8 @@ class _Search:
         reading = read[0] * reasoner.shared_prompt(prompt_tokens, end)[1]
         thinking = sum(fed[step] * reasoner.trajectory(prompt_tokens + step, 1, 0, 0) for step in steps)
         scoring = sum(read[step] * scorer.suffix(prompt_tokens + step, 1) for step in steps)
-        writing = reasoner.trajectory(prompt_tokens + len(fed), 0, 1, written)
+        forced = len(self.engine.reasoner.checkpoint.fed_ids)
+        writing = reasoner.trajectory(prompt_tokens + len(fed), 0, forced, written)
         return (reading + thinking) / self.beams + writing, scoring / self.beams, scorer.prompt(prompt_tokens)
 
 

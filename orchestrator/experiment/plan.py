@@ -190,6 +190,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
             question does not fit the model's context.
     """
     from latent_core.models.backbones import check_sampler, find_backbone
+    from latent_core.models.feedback.base import check_draws
     from latent_core.models.meta_model import check_model, weights_left_out
 
     check_uri(config.tracking)
@@ -198,6 +199,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     backbone = find_backbone(config.checkpoint, model.base_model)
     for one in (config, *variations):
         check_sampler(config.checkpoint, backbone, one.sampler)
+        check_draws(config.checkpoint, checkpoint.format.feedback, one.sampler)
     scorer = plan_scorer(config, checkpoint)
     whole = config.task.load()
     task = whole.head(config.task.limit)

@@ -31,7 +31,7 @@ def check_prompts(checkpoint: Checkpoint, task: Task, prompts: Sequence[Sequence
     from latent_core.models.lost_text import lost_characters, written_length
 
     questions = [problem.question for problem in task.problems]
-    texts = [checkpoint.format.fill_prompt(question) for question in questions]
+    texts = [checkpoint.prompt_text(question) for question in questions]
     lost = lost_characters(checkpoint.tokenizer, texts, prompts)
     shares = [
         len(some) / max(1, written_length(one)) if some else 0.0 for some, one in zip(lost, questions, strict=True)

@@ -1,14 +1,66 @@
 """What a feedback head is, and how it is made from the tensors of a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Self, TypeVar
 
 from torch import Tensor, nn
 
+from latent_core.errors import UserError
+from latent_core.mixtures import MixtureSettings
+from latent_core.randomness import Streams
 from latent_core.registry import Registry
+from latent_core.samplers.base import Sampler
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the tensors of a checkpoint by name."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a head can look at when it makes the next input of a batch of rows.
+
+    Attributes:
+        hidden: Last hidden states, [rows, hidden size].
+        logits: Returns their next-token logits, [rows, vocabulary].
+        embed: Returns input embeddings, [..., hidden size], of ids [...].
+        sampler: What may draw.
+        streams: The random streams of the rows.
+        step: The step of the next input, from 1 on.
+        stop_id: Token that ends thinking.
+        calm: Steps in a row on which each row has been sure, int64 [rows].
+    """
+
+    hidden: Tensor
+    logits: Callable[[], Tensor]
+    embed: Callable[[Tensor], Tensor]
+    sampler: Sampler
+    streams: Streams
+    step: int
+    stop_id: int
+    calm: Tensor
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What rows would think next, and whether they end thinking instead.
+
+    Attributes:
+        latents: The next inputs, [rows, hidden size].
+        stops: Which rows end thinking, bool [rows]; None where the head does not decide it.
+        token_ids: The token that stands for each latent, int64 [rows]; None where none does.
+        calm: `Moment.calm` with this step; None where it does not change.
+    """
+
+    latents: Tensor
+    stops: Tensor | None = None
+    token_ids: Tensor | None = None
+    calm: Tensor | None = None
+
+    def take(self, rows: Tensor) -> "Thought":
+        """Return the thoughts of some rows, int64 [n]."""
+        others = (None if one is None else one[rows] for one in (self.stops, self.token_ids, self.calm))
+        return Thought(self.latents[rows], *others)
 
 
 class Feedback(nn.Module):
@@ -17,12 +69,14 @@ class Feedback(nn.Module):
     Attributes:
         kind: Its name.
         scaled: Whether it multiplies by `latent_embedding_std` of the configuration, which then has to be there.
+        reads_logits: Whether it needs the next-token logits at every step, for what that costs.
     """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised with the behaviour of a shipped head, so that what an older one has fed back is not taken for its own."""
     scaled: ClassVar[bool] = False
+    reads_logits: ClassVar[bool] = False
 
     @classmethod
     def prefixes(cls) -> tuple[str, ...]:
@@ -48,9 +102,30 @@ class Feedback(nn.Module):
         """
         return cls()
 
+    def configured(self, mixture: MixtureSettings | None) -> Self:
+        """Return it as the conventions of a checkpoint want it."""
+        return self
+
+    def think(self, moment: Moment) -> Thought:
+        """Return what the rows think next; samplers that perturb any latent come behind it."""
+        return Thought(self(moment.hidden))
+
     def forward(self, hidden: Tensor) -> Tensor:
-        """Return the next inputs."""
+        """Return the next inputs, without what samplers draw."""
         raise NotImplementedError
+
+
+def check_draws(source: str, kind: str, sampler: Sampler) -> None:
+    """Refuse a sampler that draws from what a feedback head does not have: all its samples would be the same.
+
+    Raises:
+        UserError: If it needs another head.
+    """
+    if sampler.feedbacks and kind not in sampler.feedbacks:
+        raise UserError(
+            f"sampler {sampler.describe()!r}: it draws from the {' or '.join(sampler.feedbacks)} feedback, but "
+            f"{source} feeds back by {kind}; use another sampler, such as gaussian"
+        )
 
 
 FEEDBACKS: Registry[type[Feedback]] = Registry("feedback", "latent_core.models.feedback")

@@ -16,7 +16,7 @@ from latent_core.answers.grading import GRADERS
 from latent_core.models.backbones import BACKBONES
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.feedback.latent_head import LatentHead
-from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.formats import FAMILIES, FORMATS, LatentFormat
 from latent_core.registry import Registry
 from latent_core.samplers import SAMPLERS
 from latent_core.samplers.answer_sampling import AnswerSampling
@@ -52,6 +52,7 @@ def test_the_shipped_source_is_the_recorded_one() -> None:
 def test_every_kind_is_recorded() -> None:
     registries: list[tuple[str, Registry[Any]]] = [
         *(("sampler", SAMPLERS), ("feedback", FEEDBACKS), ("checkpoint architecture", FORMATS)),
+        ("family", FAMILIES),
         *(("backbone", BACKBONES), ("grader", GRADERS), ("task", TASKS)),
     ]
     kinds = {f"{noun} {name}" for noun, registry in registries for name in shipped(registry, registry)}

@@ -148,6 +148,12 @@ class RolloutEngine:
         return thought if thought.stops is not None else replace(thought, stops=self._stops(state, taken + 1))
 
     @torch.inference_mode()
+    def wants_to_stop(self, state: RolloutState) -> Tensor:
+        """Return which rows would stop now instead of thinking, bool [rows]; none where the length is fixed."""
+        stops = self.think(state).stops
+        return torch.zeros_like(state.calm, dtype=torch.bool) if stops is None else stops
+
+    @torch.inference_mode()
     def propose(self, state: RolloutState) -> Tensor:
         """Return the perturbed vectors that the next step feeds back, [rows, hidden size]."""
         return self._think(state, state.latents.shape[1] + 1).latents

@@ -38,7 +38,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.row_invariance": "b14c28f94cd9770e",
     "latent_core.samplers.answer_sampling": "b58d43671cc2f099",
     "latent_core.samplers.base": "c43f0d8d44993acb",
-    "latent_core.samplers.dirichlet": "8619786facee8706",
+    "latent_core.samplers.dirichlet": "58f406a476589a7f",
     "latent_core.samplers.gaussian": "f02bb193b81dfcc8",
     "latent_core.samplers.gumbel": "37ac2c113c920332",
     "latent_core.samplers.mc_dropout": "5dc6c5bb3e67bb5f",

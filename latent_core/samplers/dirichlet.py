@@ -56,5 +56,6 @@ def log_gamma_draws(shape: Tensor, uniform: Tensor) -> Tensor:
     positive = cube.clamp(min=torch.finfo(torch.float32).tiny)
     accepted = (cube > 0.0) & (accept.log() < 0.5 * normal**2 + d * (1.0 - cube + positive.log()))
     accepted[..., -1] = True
-    found = (d * positive).log().gather(-1, accepted.int().argmax(dim=-1, keepdim=True)).squeeze(-1)
-    return found + uniform[..., -1].log() / shape
+    found: Tensor = (d * positive).log().gather(-1, accepted.int().argmax(dim=-1, keepdim=True)).squeeze(-1)
+    boost: Tensor = uniform[..., -1].log() / shape
+    return found + boost

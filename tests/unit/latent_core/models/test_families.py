@@ -86,7 +86,7 @@ def plain_loop(reasoner: LatentReasoner, question: str, steps: int) -> tuple[lis
 
     def logits(inputs: Tensor) -> Tensor:
         cacheless = model.base_model(inputs_embeds=inputs[None], use_cache=False).last_hidden_state
-        return reasoner.logits(cacheless[0, -1])
+        return reasoner.logits(cacheless[:, -1])[0]
 
     latents = []
     for _ in range(steps):

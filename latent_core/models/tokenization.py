@@ -135,7 +135,7 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, question: str, chat: Chat) -> 
     turns = [{"role": "user", "content": question}]
     if chat.system is not None:
         turns.insert(0, {"role": "system", "content": chat.system})
-    variables = {"date_string": _DATE, **chat.variables}
+    variables: dict[str, Any] = {"date_string": _DATE, **chat.variables}
     text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **variables))
     return text if text.endswith(chat.tail) else text + chat.tail
 

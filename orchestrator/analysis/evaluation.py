@@ -39,6 +39,8 @@ _ANSWER_SCORE_COLUMNS = ("answer_score", "answer_score_prompt_flops", "answer_sc
 _COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
 _TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
 _QUESTIONS_PER_READ = 256
+_ROWS_PER_READ = 1 << 14
+"""With few samples a question, more questions are read at a time: what every read costs by itself adds up."""
 _ADDRESS = ["question_index", "sample_index"]
 
 
@@ -183,8 +185,9 @@ def blocks(
     last = len(problems) if end_question is None else end_question
     listing = trial.store.listing()
     listing_of_scores = None if trial.scored is None else trial.scored.store.listing()
-    for first in range(first_question, last, _QUESTIONS_PER_READ):
-        end = min(first + _QUESTIONS_PER_READ, last)
+    at_once = max(_QUESTIONS_PER_READ, _ROWS_PER_READ // samples)
+    for first in range(first_question, last, at_once):
+        end = min(first + at_once, last)
         records = trial.store.read(end, samples, columns, first, ids, listing)
         if trial.scored is not None:
             store = trial.scored.store

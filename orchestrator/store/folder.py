@@ -69,6 +69,9 @@ SCORES = "scores-"
 _ROW_GROUP_BYTES = 32 << 20
 """Parquet keeps a row group in memory in several forms until it is written: eight times as much as it holds."""
 
+_ROWS_FOR_THREADS = 4096
+"""To hand the columns of a small shard to threads takes longer than to read them."""
+
 _PRECISION = {"none": 0, "float16": 1, "float32": 2}
 
 
@@ -359,7 +362,7 @@ class ShardFolder:
 
     def _table(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
         """Read some columns of a shard, by default all of them."""
-        return file.read(columns=columns)
+        return file.read(columns=columns, use_threads=file.metadata.num_rows >= _ROWS_FOR_THREADS)
 
     def _parse(self, shard: Shard, name: str, columns: Sequence[str] | None, parse: Callable[[pq.ParquetFile], T]) -> T:
         """Open a shard, check its layout, and read from it; what is wrong with it is damage."""

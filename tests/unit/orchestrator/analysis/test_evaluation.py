@@ -99,6 +99,7 @@ def score(trial: Trial, shard: Shard) -> None:
 
 def test_scores_stand_beside_their_trajectories(scored: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.analysis.evaluation._QUESTIONS_PER_READ", 2)
+    monkeypatch.setattr("orchestrator.analysis.evaluation._ROWS_PER_READ", 1)
     sample(scored, Shard(0, 3, 0, 8))
     # Shards of scores need not be cut like those of trajectories.
     for shard in (Shard(0, 1, 0, 8), Shard(1, 3, 4, 8), Shard(1, 3, 0, 4)):

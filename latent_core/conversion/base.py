@@ -25,6 +25,7 @@ class Options:
         lora_alpha: Numerator of the factor with which low-rank updates are added.
         allow_pickle: Whether pickled weights may be read.
         drop: Patterns, as of file names, of tensors that only training needs.
+        embedding_std: By how much a head scales its latents, where no file says it.
     """
 
     base: str | None = None
@@ -33,6 +34,7 @@ class Options:
     lora_alpha: float = 32.0
     allow_pickle: bool = False
     drop: tuple[str, ...] = ()
+    embedding_std: float | None = None
 
 
 @dataclass(frozen=True)

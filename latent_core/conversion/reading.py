@@ -29,6 +29,8 @@ _SUFFIX = ".safetensors"
 _MAIN_PICKLES = ("pytorch_model*.bin",)
 _TRAINER_STATE = re.compile(r"checkpoint_\d+")
 """What COCONUT's trainer calls a state_dict, by its epoch."""
+_LIGHTNING = "pytorch-lightning_version"
+"""Stands in checkpoints of Lightning beside the state_dict and numbers of the training."""
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-0*(?P<of>\d+)\.safetensors")
 
 
@@ -128,6 +130,8 @@ def _unpickled(name: str, path: Path) -> Any:
 def _tensors_only(name: str, path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {name}: {path.name} holds no state_dict, but a {type(content).__name__}")
+    if _LIGHTNING in content and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise UserError(

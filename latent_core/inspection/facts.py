@@ -47,6 +47,7 @@ class CheckpointFacts:
         feedback_width: Inner width of the feedback head; None where it has none.
         tokens: Start, end and latent token by role; roles that nothing fills are left out.
         opening: Tokens in front of every prompt that its template does not say.
+        fed: Tokens that are fed behind the last latent.
         answer_ends: Tokens that end an answer.
         own_rules: Whether texts are split by `tokenizer.json` where transformers has other rules for the model.
         latent_steps: T, or the most of them where the length is adaptive.
@@ -75,6 +76,7 @@ class CheckpointFacts:
     feedback_width: int | None
     tokens: Mapping[str, Token]
     opening: tuple[Token, ...]
+    fed: tuple[Token, ...]
     answer_ends: tuple[Token, ...]
     own_rules: bool
     latent_steps: int
@@ -114,6 +116,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> CheckpointFacts:
         feedback_width=next(iter(feedback.values()))[0] if feedback else None,
         tokens=_tokens(checkpoint),
         opening=_named(checkpoint, checkpoint.opening),
+        fed=_named(checkpoint, checkpoint.fed_ids),
         answer_ends=_named(checkpoint, checkpoint.answer_ends),
         own_rules="tokenizer" in checkpoint.beyond,
         latent_steps=checkpoint.latent_steps,

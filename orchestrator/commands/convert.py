@@ -38,7 +38,8 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--latent-token", metavar="TOKEN", help=f"Latent token, or '{_NONE}'.")
 @click.option("--extractor", metavar="NAME", help="Finds the answer in the text, such as last_number.")
 @click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
-@click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="Of CODI's training (default: 32).")
+@click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="LoRA alpha of the trainer (default: 32).")
+@click.option("--embedding-std", type=float, metavar="X", help="Scale of CoLaR's latents, where no file says it.")
 @click.option(
     "--drop",
     multiple=True,
@@ -53,6 +54,7 @@ def command(
     base: str | None,
     family: str | None,
     lora_alpha: float,
+    embedding_std: float | None,
     drop: tuple[str, ...],
     allow_pickle: bool,
     dry_run: bool,
@@ -67,7 +69,7 @@ def command(
 
     changes = {name: value for name, value in described.items() if value is not None}
     changes.update((name, None) for name in _TOKENS if changes.get(name) == _NONE)
-    options = Options(base, family, changes, lora_alpha, allow_pickle, drop)
+    options = Options(base, family, changes, lora_alpha, allow_pickle, drop, embedding_std)
     target = out.expanduser()
     for note in convert(source, target, options, dry_run=dry_run):
         say(make_console(), note)

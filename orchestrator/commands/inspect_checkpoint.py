@@ -16,6 +16,7 @@ from orchestrator.console import say, widened
 if TYPE_CHECKING:
     from latent_core.inspection.facts import CheckpointFacts, Token
     from latent_core.inspection.thoughts import LatentStep, Thoughts
+    from latent_core.settings import Settings
 
 _LABEL_WIDTH = 26
 
@@ -75,12 +76,18 @@ def describe_facts(facts: "CheckpointFacts") -> Iterator[tuple[str, str]]:
     yield "format", facts.format.name
     opening = f", behind {_tokens_text(facts.opening)}" if facts.opening else ""
     yield "prompt", repr(facts.format.prompt) + opening
+    if facts.format.chat is not None:
+        yield "chat", _settings_text(facts.format.chat)
     yield "tokens", ", ".join(f"{role} {token.text!r} {token.id}" for role, token in facts.tokens.items())
     if facts.own_rules:
         yield "tokenizer", "splits texts as its tokenizer.json says; transformers has other rules for this model"
     inner = "" if facts.feedback_width is None else f", inner width {facts.feedback_width}"
     yield "feedback", facts.format.feedback + inner
+    if facts.format.mixture is not None:
+        yield "mixture", _settings_text(facts.format.mixture)
     yield "latent steps", ("adaptive, up to " if facts.format.adaptive else "") + str(facts.latent_steps)
+    if len(facts.fed) > 1:
+        yield "fed behind them", _tokens_text(facts.fed)
     yield "answer", f"{facts.format.extractor}, up to {facts.format.answer_tokens} tokens"
     yield "answer ends with", _tokens_text(facts.answer_ends)
     for site, place in facts.sites.items():
@@ -88,6 +95,10 @@ def describe_facts(facts: "CheckpointFacts") -> Iterator[tuple[str, str]]:
     for projection, place in facts.projections.items():
         yield f"weight {projection}", place
     yield "fingerprint", facts.fingerprint
+
+
+def _settings_text(settings: "Settings") -> str:
+    return ", ".join(f"{name} {value!r}" for name, value in settings.model_dump().items())
 
 
 def _tokens_text(tokens: "tuple[Token, ...]") -> str:

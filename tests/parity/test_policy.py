@@ -9,6 +9,7 @@ import pytest
 from golden_rollouts import NONE, Golden, RowNumbers
 from torch import Tensor
 
+from latent_core.conversion import Options, convert
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.policy import Policy
@@ -40,10 +41,20 @@ def golden(parity_2026_dir: Path) -> Golden:
     return Golden("colar-policy", parity_2026_dir)
 
 
-@pytest.fixture(scope="module")
-def merged(golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> LatentReasoner:
-    """The model in one piece, with what no file says of it."""
-    to = tmp_path_factory.mktemp("colar_policy") / "merged"
+@pytest.fixture(scope="module", params=["merged", "converted"])
+def merged(request: pytest.FixtureRequest, golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> LatentReasoner:
+    """The model in one piece, or converted from what its trainer leaves, with what no file says of it."""
+    to, said = tmp_path_factory.mktemp("colar_policy") / "merged", golden.description
+    if request.param == "converted":
+        options = Options(
+            base=str(golden.directory / said["base"]),
+            changes={"latent_steps": said["max_latent_steps"], "answer_tokens": said["answer_tokens"]},
+            lora_alpha=said["lora_alpha"],
+            allow_pickle=True,
+            embedding_std=said["embeds_std"],
+        )
+        convert(str(golden.directory / golden.name / said["weights"]), to, options)
+        return LatentReasoner.from_pretrained(str(to))
     shutil.copytree(golden.directory / golden.description["merged"], to)
     config = json.loads((to / "config.json").read_text())
     config["latent_embedding_std"] = golden.description["embeds_std"]

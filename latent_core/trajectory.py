@@ -57,6 +57,12 @@ class Trajectory(NamedTuple):
         seconds: Wall-clock share of this row in its batch.
         error: Why the row failed, or None.
         cut: Whether the answer was cut off: it has as many tokens as it may have, and no end token among them.
+        answer_logprob: Log-probability of the answer: the sum over its `answer_tokens` tokens, the end token included,
+            of the natural logarithm of each one's probability under the model's own distribution at temperature 1,
+            whatever chose it. That of a cut answer is the sum over what was written. None for a failed row, and where
+            a store is older than the column.
+        token_entropy: Mean over the same tokens of the entropy of the distribution that each was chosen from, in nats;
+            None likewise.
     """
 
     question_id: str
@@ -73,6 +79,8 @@ class Trajectory(NamedTuple):
     seconds: float
     error: str | None = None
     cut: bool = False
+    answer_logprob: float | None = None
+    token_entropy: float | None = None
 
     @classmethod
     def failed(cls, problem: Problem, sample_index: int, error: str) -> "Trajectory":
@@ -103,6 +111,8 @@ class TrajectoryBatch(ColumnBatch[Trajectory]):
         seconds: float64 [rows].
         error: One text or None a row.
         cut: bool [rows].
+        answer_logprob: float32 [rows], NaN where there is none.
+        token_entropy: float32 [rows], NaN where there is none.
     """
 
     question_id: list[str]
@@ -119,6 +129,8 @@ class TrajectoryBatch(ColumnBatch[Trajectory]):
     seconds: NDArray[np.float64]
     error: list[str | None]
     cut: NDArray[np.bool_]
+    answer_logprob: NDArray[np.float32]
+    token_entropy: NDArray[np.float32]
 
     @classmethod
     def of(cls, trajectories: Iterable[Trajectory]) -> Self:
@@ -166,7 +178,13 @@ class TrajectoryBatch(ColumnBatch[Trajectory]):
             float(self.seconds[row]),
             self.error[row],
             bool(self.cut[row]),
+            _known(self.answer_logprob[row]),
+            _known(self.token_entropy[row]),
         )
+
+
+def _known(value: np.float32) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 _DTYPES: dict[str, Any] = {
@@ -178,4 +196,6 @@ _DTYPES: dict[str, Any] = {
     "flops": np.float64,
     "seconds": np.float64,
     "cut": np.bool_,
+    "answer_logprob": np.float32,
+    "token_entropy": np.float32,
 }

@@ -37,7 +37,11 @@ _TRAJECTORY_FIELDS = [
     ("seconds", pa.float64()),
     ("error", pa.string()),
     ("cut", pa.bool_()),
+    ("answer_logprob", pa.float32()),
+    ("token_entropy", pa.float32()),
 ]
+CONFIDENCE_COLUMNS = ("answer_logprob", "token_entropy")
+"""How sure the reasoner was of its answer, see `Trajectory`: null for a failed row. Older shards lack them."""
 
 _BEAM_FIELDS = [
     ("step_scores", pa.list_(pa.float32())),
@@ -125,6 +129,9 @@ def trajectory_table(batch: TrajectoryBatch, first_question: int, samples: int, 
     }
     columns["question_index"] = first_question + np.arange(len(batch)) // samples
     columns["answer_ids"] = _lists(batch.answer_ids, np.int32)
+    for name in CONFIDENCE_COLUMNS:
+        values = getattr(batch, name)
+        columns[name] = pa.array(values, pa.float32(), mask=np.isnan(values))
     if latents != "none":
         columns["latents"] = _lists(batch.latents, LATENT_DTYPES[latents])
     return pa.table(columns, schema=schema)

@@ -1,9 +1,11 @@
 """Answer buffer: answers as they are written, token by token, without waiting for the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from latent_core.models.token_confidence import TokenConfidence
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,18 @@ class Answers:
         lengths: Tokens of each answer, the one that ends it included, int64 [rows].
         finite: Whether every token was chosen by numbers: no hidden state behind one was infinite or none, bool [rows].
         logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
+        logprob: Log-probability of each answer, the sum over its tokens, the one that ends it included: natural
+            logarithms under the model's own distribution at temperature 1, float32 [rows]; None where it is not kept.
+        entropy: Mean over the same tokens of the entropy of the distribution that each was chosen from, in nats,
+            float32 [rows]; None where it is not kept.
     """
 
     token_ids: Tensor
     lengths: Tensor
     finite: Tensor
     logits: Tensor | None = None
+    logprob: Tensor | None = None
+    entropy: Tensor | None = None
 
 
 class AnswerBuffer:
@@ -42,6 +50,9 @@ class AnswerBuffer:
         self._lengths = torch.zeros(rows + 1, dtype=torch.int64, device=device)
         self._finite = torch.ones(rows + 1, dtype=torch.bool, device=device)
         self._logits: list[Tensor] = []
+        self._logprob = torch.zeros(rows + 1, device=device)
+        self._entropy = torch.zeros(rows + 1, device=device)
+        self._is_confidence_known = False
 
     def write(
         self,
@@ -51,6 +62,7 @@ class AnswerBuffer:
         tokens: Tensor,
         finite: Tensor,
         logits: Tensor | None = None,
+        confidence: TokenConfidence | None = None,
     ) -> None:
         """Write the next token of every row that counts.
 
@@ -61,11 +73,16 @@ class AnswerBuffer:
             tokens: Ids, int64 [rows].
             finite: Whether the hidden states that they follow from are finite, bool [rows].
             logits: What they were chosen from, [rows, vocabulary], if that is to be kept.
+            confidence: How sure the model was of them, if that is to be kept; of all tokens then.
         """
         place = torch.where(counts, origin, self._rows)
         self._token_ids[place, position] = tokens
         self._lengths.index_add_(0, place, torch.ones_like(place))
         self._finite[place] = self._finite[place] & finite
+        if confidence is not None:
+            self._is_confidence_known = True
+            self._logprob.index_add_(0, place, confidence.logprob)
+            self._entropy.index_add_(0, place, confidence.entropy)
         if logits is not None:
             kept = logits.new_full((self._rows + 1, logits.shape[-1]), float("nan"))
             kept[place] = logits
@@ -76,4 +93,7 @@ class AnswerBuffer:
         lengths = self._lengths[: self._rows]
         longest = int(lengths.max())
         logits = torch.stack(self._logits[:longest], dim=1) if self._logits else None
-        return Answers(self._token_ids[: self._rows, :longest], lengths, self._finite[: self._rows], logits)
+        answers = Answers(self._token_ids[: self._rows, :longest], lengths, self._finite[: self._rows], logits)
+        if not self._is_confidence_known:
+            return answers
+        return replace(answers, logprob=self._logprob[: self._rows], entropy=self._entropy[: self._rows] / lengths)

@@ -15,6 +15,7 @@ from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.feedback.base import Moment, Thought, check_draws
 from latent_core.models.reasoner import LatentReasoner
+from latent_core.models.token_confidence import TokenConfidence
 from latent_core.randomness import Streams
 from latent_core.row_invariance import MIN_ROWS
 from latent_core.samplers.base import Phase, Sampler
@@ -209,6 +210,7 @@ class RolloutEngine:
         stop_at_end: bool = True,
         keep_logits: bool = False,
         truncated: bool = False,
+        keep_confidence: bool = False,
     ) -> Answers:
         """Feed the end, then write answer tokens until every row has finished.
 
@@ -220,6 +222,8 @@ class RolloutEngine:
             truncated: Whether the rows were cut off while they wanted to think on. As in released CoLaR, no end token
                 is fed: such a row writes one token, then thinks on, where ids show `latent_id`, until it writes the
                 end token by itself, which is part of its answer's ids.
+            keep_confidence: Whether to return how sure the model was of each answer. Where a row thinks on, the token
+                that it would have written counts.
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
         end_id = reasoner.checkpoint.end_id
@@ -233,17 +237,14 @@ class RolloutEngine:
             state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.next_step)
         for position in range(max_tokens):
             logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
-            tokens = (
-                reasoner.most_likely(state.hidden)
-                if logits is None
-                else self.sampler.choose_token(logits, state.streams, state.next_step)
-            )
+            tokens, confidence = self._choose(state, logits, keep_confidence)
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
             shown = torch.where(silent, reasoner.checkpoint.latent_id, tokens)
             # The most likely of numbers that are none is some token; nothing would show that it means nothing.
             finite = state.hidden.isfinite().all(dim=-1)
-            buffer.write(position, origin, unfinished, shown, finite, logits if keep_logits else None)
+            kept_logits = logits if keep_logits else None
+            buffer.write(position, origin, unfinished, shown, finite, kept_logits, confidence)
             if stop_at_end:
                 unfinished = unfinished & (silent | ~reasoner.ends_answer(tokens))
             if position + 1 == max_tokens:
@@ -262,6 +263,23 @@ class RolloutEngine:
                 inputs = torch.where(silent[:, None], thoughts, inputs)
             state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
         return buffer.read()
+
+    def _choose(
+        self, state: RolloutState, logits: Tensor | None, keep_confidence: bool
+    ) -> tuple[Tensor, TokenConfidence | None]:
+        """Return the next token of every row, int64 [rows], and how sure the model is of it if that is to be kept.
+
+        Args:
+            state: Where the rows are.
+            logits: Next-token logits [rows, vocabulary]; None where the most likely token is chosen without them.
+            keep_confidence: Whether to compute the confidence.
+        """
+        if logits is not None:
+            tokens = self.sampler.choose_token(logits, state.streams, state.next_step)
+            return tokens, TokenConfidence.of_logits(logits, tokens) if keep_confidence else None
+        if keep_confidence:
+            return self.reasoner.most_likely_with_confidence(state.hidden)
+        return self.reasoner.most_likely(state.hidden), None
 
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""

@@ -49,7 +49,7 @@ def read_trajectories(
     parts = []
     for stop in stops:
         limit = engine.answer_limit(stop.state, answer_tokens)
-        answers = engine.decode(stop.state, limit, truncated=stop.truncated)
+        answers = engine.decode(stop.state, limit, truncated=stop.truncated, keep_confidence=True)
         parts.append(_Finished.of(stop, answers, latents, limit))
     rows = _Finished.concat(parts).of_origins(kept)
     seconds = (time.perf_counter() - started) / len(kept)
@@ -67,6 +67,8 @@ class _Finished(ColumnBatch[Any]):
         finite: How many of them are finite before the first that is not, int64 [rows].
         ids: The tokens that each has written.
         is_number: Whether every one of these followed from numbers, bool [rows].
+        logprob: Log-probability of what each has written, float32 [rows].
+        entropy: Mean entropy of its tokens, float32 [rows].
         truncated: Whether its thinking was truncated, bool [rows].
         limit: The most tokens that each may write, int64 [rows].
     """
@@ -77,6 +79,8 @@ class _Finished(ColumnBatch[Any]):
     finite: NDArray[np.int64]
     ids: Ragged
     is_number: NDArray[np.bool_]
+    logprob: NDArray[np.float32]
+    entropy: NDArray[np.float32]
     truncated: NDArray[np.bool_]
     limit: NDArray[np.int64]
 
@@ -86,11 +90,15 @@ class _Finished(ColumnBatch[Any]):
         thoughts = stop.state.latents
         rows, steps = thoughts.shape[:2]
         wanted = [] if dtype is None else [_rounded(thoughts, dtype)]
-        *copied, token_ids, lengths, is_number, origin, counts, are_finite = to_host(
+        assert answers.logprob is not None
+        assert answers.entropy is not None
+        *copied, token_ids, lengths, is_number, logprob, entropy, origin, counts, are_finite = to_host(
             *wanted,
             answers.token_ids,
             answers.lengths,
             answers.finite,
+            answers.logprob,
+            answers.entropy,
             stop.origin,
             stop.counts,
             _are_finite(wanted[0] if wanted else thoughts),
@@ -108,6 +116,8 @@ class _Finished(ColumnBatch[Any]):
             finite=np.full(rows, steps) if bool(are_finite) else _finite_steps(thoughts).cpu().numpy(),
             ids=Ragged(written.ravel(), np.arange(rows) * written.shape[1], lengths.numpy()),
             is_number=is_number.numpy(),
+            logprob=logprob.numpy(),
+            entropy=entropy.numpy(),
             truncated=np.full(rows, stop.truncated),
             limit=np.full(rows, limit),
         ).take(np.flatnonzero(counts.numpy()))
@@ -197,6 +207,8 @@ class _Reader:
             seconds=np.full(len(rows), seconds),
             error=[None] * len(rows),
             cut=is_cut(tokens, last, rows.limit, self.engine.reasoner.checkpoint.answer_ends),
+            answer_logprob=rows.logprob,
+            token_entropy=rows.entropy,
         )
         failed = np.flatnonzero((rows.finite < rows.steps) | ~rows.is_number)
         if not len(failed):

@@ -16,7 +16,7 @@ Rows = Callable[[Tensor], Tensor]
 """Takes inputs [rows, in_features] to outputs [rows, out_features]."""
 
 
-_VECTORS = 64
+VECTOR_ELEMENTS = 64
 """Elements that loops take at once: two vectors of at most 512 bits, of the narrowest precision."""
 
 
@@ -85,9 +85,9 @@ def _without_rest(function: Rows, inputs: Tensor) -> Tensor:
     Functions are computed for a whole vector of elements at once, and what is left over at the end of a tensor one by
     one, by other formulas. Widths that are no multiple of such a vector leave something of the last row over.
     """
-    if inputs.device.type != "cpu" or inputs.shape[-1] % _VECTORS == 0:
+    if inputs.device.type != "cpu" or inputs.shape[-1] % VECTOR_ELEMENTS == 0:
         return function(inputs)
-    missing = -inputs.numel() % _VECTORS
+    missing = -inputs.numel() % VECTOR_ELEMENTS
     filled = nn.functional.pad(inputs.flatten(), (0, missing))
     return function(filled)[: inputs.numel()].reshape(inputs.shape)
 

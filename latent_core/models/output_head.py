@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from latent_core.models.invariant_layers import LayerRule, invariant_rows
 from latent_core.models.packed_linear import PackedLinear, packable
+from latent_core.models.token_confidence import TokenConfidence, exponential_sums
 
 _PIECE = 2048
 """Tokens per piece. On CPUs the product with all of GPT-2's 50,257 tokens at once takes a third longer, and its result
@@ -59,6 +60,16 @@ class OutputHead:
         if hidden.device.type == "cpu" and type(self._head) is nn.Linear and self._keeps_order:
             return largest_output(self._pieces or pieces_of(self._head), hidden)
         return (self._head_alone(hidden) if self._keeps_order else self.logits(hidden)).argmax(dim=-1)
+
+    def most_likely_with_confidence(self, hidden: Tensor) -> tuple[Tensor, TokenConfidence]:
+        """Return what `most_likely` does, and how sure the model's own logits are of it."""
+        if hidden.device.type == "cpu" and type(self._head) is nn.Linear and self._own is None:
+            return largest_output_with_confidence(self._pieces or pieces_of(self._head), hidden)
+        logits = self.logits(hidden)
+        # What a class does to logits may make two of them equal that the head tells apart.
+        by_head = self._own is not None and self._keeps_order
+        tokens = self.most_likely(hidden) if by_head else logits.argmax(dim=-1)
+        return tokens, TokenConfidence.of_logits(logits, tokens)
 
     def settle(self) -> None:
         """Cut the head into pieces that give a row the same bits whatever is beside it; on CPUs only.
@@ -197,10 +208,31 @@ def largest_output(pieces: Sequence[Piece], hidden: Tensor) -> Tensor:
     Returns:
         int64 [rows].
     """
-    best: Tensor | None = None
-    index = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+    return _largest_output(pieces, hidden, lambda _outputs, _largest: None)[1]
+
+
+def largest_output_with_confidence(pieces: Sequence[Piece], hidden: Tensor) -> tuple[Tensor, TokenConfidence]:
+    """Return what `largest_output` does, and the confidence of the distribution whose logits are the outputs."""
+    largest: list[Tensor] = []
+    sums: list[Tensor] = []
+
+    def add(outputs: Tensor, highest: Tensor) -> None:
+        largest.append(highest)
+        sums.append(exponential_sums(outputs, highest))
+
+    best, index = _largest_output(pieces, hidden, add)
+    return index, TokenConfidence.of_pieces(largest, sums, best)
+
+
+def _largest_output(
+    pieces: Sequence[Piece], hidden: Tensor, look_at: Callable[[Tensor, Tensor], None]
+) -> tuple[Tensor, Tensor]:
+    """Return the largest output and its index, [rows] each; `look_at` sees each piece's outputs and their largest."""
+    best, index = None, torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
     for number, piece in enumerate(pieces):
-        largest, where = piece(hidden).max(dim=-1)
+        outputs = piece(hidden)
+        largest, where = outputs.max(dim=-1)
+        look_at(outputs, largest)
         if best is None:
             best, index = largest, where
             continue
@@ -208,4 +240,5 @@ def largest_output(pieces: Sequence[Piece], hidden: Tensor) -> Tensor:
         better = (largest > best) | (largest.isnan() & ~best.isnan())
         best = torch.where(better, largest, best)
         index = torch.where(better, where + number * _PIECE, index)
-    return index
+    assert best is not None
+    return best, index

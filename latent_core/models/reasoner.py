@@ -18,6 +18,7 @@ from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.token_confidence import TokenConfidence
 from latent_core.models.weights import load_feedback, load_model
 from latent_core.samplers.base import ModulePerturbation, Site
 
@@ -117,6 +118,10 @@ class LatentReasoner:
     def most_likely(self, hidden: Tensor) -> Tensor:
         """Return the most likely next token, int64 [rows], of last hidden states [rows, hidden size]."""
         return self.output_head.most_likely(hidden)
+
+    def most_likely_with_confidence(self, hidden: Tensor) -> tuple[Tensor, TokenConfidence]:
+        """Return the most likely next token, int64 [rows], and how sure the model is of it."""
+        return self.output_head.most_likely_with_confidence(hidden)
 
     def feed_back(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states [rows, hidden size] into the next latent vectors, before any sampling."""

@@ -21,7 +21,7 @@ from latent_core.trajectory import NO_TOKEN, CutAnswers, is_cut
 from orchestrator.store.folder import SCORES, ShardFolder
 from orchestrator.store.shards import Shard
 from workers.requests import PlannedCode
-from workers.tables import COST_FIELDS, CUT_FIELDS, LABEL_SCHEMA, SCORE_SCHEMA, trajectory_schema
+from workers.tables import CONFIDENCE_COLUMNS, COST_FIELDS, CUT_FIELDS, LABEL_SCHEMA, SCORE_SCHEMA, trajectory_schema
 
 _VERSION = 2
 _CUT = "cut"
@@ -168,7 +168,7 @@ class TrajectoryStore(ShardFolder):
     """The trajectories of one trial."""
 
     schema = trajectory_schema()
-    optional = frozenset({_CUT})
+    optional = frozenset({_CUT, *CONFIDENCE_COLUMNS})
 
     def __init__(
         self,
@@ -202,6 +202,17 @@ class TrajectoryStore(ShardFolder):
         return self.spec.beam is not None
 
     def _table(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+        known = set(file.schema_arrow.names)
+        if columns is None or known.issuperset(CONFIDENCE_COLUMNS):
+            return self._table_with_cut(file, columns)
+        # Older shards do not say how sure the model was: null says so.
+        found = self._table_with_cut(file, [name for name in columns if name not in CONFIDENCE_COLUMNS])
+        for name in CONFIDENCE_COLUMNS:
+            if name in columns:
+                found = found.append_column(name, pa.nulls(len(found), self.schema.field(name).type))
+        return found
+
+    def _table_with_cut(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
         if (columns is not None and _CUT not in columns) or _CUT in file.schema_arrow.names:
             return super()._table(file, columns)
         table = file.read(columns=None if columns is None else _with_answers(columns))

@@ -76,9 +76,11 @@ def sampled(reasoner: LatentReasoner, sampler: dict[str, Any], some: list[Proble
     )
 
 
-def bits(trajectory: Trajectory) -> tuple[bytes, tuple[int, ...]]:
+def bits(trajectory: Trajectory) -> tuple[bytes, tuple[int, ...], float | None, float | None]:
     assert trajectory.latents is not None
-    return trajectory.latents.tobytes(), trajectory.answer_ids
+    confidence = trajectory.answer_logprob, trajectory.token_entropy
+    assert None not in confidence
+    return trajectory.latents.tobytes(), trajectory.answer_ids, *confidence
 
 
 def test_trajectories(checkpoint: Path, dtype: torch.dtype) -> None:

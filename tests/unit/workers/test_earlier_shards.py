@@ -17,6 +17,7 @@ from orchestrator.store.shards import Shard
 from workers.reasoner import ReasonerWorker
 from workers.requests import SampleRequest, ScoreRequest, SearchRequest
 from workers.scorer import ScorerWorker
+from workers.tables import CONFIDENCE_COLUMNS
 
 STORE = Path(__file__).parents[2] / "data" / "ce6be8d" / "store"
 SCORER = "bundled:latent-rm-tiny"
@@ -43,9 +44,8 @@ def problems() -> tuple[Problem, ...]:
 
 def assert_same(found: pa.Table, written: pa.Table) -> None:
     """Names, order and types of columns, and all rows; processors may round numbers differently."""
-    if "cut" in found.schema.names:
-        # The only column that has come since.
-        found = found.drop_columns(["cut"])
+    # Columns that have come since.
+    found = found.drop_columns([name for name in ("cut", *CONFIDENCE_COLUMNS) if name in found.schema.names])
     assert found.schema.names == written.schema.names
     assert [field.type for field in found.schema] == [field.type for field in written.schema]
     for name in found.schema.names:

@@ -3,6 +3,7 @@
 import torch
 
 from latent_core.engine.answer_buffer import AnswerBuffer
+from latent_core.models.token_confidence import TokenConfidence
 
 
 def test_rows_that_do_not_count_write_nothing() -> None:
@@ -30,3 +31,21 @@ def test_logits_of_rows_that_do_not_count_are_missing() -> None:
     assert torch.equal(found[:, 0], logits)
     assert torch.equal(found[1, 1], logits[0])
     assert found[0, 1].isnan().all()
+
+
+def test_confidence_is_summed_over_what_rows_have_written() -> None:
+    buffer, yes = AnswerBuffer(3, 4, 0, torch.device("cpu")), torch.ones(3, dtype=torch.bool)
+    tokens, nan = torch.tensor([5, 6, 7]), float("nan")
+    first = TokenConfidence(torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([0.5, 0.25, 1.0]))
+    buffer.write(0, torch.tensor([0, 1, 2]), yes, tokens, yes, confidence=first)
+    # Row 1 has finished, and row 2 fills up the batch a second time.
+    later = TokenConfidence(torch.tensor([-4.0, -8.0, nan]), torch.tensor([2.0, 1.5, nan]))
+    buffer.write(1, torch.tensor([2, 0, 2]), torch.tensor([True, True, False]), tokens, yes, confidence=later)
+    answers = buffer.read()
+    assert answers.logprob is not None
+    assert answers.entropy is not None
+    assert answers.logprob.tolist() == [-9.0, -2.0, -7.0]
+    assert answers.entropy.tolist() == [1.0, 0.25, 1.5]
+    buffer = AnswerBuffer(3, 4, 0, torch.device("cpu"))
+    buffer.write(0, torch.tensor([0, 1, 2]), yes, tokens, yes)
+    assert buffer.read().logprob is None

@@ -284,6 +284,28 @@ def test_logits_are_those_of_the_chosen_tokens(engine_of: EngineOf, prompts: lis
         assert torch.equal(stopped.token_ids[row, :length], through.token_ids[row, :length])
 
 
+@pytest.mark.parametrize("config", [GAUSSIAN, HOT])
+def test_confidence_is_that_of_the_written_tokens(
+    engine_of: EngineOf, prompts: list[list[int]], config: dict[str, Any]
+) -> None:
+    """Of the model's own distribution, whatever chose the tokens; rows that have ended write nothing more."""
+    engine = engine_of(config)
+    state = latent_steps(engine, start(engine, prompts, range(4)))
+    answers = engine.decode(state, 5, keep_logits=True)
+    sure = engine.decode(state, 5, keep_confidence=True)
+    assert answers.logits is not None
+    assert sure.logprob is not None
+    assert sure.entropy is not None
+    assert torch.equal(sure.token_ids, answers.token_ids)
+    for row, length in enumerate(answers.lengths.tolist()):
+        logs = torch.log_softmax(answers.logits[row, :length].double(), dim=-1)
+        chosen = logs.gather(1, answers.token_ids[row, :length, None])
+        assert sure.logprob[row].item() == pytest.approx(chosen.sum().item(), abs=1e-4)
+        entropy = -(logs.exp() * logs).sum(dim=-1).mean()
+        assert sure.entropy[row].item() == pytest.approx(entropy.item(), abs=1e-4)
+    assert answers.logprob is None
+
+
 def test_without_stopping_every_answer_has_full_length(engine_of: EngineOf, prompts: list[list[int]]) -> None:
     engine = engine_of(HOT)
     state = latent_steps(engine, start(engine, prompts, range(4)), 1)

@@ -46,6 +46,11 @@ class BudgetRule(Settings):
         """
         return [cls()]
 
+    @classmethod
+    def replayed_at(cls, waves: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the waves at which reports replay it, by default those of all rules; the horizon stays."""
+        return waves
+
     def check(self, waves: Sequence[int]) -> None:
         """Refuse waves that the rule cannot work with.
 
@@ -68,7 +73,8 @@ class BudgetRule(Settings):
     def describe(self) -> str:
         """Return the setting in words a person can read, such as "posterior confidence=0.9"; defaults are left out."""
         fields = type(self).model_fields.items()
-        words = [f"{name}={getattr(self, name)}" for name, field in fields if getattr(self, name) != field.default]
+        said = [(name, getattr(self, name)) for name, field in fields if getattr(self, name) != field.default]
+        words = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said]
         return " ".join([self.kind, *words])
 
 

@@ -20,6 +20,11 @@ class Decided(BudgetRule):
 
     kind: ClassVar[str] = "decided"
 
+    @classmethod
+    def replayed_at(cls, waves: tuple[int, ...]) -> tuple[int, ...]:
+        """Return eighths of the horizon too: before its half is over nothing can be certain."""
+        return tuple(sorted({*waves, *(waves[-1] * part // 8 for part in (5, 6, 7) if waves[-1] % 8 == 0)}))
+
     def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
         """Return the decision; nothing needs to be fitted."""
         horizon = waves[-1]

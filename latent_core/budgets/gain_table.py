@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from latent_core.budgets.prefix import Prefix
 from latent_core.errors import UserError
@@ -84,6 +85,21 @@ class GainTables(Settings):
     samples: int = Field(ge=1)
     sampler: str = ""
     tables: Mapping[str, GainTable]
+
+
+def read_gain_tables(directory: Path) -> GainTables | None:
+    """Read what was fitted for the LatentRM in a directory; None where nothing was.
+
+    Raises:
+        UserError: If the file is there and is not valid.
+    """
+    path = directory / GAIN_FILE
+    if not path.is_file():
+        return None
+    try:
+        return GainTables.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as error:
+        raise UserError(f"{path}: is not valid: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ That is unbiased for every rule whose horizon is at most M, that looks at nothin
 other questions. The orders are functions of the number of the question alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +106,12 @@ def replayable(outcomes: Outcomes) -> tuple[str, ...]:
 
 
 def replay(
-    outcomes: Outcomes, rules: Mapping[str, Decide], waves: Sequence[int], orders: IntArray | None = None
+    outcomes: Outcomes,
+    rules: Mapping[str, Decide],
+    waves: Sequence[int],
+    orders: IntArray | None = None,
+    *,
+    asked_at: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Replay]:
     """Run rules on random orders of stored samples.
 
@@ -115,6 +120,7 @@ def replay(
         rules: By name, whether a question goes on at the end of a wave.
         waves: Samples at the end of each wave, none beyond M; at the last one all stop.
         orders: [Q, orders, M], each a permutation of 0 .. M - 1; random ones where it is not given.
+        asked_at: By name, the waves that a rule has, where these are not all.
 
     Returns:
         By name, what each rule came to.
@@ -127,14 +133,24 @@ def replay(
     orders = orders_of(outcomes.questions, outcomes.samples) if orders is None else orders
     at_once = max(1, _ROWS_AT_ONCE // orders.shape[1])
     parts = [
-        _replay(_part(outcomes, slice(first, first + at_once)), rules, waves, orders[first : first + at_once])
+        _replay(
+            _part(outcomes, slice(first, first + at_once)),
+            rules,
+            waves,
+            orders[first : first + at_once],
+            {rule: frozenset((asked_at or {}).get(rule, waves)) for rule in rules},
+        )
         for first in range(0, outcomes.questions, at_once)
     ]
     return {name: _joined([part[name] for part in parts]) for name in rules}
 
 
 def _replay(
-    outcomes: Outcomes, rules: Mapping[str, Decide], waves: Sequence[int], orders: IntArray
+    outcomes: Outcomes,
+    rules: Mapping[str, Decide],
+    waves: Sequence[int],
+    orders: IntArray,
+    asked_at: Mapping[str, Container[int]],
 ) -> dict[str, Replay]:
     names = replayable(outcomes)
     rows = outcomes.questions * orders.shape[1]
@@ -142,12 +158,15 @@ def _replay(
     credit = {rule: {name: np.zeros(rows) for name in names} for rule in rules}
     samples = {rule: np.zeros(rows) for rule in rules}
     used = {rule: np.zeros(rows) for rule in rules}
-    for number, (n, view) in enumerate(zip(waves, views(outcomes, orders, waves), strict=True), start=1):
+    for n, view in zip(waves, views(outcomes, orders, waves), strict=True):
         now = {name: credit_of(name, view) for name in names}
         for rule, decide in rules.items():
+            if n not in asked_at[rule]:
+                continue
+            used[rule][open_rows[rule]] += 1
             goes_on = decide(view.prefix) if n < waves[-1] else np.zeros(rows, dtype=np.bool_)
             stops = open_rows[rule] & ~goes_on
-            samples[rule][stops], used[rule][stops] = n, number
+            samples[rule][stops] = n
             for name in names:
                 credit[rule][name][stops] = now[name][stops]
             open_rows[rule] &= goes_on

@@ -37,7 +37,7 @@ _LEGACY_VOCABULARIES = (
 )
 _ADDED_TOKENS = "added_tokens.json"
 # What a LatentRM has beside its weights: without it a downloaded one would pass for one that reads no answers.
-_REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json")
+_REWARD_PATTERNS = ("latent_rm.json", "*vote_calibration.json", "gain_tables.json")
 _SETTINGS_FILES = ("config.json", GENERATION_FILE, LATENT_FILE)
 _LEGACY_PATTERNS = (*_LEGACY_VOCABULARIES, _ADDED_TOKENS)
 _HUB_PATTERNS = (

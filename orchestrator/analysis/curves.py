@@ -155,6 +155,59 @@ def cost_of(records: pd.DataFrame) -> Cost:
     return Cost(*sampling, *_scoring_cost(records, "score"), *_scoring_cost(records, "answer_score"))
 
 
+@dataclass(frozen=True, eq=False)
+class QuestionCosts:
+    """Expected FLOPs of every question by itself: of its prompt, and of one average sample.
+
+    Attributes:
+        prompt: [Q], reading the prompt once.
+        sample: [Q], one trajectory.
+        scorer_prompt: [Q], the reward model reading the prompt once; 0 where nothing is scored.
+        scorer_sample: [Q], the reward model scoring one trajectory.
+    """
+
+    prompt: FloatArray
+    sample: FloatArray
+    scorer_prompt: FloatArray
+    scorer_sample: FloatArray
+
+    def of(self, scorer: Scorer | None) -> tuple[FloatArray, FloatArray]:
+        """Costs of prompts and of single samples [Q], with the work of the scorer where it is named."""
+        if scorer is None:
+            return self.prompt, self.sample
+        return self.prompt + self.scorer_prompt, self.sample + self.scorer_sample
+
+
+def question_costs(parts: Sequence[pd.DataFrame]) -> QuestionCosts:
+    """Cost of every question, in the order of the records; these are as for `cost_of`, some questions at a time."""
+    found: list[list[FloatArray]] = [[], [], [], []]
+    for records in parts:
+        failed = records["error"].notna()
+        sampling = _costs_of(records, "prompt_flops", "flops", may_lack=failed)
+        nothing = np.zeros(records["question_id"].nunique())
+        scoring = (nothing, nothing)
+        if "score" in records:
+            scoring = _costs_of(records, "score_prompt_flops", "score_flops", may_lack=records["score"].isna())
+        for place, values in zip(found, (*sampling, *scoring), strict=True):
+            place.append(values)
+    return QuestionCosts(*map(np.concatenate, found))
+
+
+def _costs_of(
+    records: pd.DataFrame, prompt: str, sample: str, *, may_lack: "pd.Series[bool]"
+) -> tuple[FloatArray, FloatArray]:
+    """Cost of the prompt and of an average sample of every question; NaN where a row does not say it."""
+    if prompt not in records or sample not in records:
+        unknown = np.full(records["question_id"].nunique(), np.nan)
+        return unknown, unknown
+    costs = records[[prompt, sample]].astype(np.float64)
+    costs = costs.mask(costs.isna().mul(may_lack, axis=0), 0.0)
+    by_question = costs.groupby(records["question_id"], sort=False)
+    means = by_question[sample].agg(lambda values: values.mean(skipna=False))
+    prompts = by_question[prompt].max()
+    return np.asarray(prompts, dtype=np.float64), np.asarray(means, dtype=np.float64)
+
+
 def _scoring_cost(records: pd.DataFrame, score: str) -> tuple[float, float]:
     """Cost of the prompts and of one sample per question for the scorer of a column; zero where there is none."""
     if score not in records:

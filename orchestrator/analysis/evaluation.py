@@ -12,14 +12,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latent_core.budgets import GainTables
 from latent_core.dynamics.thoughts import effective_number
 from latent_core.failures import TRAJECTORY_FAILED, is_transient
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
 from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
 from latent_core.tasks.base import Problem, Task
+from orchestrator.analysis.adaptive import AdaptiveRow, AskedRule, adaptive_rows
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.comparisons import Comparison, compare_all, greedy_of
-from orchestrator.analysis.curves import Cost, CurvePoint, CurveRow, cost_of, curve_points, greedy_point, guess_rows
+from orchestrator.analysis.curves import (
+    Cost,
+    CurvePoint,
+    CurveRow,
+    cost_of,
+    curve_points,
+    greedy_point,
+    guess_rows,
+    question_costs,
+)
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
 from orchestrator.analysis.dynamics_rows import UNKNOWN, TrialDynamics
@@ -89,6 +100,7 @@ class Evaluation:
         budgets: The budgets of the experiment, for the guessing baseline.
         objectives: What the trials of a sweep are compared by.
         dynamics: What the samples of each trial do step by step.
+        adaptive: What stopping rules would have come to, in the order of the trials.
     """
 
     trials: Sequence[TrialResult]
@@ -96,6 +108,7 @@ class Evaluation:
     budgets: Sequence[int]
     objectives: Sequence[Objective] = ()
     dynamics: Sequence[TrialDynamics] = ()
+    adaptive: Sequence[AdaptiveRow] = ()
 
     @cached_property
     def rows(self) -> list[CurveRow]:
@@ -351,6 +364,34 @@ def _chosen_in_groups(
             for place, answer in zip(places.tolist(), answers, strict=True):
                 whole[place] = answer
     return found
+
+
+def evaluate_adaptive(
+    results: Sequence[TrialResult],
+    task: Task,
+    asked: Sequence[AskedRule] | None = None,
+    gains: GainTables | None = None,
+) -> list[AdaptiveRow]:
+    """Replay stopping rules on the samples of all sampled trials among results.
+
+    Args:
+        results: What the trials came to.
+        task: The questions that were asked.
+        asked: The rules; None for all that can be replayed.
+        gains: What was fitted for the LatentRM of these trials.
+
+    Raises:
+        UserError: If a rule that was asked for needs what is not there.
+    """
+    rows = []
+    for result in results:
+        if result.trial.name == GREEDY:
+            continue
+        read = list(blocks(result.trial, task.problems, result.summary["samples"], CURVE_COLUMNS))
+        outcomes = join_outcomes([outcomes_of(result.trial, records, some) for records, some in read])
+        costs = question_costs([records for records, _ in read])
+        rows += adaptive_rows(result.trial.name, _without_empty_scores(outcomes), costs, asked, gains)
+    return rows
 
 
 def _per_question(

@@ -25,11 +25,24 @@ _DEFAULT_COMPARISON = DEFAULT_OUT / "report"
     "--columns", type=click.Choice(("1", "2")), help="Columns of the page that figures are wide (default: 2)."
 )
 @click.option("--thoughts", is_flag=True, help="Decode the thoughts of stored latents even if that takes long.")
+@click.option(
+    "--budgets",
+    metavar="RULE",
+    multiple=True,
+    help="Replay this stopping rule, such as posterior or posterior:confidence=0.9; may be repeated (default: all).",
+)
 def command(
-    directories: tuple[Path, ...], out: Path | None, formats: str | None, columns: str | None, thoughts: bool
+    directories: tuple[Path, ...],
+    out: Path | None,
+    formats: str | None,
+    columns: str | None,
+    thoughts: bool,
+    budgets: tuple[str, ...],
 ) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
+    from orchestrator.analysis.adaptive import parse_asked
     from orchestrator.commands.run_reports import paper_of, report_runs
 
     paper = paper_of(formats, columns)
-    report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts, paper=paper)
+    rules = [parse_asked(text) for text in budgets] or None
+    report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts, paper=paper, rules=rules)

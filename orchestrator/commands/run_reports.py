@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from latent_core.budgets import GainTables
+from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
+from orchestrator.analysis.adaptive import AskedRule
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
+from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_adaptive, evaluate_all
 from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
 from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
@@ -40,6 +43,7 @@ def report_runs(
     tables: bool = True,
     thoughts: bool = False,
     paper: Paper | None = None,
+    rules: Sequence[AskedRule] | None = None,
 ) -> None:
     """Draw every run anew; with several, compare them too. Starts nothing and samples nothing.
 
@@ -51,6 +55,7 @@ def report_runs(
         tables: Whether to print what single runs have come to.
         thoughts: Whether to decode thoughts however long it takes.
         paper: What to write for a paper besides, if anything.
+        rules: Stopping rules to replay; None for all that can be.
 
     Raises:
         UserError: If one of them is no run directory, its questions cannot be had, or nothing has been sampled yet.
@@ -66,7 +71,9 @@ def report_runs(
     runs = [open_run(directory) for directory in directories]
     output = Console()
     own = output if tables else Console(quiet=True)
-    reported = [_report_one(run, name, own, remarks, thoughts, paper) for run, name in zip(runs, names, strict=True)]
+    reported = [
+        _report_one(run, name, own, remarks, thoughts, paper, rules) for run, name in zip(runs, names, strict=True)
+    ]
     if target is None:
         return
     try:
@@ -125,7 +132,13 @@ def _comparison_directory(directories: Sequence[Path], out: Path | None, default
 
 
 def _report_one(
-    run: RunDirectory, name: str, output: Console, remarks: Console, thoughts: bool, paper: Paper | None
+    run: RunDirectory,
+    name: str,
+    output: Console,
+    remarks: Console,
+    thoughts: bool,
+    paper: Paper | None,
+    rules: Sequence[AskedRule] | None,
 ) -> ReportedRun:
     config = config_of(run)
     task = task_of(run, config)
@@ -152,7 +165,8 @@ def _report_one(
     head = HeadSource(partial(_checkpoint, config.checkpoint), thoughts)
     record = DynamicsRecord(run.out)
     dynamics = evaluate_dynamics(results, task, head, coverage, record)
-    evaluation = Evaluation(results, task, config.budgets, objectives, dynamics)
+    adaptive = evaluate_adaptive(results, task, rules, _gains(config.scorer.checkpoint, remarks))
+    evaluation = Evaluation(results, task, config.budgets, objectives, dynamics, adaptive)
     title = f"{config.checkpoint} on {task.name}"
     report = Report(title, evaluation)
     try:
@@ -204,6 +218,19 @@ def missing_line(coverage: Mapping[str, Coverage]) -> str | None:
         f"{absent:,} of {whole:,} trajectories are not in the store, or not scored: {', '.join(parts)}; the same run "
         "or sweep makes what no scheduler has left out"
     )
+
+
+def _gains(source: str | None, remarks: Console) -> GainTables | None:
+    """Return what was fitted for the LatentRM of a run, as far as that is still where it was."""
+    if source is None:
+        return None
+    from latent_core.models.files import locate
+
+    try:
+        return read_gain_tables(locate(source))
+    except UserError as error:
+        say(remarks, f"rule gain is left out: {error}")
+        return None
 
 
 def _checkpoint(source: str) -> "Checkpoint":

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from latent_core.errors import WorkFailed
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, evaluate_all
+from orchestrator.analysis.evaluation import Evaluation, evaluate_adaptive, evaluate_all
 from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.experiment import Experiment
@@ -91,12 +91,14 @@ def finalize(
     record = DynamicsRecord(experiment.out)
     dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage, record)
     record.save()
-    evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives, dynamics)
+    adaptive = evaluate_adaptive(results, plan.task, gains=None if plan.scorer is None else plan.scorer.gains)
+    evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives, dynamics, adaptive)
     tracker.log_curves(evaluation.rows, trial_colours(evaluation.rows))
     for result in results:
         tracker.log_counts(result.trial.name, result.summary)
     for one_trial in dynamics:
         tracker.log_dynamics(one_trial.trial, one_trial.rows)
+    tracker.log_adaptive(adaptive)
     tracker.describe(summary_table(evaluation.rows))
     for one in evaluation.judged:
         points = [

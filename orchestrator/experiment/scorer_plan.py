@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from latent_core.budgets import GainTables
+from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
 from latent_core.kinds import scorer_extras
 from latent_core.models.checkpoint import Checkpoint
@@ -27,6 +29,7 @@ class ScorerPlan:
         score_answer: Whether it reads written answers too.
         calibration: How latent-only scores become vote weights.
         answer_calibration: The same for answer-aware scores.
+        gains: What further samples are worth, for rules that decide by it; None where nothing was fitted.
         left_out: Tensors of the checkpoint that nothing uses, by rule, and files beside its weights; empty if none.
     """
 
@@ -36,6 +39,7 @@ class ScorerPlan:
     score_answer: bool
     calibration: VoteCalibration
     answer_calibration: VoteCalibration
+    gains: GainTables | None = None
     left_out: str = ""
 
     def check_length(self, prompt_tokens: int, latent_steps: int, answer_tokens: int) -> None:
@@ -100,6 +104,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
         reward.card.score_answer if scorer.score_answer is None else scorer.score_answer,
         scorer.vote_calibration or _fitted(reward, CALIBRATION_FILE),
         scorer.vote_calibration or _fitted(reward, ANSWER_CALIBRATION_FILE),
+        read_gain_tables(reward.directory),
         assignment.describe_unused(reward.weights.ignored),
     )
 

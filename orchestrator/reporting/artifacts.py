@@ -42,6 +42,7 @@ class Report:
             made.difficulties,
             made.judged,
             made.frontier,
+            made.adaptive,
             [one.rows for one in made.dynamics],
         ]
         names = [self.title, made.task.name, made.budgets, [objective.text for objective in made.objectives]]

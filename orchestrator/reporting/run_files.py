@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.analysis.adaptive import write_adaptive_csv
 from orchestrator.analysis.comparisons import write_comparisons_csv
 from orchestrator.analysis.curves import write_curves_csv
 from orchestrator.analysis.difficulty import write_difficulty_csv
@@ -68,6 +69,11 @@ def _dynamics(report: Report, path: Path) -> None:
 @register_artifact("frontier.csv", lambda report: bool(report.evaluation.frontier), place=11)
 def _frontier(report: Report, path: Path) -> None:
     write_frontier_csv(report.evaluation.frontier, path)
+
+
+@register_artifact("adaptive.csv", lambda report: bool(report.evaluation.adaptive), place=13)
+def _adaptive(report: Report, path: Path) -> None:
+    write_adaptive_csv(report.evaluation.adaptive, path)
 
 
 # What a command has done stands there, which the store does not know: a report leaves it as it is.

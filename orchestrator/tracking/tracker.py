@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_core.selection.aggregations import AGGREGATIONS
+from orchestrator.analysis.adaptive import AdaptiveRow
 from orchestrator.analysis.curves import CurveRow, best_trials
 from orchestrator.analysis.dynamics_rows import DynamicsRow
 from orchestrator.console import masked
@@ -141,6 +142,20 @@ class Tracker:
             name = f"dynamics/{row.measure}"
             points += [(name, row.value, row.step), (f"{name}_lo", row.lo, row.step), (f"{name}_hi", row.hi, row.step)]
         self.log(child, points)
+
+    def log_adaptive(self, rows: Sequence[AdaptiveRow]) -> None:
+        """Log what stopping rules would have come to, under `adaptive/`, where a step is a mean number of samples.
+
+        Args:
+            rows: Rows of `adaptive.csv`; those of settings without a run of their own are left out.
+        """
+        for row in rows:
+            if self.journal.has_run(row.trial):
+                # Settings of a rule are points of one chart.
+                name, step = f"adaptive/{row.rule.split()[0]}.{row.aggregation}", round(row.samples)
+                ends = [(f"{name}_lo", row.lo, step), (f"{name}_hi", row.hi, step)]
+                gain = (f"{name}_minus_fixed", row.difference, step)
+                self.log(row.trial, [(name, row.value, step), *ends, gain], final=True)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

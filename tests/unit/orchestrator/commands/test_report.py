@@ -114,6 +114,30 @@ def test_drawn_anew_everything_is_what_the_run_wrote(here: Path, capsys: pytest.
     assert not ray.is_initialized()
 
 
+def test_stopping_rules_are_replayed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run("mine", budgets=[1, 2, 4, 8]).out
+    assert main(["report", str(out)]) == 0
+    with (out / "adaptive.csv").open() as stream:
+        assert {row["rule"].split()[0] for row in csv.DictReader(stream)} == {"anytime", "decided", "posterior"}
+    assert (out / "adaptive.png").is_file()
+    assert main(["report", str(out), "--budgets", "posterior:confidence=0.8", "--budgets", "decided"]) == 0
+    with (out / "adaptive.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["rule"], row["aggregation"], row["horizon"]) for row in rows] == [
+        ("posterior confidence=0.8", "majority_vote", "8"),
+        ("decided", "majority_vote", "8"),
+    ]
+    capsys.readouterr()
+    for wrong, line in (
+        ("gain:mean=6", "budget.rule gain: decides by the scores of a LatentRM, and nothing scores these samples"),
+        ("sure", "unknown budget rule 'sure'"),
+    ):
+        assert main(["report", str(out), "--budgets", wrong]) == 2
+        error = capsys.readouterr().err.strip()
+        assert line in error
+        assert "\n" not in error
+
+
 def test_the_checkpoint_may_be_gone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run("mine").out
     before = contents(out)

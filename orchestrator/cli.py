@@ -38,10 +38,6 @@ _COMMANDS = {
     "sweep": ("sweep", "Run every setting of the config's search space with Ray Tune."),
     "annotate": ("annotate", "Label latent steps by stochastic rollouts, for train-rm."),
     "train-rm": ("train_rm", "Train a LatentRM on the labels that annotate has written."),
-    "fit-gain": (
-        "fit_gain",
-        "Fit what further samples are worth on a run over validation questions, for the stopping rule gain.",
-    ),
     "train-reasoner": ("train_reasoner", "Train a small latent reasoner from a recipe."),
     "status": (
         "status",

@@ -123,7 +123,7 @@ class Budget:
         if self.rule.needs_fitted and fitted is None:
             raise UserError(
                 f"budget.rule {self.rule.kind}: the LatentRM has no table of gains beside its weights; fit one with "
-                "`latentswarm fit-gain`, or take a rule that needs none, such as posterior"
+                "`latentswarm report RUN_DIR --fit-gain`, or take a rule that needs none, such as posterior"
             )
         decide = self.rule.prepare(self.waves, fitted)
 

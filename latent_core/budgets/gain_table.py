@@ -146,7 +146,7 @@ def chain_of(table: GainTable, waves: Sequence[int]) -> GainChain:
     if missing:
         raise UserError(
             f"budget.waves {list(waves)}: the LatentRM's table of gains has waves {known}; take some of these, or fit "
-            "another table with `latentswarm fit-gain`"
+            "another table with `latentswarm report RUN_DIR --fit-gain`"
         )
     places = [known.index(n) for n in waves]
     moves = []

@@ -31,6 +31,17 @@ _DEFAULT_COMPARISON = DEFAULT_OUT / "report"
     multiple=True,
     help="Replay this stopping rule, such as posterior or posterior:confidence=0.9; may be repeated (default: all).",
 )
+@click.option(
+    "--fit-gain",
+    "into",
+    type=PATH,
+    metavar="DIRECTORY",
+    help="Fit what further samples are worth, for rule gain, and keep it beside this LatentRM. RUN_DIR must be over "
+    "validation questions.",
+)
+@click.option(
+    "--fit-gain-trial", "trial", metavar="NAME", help="The trial that is fitted to, where the run has several."
+)
 def command(
     directories: tuple[Path, ...],
     out: Path | None,
@@ -38,11 +49,15 @@ def command(
     columns: str | None,
     thoughts: bool,
     budgets: tuple[str, ...],
+    into: Path | None,
+    trial: str | None,
 ) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
     from orchestrator.analysis.adaptive import parse_asked
-    from orchestrator.commands.run_reports import paper_of, report_runs
+    from orchestrator.commands.run_reports import fit_gain_of, paper_of, report_runs
 
     paper = paper_of(formats, columns)
     rules = [parse_asked(text) for text in budgets] or None
+    if into is not None:
+        fit_gain_of(directories, into, trial, make_console())
     report_runs(directories, out, _DEFAULT_COMPARISON, make_console(), thoughts=thoughts, paper=paper, rules=rules)

@@ -15,6 +15,7 @@ from orchestrator.analysis.adaptive import AskedRule
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.dynamics import HeadSource
 from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_adaptive, evaluate_all
+from orchestrator.analysis.gain_fits import fit_gain
 from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
 from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
@@ -87,6 +88,23 @@ def report_runs(
     print_places(
         [("picture", target / "curves.png"), ("interactive", target / "curves.html"), ("all files", target)], output
     )
+
+
+def fit_gain_of(directories: Sequence[Path], into: Path, trial: str | None, remarks: Console) -> None:
+    """Fit what further samples are worth on a run, and keep it beside a LatentRM.
+
+    Raises:
+        UserError: As for `fit_gain`, or if it is not one run.
+    """
+    if len(directories) != 1:
+        raise UserError(f"--fit-gain {into}: is fitted on one run, and {len(directories)} are named")
+    run = open_run(directories[0])
+    config = config_of(run)
+    try:
+        line = fit_gain(with_end_ids(run.trials, config.checkpoint), task_of(run, config), into, trial)
+    except OSError as error:
+        raise UserError(f"store.path {masked(config.store.path)}: cannot be read: {error}") from error
+    say(remarks, line)
 
 
 def paper_of(formats: str | None, columns: str | None) -> Paper | None:

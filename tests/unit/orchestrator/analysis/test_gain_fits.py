@@ -1,4 +1,4 @@
-"""`latentswarm fit-gain`: a table beside a LatentRM, from a run on disk."""
+"""`latentswarm report --fit-gain`: a table beside a LatentRM, from a run on disk."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def reward(tmp_path: Path) -> Path:
 
 def test_a_table_is_fitted_and_written(tmp_path: Path, reward: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = scored_run(tmp_path, 16)
-    assert main(["fit-gain", str(out), "--into", str(reward)]) == 0
+    assert main(["report", str(out), "--fit-gain", str(reward)]) == 0
     tables = read_gain_tables(reward)
     assert tables is not None
     assert (tables.questions, tables.samples, set(tables.tables)) == (30, 16, set(FEATURES))
@@ -91,7 +91,7 @@ def test_a_table_is_fitted_and_written(tmp_path: Path, reward: Path, capsys: pyt
     [
         (16, False, [], "nothing scores gaussian sigma=1.0 relative"),
         (4, True, [], "has 4 samples of every question, and a table of gains needs at least 8"),
-        (16, True, ["--trial", "gaussian"], "--trial gaussian: "),
+        (16, True, ["--fit-gain-trial", "gaussian"], "--fit-gain-trial gaussian: "),
     ],
 )
 def test_what_cannot_be_fitted_is_a_line(
@@ -104,14 +104,15 @@ def test_what_cannot_be_fitted_is_a_line(
     line: str,
 ) -> None:
     out = scored_run(tmp_path, samples, scored=scored)
-    assert main(["fit-gain", str(out), "--into", str(reward), *options]) == 2
+    assert main(["report", str(out), "--fit-gain", str(reward), *options]) == 2
     error = capsys.readouterr().err.strip()
     assert line in error
     assert "\n" not in error
 
 
 def test_no_latentrm_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit-gain", str(tmp_path), "--into", str(tmp_path / "nothing")]) == 2
+    out = scored_run(tmp_path, 8)
+    assert main(["report", str(out), "--fit-gain", str(tmp_path / "nothing")]) == 2
     assert "no LatentRM is there" in capsys.readouterr().err
 
 

@@ -37,7 +37,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.randomness": "66569803cf0d1f81",
     "latent_core.row_invariance": "b14c28f94cd9770e",
     "latent_core.samplers.answer_sampling": "b58d43671cc2f099",
-    "latent_core.samplers.base": "c43f0d8d44993acb",
+    "latent_core.samplers.base": "cbc0f997a42bae27",
     "latent_core.samplers.dirichlet": "58f406a476589a7f",
     "latent_core.samplers.gaussian": "f02bb193b81dfcc8",
     "latent_core.samplers.gumbel": "37ac2c113c920332",

@@ -98,6 +98,7 @@ class DrawSite:
     ANSWER_TOKEN = 1
     MIXTURE = 2
     STOP = 3
+    RESAMPLING = 4
     LAYERS = 16
 
     PROJECTIONS = 32768

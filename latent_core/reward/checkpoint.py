@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
@@ -38,12 +39,15 @@ class RewardCard(Settings):
         objective: Name of the objective it was trained with.
         reasoner: Fingerprint of the reasoner whose trajectories it was trained on.
         seed: Seed of its training.
+        auc_by_step: Within-question AUC of the cumulative reward after each latent step, on held-out questions; None
+            where it was not measured.
     """
 
     score_answer: bool = False
     objective: str | None = None
     reasoner: str | None = None
     seed: int | None = None
+    auc_by_step: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(default=None, min_length=1)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int
         objective=settings.objective,
         reasoner=reasoner.fingerprint,
         seed=settings.seed,
+        auc_by_step=validation.auc_by_step(model),
     )
     model.save(reasoner, temporary, card)
     _write(report.calibration, temporary / CALIBRATION_FILE)

@@ -234,6 +234,8 @@ def check_latent_rm(directory: Path, summary: dict[str, Any]) -> None:
     assert checkpoint.card.score_answer
     assert checkpoint.card.objective == "contrastive"
     assert checkpoint.card.reasoner == summary["reasoner"]["fingerprint"]
+    # From which step on a search may prune.
+    assert len(checkpoint.card.auc_by_step or ()) == 6
     LatentRewardModel.from_pretrained(str(directory))
     for name in ("vote_calibration.json", "answer_vote_calibration.json"):
         VoteCalibration.model_validate_json((directory / name).read_text())

@@ -1,6 +1,6 @@
 """How well a LatentRM selects among the candidates of questions that it was not trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from latent_core.reward.model import LatentRewardModel
-from latent_core.reward.scoring import score_candidates
+from latent_core.reward.scoring import Rewards, score_candidates
+from latent_core.reward.step_auc import auc_by_step
 from latent_core.reward.training.batches import LabelledQuestion, collate
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes
 from latent_core.selection.calibration import VoteCalibration, fit_vote_calibration
@@ -106,6 +107,11 @@ class Validation:
             int(self._mixed.sum()),
         )
 
+    def auc_by_step(self, model: LatentRewardModel) -> tuple[float, ...]:
+        """Return from which latent step on the model tells right from wrong: see `latent_core.reward.step_auc`."""
+        mixed = [question for question, is_mixed in zip(self.questions, self._mixed, strict=True) if is_mixed]
+        return auc_by_step(score_steps(model, mixed), self._outcomes.correct[self._mixed])
+
     def _measure(self, suffix: str, scores: FloatArray) -> tuple[dict[tuple[str, int], float], float, VoteCalibration]:
         """Return accuracies, AUC and calibration for one kind of scores [Q, N]."""
         auc = within_question_auc(scores[self._mixed], self._outcomes.correct[self._mixed]).mean
@@ -133,12 +139,37 @@ def score_questions(
     """
     shape = (len(questions), len(questions[0].candidates))
     scores, answer_scores = np.zeros(shape), np.zeros(shape)
+    for block, rewards in _rewards(model, questions, score_answer=score_answer):
+        scores[block] = _matrix(rewards.score, shape[1])
+        if rewards.answer_score is not None:
+            answer_scores[block] = _matrix(rewards.answer_score, shape[1])
+    failed = _failed(questions)
+    scores[failed] = answer_scores[failed] = np.nan
+    return scores, answer_scores if score_answer else None
+
+
+def score_steps(model: LatentRewardModel, questions: Sequence[LabelledQuestion]) -> FloatArray:
+    """Return the rewards of all latent steps of all candidates, [Q, N, T]; zeros and NaN as in `score_questions`."""
+    candidates = len(questions[0].candidates)
+    blocks = [(block, one.steps.double().cpu().numpy()) for block, one in _rewards(model, questions)]
+    longest = max((steps.shape[1] for _, steps in blocks), default=0)
+    rewards = np.zeros((len(questions), candidates, longest))
+    for block, steps in blocks:
+        rewards[block, :, : steps.shape[1]] = steps.reshape(len(block), candidates, -1)
+    rewards[_failed(questions)] = np.nan
+    return rewards
+
+
+def _rewards(
+    model: LatentRewardModel, questions: Sequence[LabelledQuestion], *, score_answer: bool = False
+) -> Iterator[tuple[list[int], Rewards]]:
+    """Score the candidates of questions that have latents, some questions at a time; yields their indices too."""
     todo = [
         index
         for index, question in enumerate(questions)
         if any(candidate.latents is not None for candidate in question.candidates)
     ]
-    at_once = max(1, _ROWS_AT_ONCE // shape[1])
+    at_once = max(1, _ROWS_AT_ONCE // len(questions[0].candidates))
     for first in range(0, len(todo), at_once):
         block = todo[first : first + at_once]
         batch = collate(
@@ -149,12 +180,11 @@ def score_questions(
         )
         with torch.inference_mode():
             rewards = score_candidates(model, batch.prompts, batch.candidates)
-        scores[block] = _matrix(rewards.score, shape[1])
-        if rewards.answer_score is not None:
-            answer_scores[block] = _matrix(rewards.answer_score, shape[1])
-    failed = np.array([[candidate.failed for candidate in question.candidates] for question in questions])
-    scores[failed] = answer_scores[failed] = np.nan
-    return scores, answer_scores if score_answer else None
+        yield block, rewards
+
+
+def _failed(questions: Sequence[LabelledQuestion]) -> NDArray[np.bool_]:
+    return np.array([[candidate.failed for candidate in question.candidates] for question in questions])
 
 
 def _matrix(scores: torch.Tensor, candidates: int) -> FloatArray:

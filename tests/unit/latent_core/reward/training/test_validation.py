@@ -10,7 +10,7 @@ import pytest
 from latent_core.models import LatentReasoner
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.training.batches import LabelledCandidate, LabelledQuestion
-from latent_core.reward.training.validation import Validation, score_questions
+from latent_core.reward.training.validation import Validation, score_questions, score_steps
 
 N = 5
 
@@ -88,6 +88,24 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(
     assert report.quality("auc") == report.auc
     assert report.quality("best_of_n") == report.accuracies["best_of_n", 4]
     assert report.numbers["best_of_n_at_4"] == report.accuracies["best_of_n", 4]
+
+
+def test_auc_by_step_is_that_of_the_rewards_so_far(model: LatentRewardModel, questions: list[LabelledQuestion]) -> None:
+    validation = Validation(questions, score_answer=False)
+    areas, steps = validation.auc_by_step(model), score_steps(model, questions)
+    assert areas[-1] == pytest.approx(validation.measure(model).auc)
+    scores, _ = score_questions(model, questions, score_answer=False)
+    np.testing.assert_allclose(steps.sum(axis=2), scores, rtol=1e-5, atol=1e-5)
+    for step, area in enumerate(areas):
+        aucs = []
+        for question, own in zip(questions[:4], steps[:4], strict=True):
+            rows = [
+                (one.correct, rewards[: step + 1].sum()) for one, rewards in zip(question.candidates, own, strict=True)
+            ]
+            pairs = [(a, b) for right, a in rows if right for wrong, b in rows if not wrong]
+            known = [(a, b) for a, b in pairs if not np.isnan(a + b)]
+            aucs.append(np.mean([a > b for a, b in known]))
+        assert area == pytest.approx(np.mean(aucs))
 
 
 def test_both_scores_count_half_in_the_quality(model: LatentRewardModel, questions: list[LabelledQuestion]) -> None:

@@ -12,4 +12,4 @@ BEAM_SEARCH: Final = "beam_search"
 """The answer of the best beam."""
 
 BEAM_VOTE: Final = "beam_vote"
-"""The majority vote among the beams."""
+"""The vote among the beams, weighted by their scores as the weighted vote among samples is."""

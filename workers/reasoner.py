@@ -71,7 +71,7 @@ class ReasonerWorker(ModelActor):
         return trajectory_table(batch, request.first_question, request.samples, request.latents)
 
     def search(self, request: SearchRequest) -> "pa.Table":
-        """Search a shard with beams; returns its table, see `beam_table`.
+        """Search a shard with beams or particles; returns its table, see `beam_table`.
 
         The LatentRM that guides them is loaded beside the reasoner.
         """
@@ -153,16 +153,16 @@ class ReasonerWorker(ModelActor):
 
     def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> BeamBatch:
         from latent_core.samplers import parse_sampler
-        from latent_core.search.beam_search import beam_search
+        from latent_core.search.beam_search import search_latents
+        from latent_core.search.rules import search_rule
 
         self._check_code(request)
-        return beam_search(
+        return search_latents(
             self._reasoner,
             self._reward_model(request.scorer, request.scorer_dtype),
             parse_sampler(request.sampler),
             problems,
-            request.beams,
-            request.branching,
+            search_rule(request.kind, request.beams, request.branching, request.prune_from, request.temperature),
             latent_steps=request.latent_steps,
             answer_tokens=request.answer_tokens,
             seed=request.seed,

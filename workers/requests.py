@@ -54,12 +54,12 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """Questions for a beam search.
+    """Questions for a search.
 
     Attributes:
         problems: The questions; they are one batch.
         sampler: Sampler setting as plain data.
-        beams: B, beams that are kept.
+        beams: B, beams that are kept; particles of "smc".
         branching: C, continuations per beam and step.
         scorer: The LatentRM: a directory, a hub id, or "bundled:NAME".
         scorer_dtype: Name of its precision.
@@ -69,6 +69,9 @@ class SearchRequest:
         first_question: Index of the first question in its task.
         latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
         code: Which code has to be at work; None for whatever is there.
+        kind: "beam" or "smc".
+        prune_from: First latent step at which anything is dropped.
+        temperature: Of the weights of particles.
     """
 
     problems: tuple[Problem, ...]
@@ -83,6 +86,9 @@ class SearchRequest:
     first_question: int = 0
     latents: str = "none"
     code: PlannedCode | None = None
+    kind: str = "beam"
+    prune_from: int = 1
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)

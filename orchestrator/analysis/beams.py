@@ -1,4 +1,4 @@
-"""From stored beams to the points of a curve: the best beam's answer, and the vote among the beams."""
+"""From stored beams to the points of a curve: the best beam's answer, and the weighted vote among the beams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from latent_core.selection.aggregations.majority_vote import majority_vote
+from latent_core.selection.aggregations.weighted_vote import weighted_vote
+from latent_core.selection.calibration import VoteCalibration
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Problem
 from orchestrator.analysis.curves import CurvePoint
@@ -18,7 +20,7 @@ from orchestrator.store.trial import Trial
 
 _COLUMNS = (
     *("question_id", "answer", "correct", "error", "cut"),
-    *("flops", "prompt_flops", "score_flops", "score_prompt_flops"),
+    *("score", "flops", "prompt_flops", "score_flops", "score_prompt_flops"),
 )
 
 
@@ -48,20 +50,29 @@ class BeamResult:
         ]
 
 
-def evaluate_search(search: Trial, problems: Sequence[Problem]) -> BeamResult | None:
-    """Evaluate a finished search; None where the store does not hold all of its questions."""
+def evaluate_search(
+    search: Trial, problems: Sequence[Problem], calibration: VoteCalibration | None
+) -> BeamResult | None:
+    """Evaluate a finished search; None where the store does not hold all of its questions.
+
+    Args:
+        search: The search.
+        problems: The questions that were asked.
+        calibration: How the scores of its beams become vote weights; without it all votes weigh the same.
+    """
     if not search.store.covered(len(problems), search.samples).all():
         return None
     ids = [problem.question_id for problem in problems]
     records = judged(search.store.read(len(problems), search.samples, _COLUMNS, question_ids=ids), search)
-    outcomes = outcomes_from_records(records, ids)
+    outcomes = outcomes_from_records(records, ids, calibration=calibration)
+    vote = majority_vote if calibration is None else weighted_vote
     # Beams are stored by rank, so that the first one is the best.
     best = outcomes.correct[:, 0].astype(np.float64)
     failed = records["failed"]
     return BeamResult(
         search,
         search.budgets[0],
-        {BEAM_SEARCH: best, BEAM_VOTE: majority_vote(outcomes, search.samples)},
+        {BEAM_SEARCH: best, BEAM_VOTE: vote(outcomes, search.samples)},
         _flops(records),
         {
             "trial": search.name,

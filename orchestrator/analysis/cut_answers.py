@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store.counting import counted
+from orchestrator.store.specs import PRUNE_FROM_BEFORE
 from orchestrator.store.trial import CUT_ANSWERS_BEFORE
 
 if TYPE_CHECKING:
@@ -41,12 +42,15 @@ def as_begun(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the configuration of a run directory with what its command took for granted.
 
     Args:
-        config: Its `config.yaml`; one that does not say what becomes of cut answers is older than that setting.
+        config: Its `config.yaml`; one that does not say what becomes of cut answers is older than that setting, and
+            one whose search does not say from which step it prunes is older than that one.
     """
-    task = config.get("task")
-    if not isinstance(task, Mapping):
-        return config
-    return {**config, "task": {"cut_answers": CUT_ANSWERS_BEFORE, **task}}
+    task, search = config.get("task"), config.get("search")
+    if isinstance(task, Mapping):
+        config = {**config, "task": {"cut_answers": CUT_ANSWERS_BEFORE, **task}}
+    if isinstance(search, Mapping) and search.get("kind", "none") != "none":
+        config = {**config, "search": {"prune_from": PRUNE_FROM_BEFORE, **search}}
+    return config
 
 
 def with_end_ids(trials: Iterable["Trial"], checkpoint: str) -> list["Trial"]:

@@ -287,7 +287,8 @@ def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> Tria
     else:
         points = curve_points(joined, cost, trial.fixed_budgets, trial=trial.name, sampler=trial.sampler)
         points += adaptive.points(available(joined)) if adaptive else []
-    beams = [found for search in trial.searches if (found := evaluate_search(search, task.problems)) is not None]
+    searched = [evaluate_search(search, task.problems, trial.vote_calibration) for search in trial.searches]
+    beams = [found for found in searched if found is not None]
     for found in beams:
         points += found.points(trial.name)
     summary = {

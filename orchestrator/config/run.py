@@ -204,18 +204,29 @@ class ScorerConfig(Settings):
     dtype: Dtype = "float32"
 
 
+def _auto_or_step(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("input should be auto, or a latent step from 1 on")
+
+
 class SearchConfig(Settings):
-    """Beam search over latent steps, beside independent samples.
+    """Search over latent steps, beside independent samples.
 
     Attributes:
-        kind: "beam", or "none" for independent samples only.
+        kind: "beam"; "smc" for beams x candidates particles; or "none" for independent samples only.
         beams: Numbers of beams that are kept, one search for each.
         candidates: Continuations per beam and step.
+        prune_from: First latent step at which anything is dropped or resampled; before it there are beams x candidates
+            independent samples. "auto" is the first at which the LatentRM can tell, as its card says.
+        temperature: Of "smc": particles weigh exp(reward / temperature).
     """
 
-    kind: Literal["none", "beam"] = "none"
+    kind: Literal["none", "beam", "smc"] = "none"
     beams: tuple[Count, ...] = (4,)
     candidates: Count = 4
+    prune_from: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_step)] = "auto"
+    temperature: float = Field(default=1.0, gt=0.0)
 
     @field_validator("beams", mode="before")
     @classmethod

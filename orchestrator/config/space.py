@@ -21,6 +21,8 @@ _PLAIN_KEYS = (
     "search.kind",
     "search.beams",
     "search.candidates",
+    "search.prune_from",
+    "search.temperature",
 )
 """What may vary within a sweep beside the sampler; checkpoints, tasks and LatentRMs make several sweeps of one."""
 

@@ -14,6 +14,7 @@ from orchestrator.config.loading import parse_config, read_yaml
 from orchestrator.config.run import RunConfig
 from orchestrator.experiment.plan import Plan
 from orchestrator.experiment.run_directory import check_run_file
+from orchestrator.store.specs import PRUNE_FROM_BEFORE
 from orchestrator.store.trial import CUT_ANSWERS_BEFORE, Trial
 
 NO_INFLUENCE: Mapping[str, Any] = {
@@ -40,6 +41,7 @@ def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
     if content["budget"] is None:
         # Left out where every question gets the same number, as it always was.
         del content["budget"]
+    content["search"] = _search(plan)
     if not plan.config.sweep.space:
         content["sweep"]["objective"] = _OBJECTIVE_OF_RUNS
     content["checkpoint"] = plan.checkpoint.fingerprint
@@ -57,6 +59,18 @@ def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
             [str(one) for one in calibrations],
         ]
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _search(plan: Plan) -> dict[str, Any]:
+    """Return the configuration of the search; what says what was always so is left out, as in runs begun before it."""
+    content = plan.config.search.model_dump(mode="json")
+    prune_from, temperature = content.pop("prune_from"), content.pop("temperature")
+    if plan.config.search.kind == "none":
+        return content
+    if plan.scorer is not None:
+        prune_from = plan.scorer.prune_from(plan.config.search, plan.latent_steps)
+    content |= {"prune_from": prune_from} if prune_from != PRUNE_FROM_BEFORE else {}
+    return content | ({"temperature": temperature} if plan.config.search.kind == "smc" else {})
 
 
 def _code(plan: Plan, trials: Sequence[Trial]) -> dict[str, Any]:

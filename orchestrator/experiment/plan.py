@@ -117,15 +117,15 @@ class Plan:
 
     def _search(self, trial: Trial, sampler: Sampler, config: RunConfig, beams: int) -> Trial:
         assert self.scorer is not None
-        candidates = config.search.candidates
-        spec = replace(self._spec(sampler, config), beam=self.scorer.beam(beams, candidates))
+        spec = self._spec(sampler, config)
+        shape = self.scorer.beam(config.search, beams, spec.latent_steps)
         latents = config.store.latents if config.store.latents != "auto" else "none"
         return Trial(
-            name=f"{trial.name} beam {beams}x{candidates}",
+            name=f"{trial.name} {shape.title}",
             sampler=sampler.kind,
-            samples=beams,
-            budgets=(beams * candidates,),
-            store=self._store(spec, latents, config),
+            samples=shape.beams,
+            budgets=(shape.beams * shape.candidates,),
+            store=self._store(replace(spec, beam=shape), latents, config),
             scorer=self.scorer.source,
             cut_answers=config.task.cut_answers,
         )

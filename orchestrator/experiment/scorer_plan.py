@@ -1,7 +1,7 @@
 """Plan of the LatentRM: what a run has to know about it before anything starts."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,9 +11,10 @@ from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
 from latent_core.kinds import scorer_extras
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.reward.checkpoint import RewardCheckpoint
+from latent_core.reward.checkpoint import CARD_FILE, RewardCheckpoint
+from latent_core.reward.step_auc import first_telling_step
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
-from orchestrator.config.run import RunConfig
+from orchestrator.config.run import RunConfig, SearchConfig
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectoryStore
 from orchestrator.store.trial import Scored
 
@@ -64,9 +65,47 @@ class ScorerPlan:
         answers = self.answer_calibration if self.score_answer else None
         return Scored(ScoreStore(trajectories, spec), self.calibration, answers)
 
-    def beam(self, beams: int, candidates: int) -> BeamShape:
-        """Return a search that this LatentRM guides."""
-        return BeamShape(beams, candidates, self.reward.fingerprint, self.dtype, scorer_extras(self.reward))
+    def beam(self, search: SearchConfig, beams: int, latent_steps: int) -> BeamShape:
+        """Return a search that this LatentRM guides.
+
+        Args:
+            search: Its configuration.
+            beams: B, one of the numbers there.
+            latent_steps: T.
+
+        Raises:
+            UserError: As `prune_from`.
+        """
+        width = beams * search.candidates
+        shape = BeamShape(beams, search.candidates, self.reward.fingerprint, self.dtype, scorer_extras(self.reward))
+        if search.kind == "smc":
+            shape = replace(shape, beams=width, candidates=1, kind="smc", temperature=search.temperature)
+        prune_from = self.prune_from(search, latent_steps)
+        # Where nothing is ever dropped, the step does not matter, and the trajectories are the same.
+        never = width == 1 if search.kind == "smc" else search.candidates == 1
+        return shape if never else replace(shape, prune_from=prune_from)
+
+    def prune_from(self, search: SearchConfig, latent_steps: int) -> int:
+        """Return the first latent step, of T, at which a search drops anything.
+
+        Raises:
+            UserError: If it is beyond T, or auto and the LatentRM's card does not say.
+        """
+        if search.prune_from != "auto":
+            if search.prune_from > latent_steps:
+                raise UserError(
+                    f"search.prune_from: {search.prune_from} is beyond the {latent_steps} latent steps of a "
+                    f"trajectory; set a step from 1 to {latent_steps}, or auto"
+                )
+            return search.prune_from
+        areas = self.reward.card.auc_by_step
+        if areas is None:
+            raise UserError(
+                f"search.prune_from: auto needs to know from which latent step on {self.reward.source} can tell right "
+                f"from wrong, and its {CARD_FILE} does not say; set a step from 1 (prunes at once) to {latent_steps} "
+                "(drops nothing before the last), or train it with train-rm"
+            )
+        return first_telling_step(areas, latent_steps)
 
 
 def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
@@ -77,7 +116,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
     """
     scorer = config.scorer
     if scorer.checkpoint is None:
-        if config.search.kind == "beam":
+        if config.search.kind != "none":
             raise UserError("search.kind: beam search is guided by a LatentRM; set scorer.checkpoint to one")
         return None
     if config.store.latents == "none":

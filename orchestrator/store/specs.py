@@ -25,18 +25,23 @@ from workers.tables import CONFIDENCE_COLUMNS, COST_FIELDS, CUT_FIELDS, LABEL_SC
 
 _VERSION = 2
 _CUT = "cut"
+PRUNE_FROM_BEFORE = 1
+"""Where searches of earlier versions began to prune, which did not say so."""
 
 
 @dataclass(frozen=True)
 class BeamShape:
-    """A beam search, as far as it determines trajectories.
+    """A search, as far as it determines trajectories.
 
     Attributes:
-        beams: B, beams that are kept.
-        candidates: C, continuations per beam and step.
+        beams: B, beams that are kept; particles of "smc".
+        candidates: C, continuations per beam and step; 1 of "smc".
         scorer: Fingerprint of the LatentRM that guides it.
         scorer_dtype: Precision of the LatentRM.
         extras: As in `TrajectorySpec`, of the LatentRM.
+        kind: "beam" or "smc".
+        prune_from: First latent step at which anything is dropped.
+        temperature: Of the weights of particles; None for beams.
     """
 
     beams: int
@@ -44,6 +49,21 @@ class BeamShape:
     scorer: str
     scorer_dtype: str
     extras: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "beam"
+    prune_from: int = PRUNE_FROM_BEFORE
+    temperature: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called behind the name of its trial, such as "beam 16x4 from 3"."""
+        shape = f"{self.beams}x{self.candidates}" if self.kind == "beam" else str(self.beams)
+        return f"{self.kind} {shape}" + (f" from {self.prune_from}" if self.prune_from > 1 else "")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The search as plain data, in which what was always so is left out: earlier stores keep their names."""
+        before = {"extras": {}, "kind": "beam", "prune_from": PRUNE_FROM_BEFORE, "temperature": None}
+        return {name: value for name, value in asdict(self).items() if name not in before or value != before[name]}
 
 
 @dataclass(frozen=True)
@@ -99,7 +119,7 @@ class TrajectorySpec:
         if self.beam is None:
             del content["beam"]
         else:
-            content["beam"] = _without_empty(content["beam"], "extras")
+            content["beam"] = self.beam.content
         return {"version": _VERSION, **content}
 
 

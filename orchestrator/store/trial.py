@@ -164,6 +164,11 @@ class Trial:
         return (self, *self.searches)
 
     @property
+    def vote_calibration(self) -> VoteCalibration | None:
+        """How latent-only scores become vote weights, of its samples and of the beams of its searches."""
+        return None if self.scored is None else self.scored.calibration
+
+    @property
     def folders(self) -> tuple[ShardFolder, ...]:
         """Where its results are: the trajectories, and their scores if it is scored."""
         return (self.store,) if self.scored is None else (self.store, self.scored.store)

@@ -45,7 +45,7 @@ def run_trial(
             # Before the last report: a scheduler ends a trial that has reported its largest budget.
             for search in trial.searches:
                 sampling.run(search, search.samples, board)
-                found = evaluate_search(search, sampling.problems)
+                found = evaluate_search(search, sampling.problems, trial.vote_calibration)
                 points += found.points(trial.name) if found else []
         for n in [n for n in trial.budgets if reported < n <= samples]:
             # The last report says what the trial has come to, with its searches, whatever their budgets are.

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "budgets": [1, 4],
     "answer_tokens": 8,
     "micro_batch": 2,
-    "search": {"beams": [1, 2], "candidates": 2},
+    "search": {"beams": [1, 2], "candidates": 2, "prune_from": 1},
     "store": {"path": "store", "samples_per_shard": 1},
 }
 
@@ -223,7 +223,9 @@ def test_a_question_that_breaks_is_not_scored_and_the_run_goes_on(
 ) -> None:
     directory, question = poisoned
     changes = {"checkpoint": str(directory), "scorer": {"checkpoint": latent_rms[0]}, "micro_batch": 8}
-    file = config_file({**SETTINGS, **changes, "search": {"kind": "beam", "beams": 2, "candidates": 2}})
+    file = config_file(
+        {**SETTINGS, **changes, "search": {"kind": "beam", "beams": 2, "candidates": 2, "prune_from": 1}}
+    )
     done = latentswarm("run", str(file), "--out", "out")
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stderr.split())
@@ -257,7 +259,7 @@ def test_a_sweep_with_scorer_and_searches(
     trials = ["gaussian sigma=0.4", "mc_dropout p=0.1"]
     changes = {
         "scorer": {"checkpoint": latent_rms[0]},
-        "search": {"kind": "beam", "beams": 2, "candidates": 2},
+        "search": {"kind": "beam", "beams": 2, "candidates": 2, "prune_from": 1},
         "store": {"path": "store"},
         "micro_batch": 8,
         "sweep": {

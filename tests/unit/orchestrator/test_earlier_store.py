@@ -1,8 +1,8 @@
 """A store and run directories as commit ce6be8d has written them: they go on to be read as they were written.
 
 That commit knew no setting for answers that were cut off: they voted. None is cut off here, so that its counts are
-today's. Columns have been added behind its own since, comparisons to its own, and intervals are estimated in another
-way.
+today's. Its searches pruned from the first step on, and did not say so. Columns have been added behind its own since,
+comparisons to its own, and intervals are estimated in another way.
 """
 
 import io
@@ -38,7 +38,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(command: str, plan: Plan, *overrides: str) -> Experiment:
-    return plan(command, load_config(RunConfig, f"{command}.yaml", overrides), Path(command))
+    return plan(command, load_config(RunConfig, f"{command}.yaml", ["search.prune_from=1", *overrides]), Path(command))
 
 
 @COMMANDS

@@ -99,7 +99,7 @@ def test_what_earlier_builds_have_stored_is_found(tmp_path: Path) -> None:
         "budgets": [1, 4],
         "answer_tokens": 8,
         "scorer": {"checkpoint": "bundled:latent-rm-tiny"},
-        "search": {"kind": "beam", "beams": [2], "candidates": 2},
+        "search": {"kind": "beam", "beams": [2], "candidates": 2, "prune_from": 1},
         "sampler": {"kind": "gaussian", "sigma": 0.5, "relative": True},
         "store": {"path": str(tmp_path)},
     }

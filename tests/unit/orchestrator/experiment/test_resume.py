@@ -53,6 +53,20 @@ def test_nothing_to_go_on_with(tmp_path: Path) -> None:
         check_resume(tmp_path / "nowhere", parse_config(RunConfig, CONTENT))
 
 
+def test_a_search_of_an_older_version_was_begun_with_pruning_at_once(out: Path) -> None:
+    content = {**CONTENT, "search": {"kind": "beam"}}
+    raw = yaml.safe_load((out / "config.yaml").read_text())
+    del raw["search"]["prune_from"], raw["search"]["temperature"]
+    # Where there was no search, there is nothing that could have changed.
+    (out / "config.yaml").write_text(yaml.safe_dump(raw))
+    check_resume(out, parse_config(RunConfig, CONTENT))
+    raw["search"]["kind"] = "beam"
+    (out / "config.yaml").write_text(yaml.safe_dump(raw))
+    check_resume(out, parse_config(RunConfig, {**content, "search": {"kind": "beam", "prune_from": 1}}))
+    with pytest.raises(UserError, match=r"begun with another search\.prune_from"):
+        check_resume(out, parse_config(RunConfig, content))
+
+
 def test_a_run_of_an_older_version_was_begun_with_votes_of_cut_answers(out: Path) -> None:
     raw = yaml.safe_load((out / "config.yaml").read_text())
     del raw["task"]["cut_answers"]

@@ -18,7 +18,7 @@ from orchestrator.store.specs import BeamShape, TrajectorySpec, TrajectoryStore
 from workers.requests import PlannedCode, SearchRequest
 from workers.tables import BEAM_COLUMNS, beam_table, trajectory_schema
 
-SHAPE = BeamShape(2, 3, "rm", "bfloat16")
+SHAPE = BeamShape(2, 3, "rm", "bfloat16", prune_from=2)
 SPEC = TrajectorySpec("c", "t", {"kind": "none"}, 2, 4, 7, "float32", SHAPE)
 PROBLEMS = tuple(Problem(f"q{index}", f"question {index}?", "1") for index in range(4))
 
@@ -81,6 +81,9 @@ def test_the_actor_is_asked_for_what_the_setting_says(actor: FakePool, tmp_path:
             first_question=2,
             latents=latents,
             code=PlannedCode({}, {}),
+            kind="beam",
+            prune_from=2,
+            temperature=None,
         )
     ]
 

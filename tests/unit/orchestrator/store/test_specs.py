@@ -289,6 +289,14 @@ def test_what_is_as_it_always_was_is_left_out() -> None:
     assert replace(SCORES, extras=EXTRAS).key != SCORES.key
 
 
+@pytest.mark.parametrize("change", [{"prune_from": 2}, {"kind": "smc"}, {"kind": "smc", "temperature": 2.0}])
+def test_what_is_new_of_a_search_has_a_part_in_its_key(change: dict[str, Any]) -> None:
+    before, now = replace(SPEC, beam=BEAM), replace(SPEC, beam=replace(BEAM, **change))
+    assert now.key != before.key
+    assert {name: now.content["beam"][name] for name in change} == change
+    assert not {"kind", "prune_from", "temperature"} & set(before.content["beam"])
+
+
 def test_whatever_else_determines_trajectories_has_a_part_in_the_key() -> None:
     other = replace(SPEC, extras=EXTRAS)
     assert other.content["extras"] == EXTRAS

@@ -215,6 +215,11 @@ _TENSORS: Mapping[str, Callable[[], dict[str, Tensor]]] = {
         "latent_policy", {"fc.0": (5, 4), "fc.2": (5, 5), "fc.3": (5,), "mean": (4, 5), "log_std": (4, 5)}
     ),
     "vocabulary_mixture": dict,
+    "linear_filter": lambda: {
+        **_named("linear_filter", {"linear": (4, 4)}),
+        "linear_filter.norm.weight": fixed(4),
+        "linear_filter.shift": fixed(4),
+    },
 }
 
 

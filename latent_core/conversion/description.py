@@ -60,12 +60,13 @@ def opened_prompt(checkpoint_format: LatentFormat, tokenizer: PreTrainedTokenize
     return checkpoint_format.model_copy(update={"prompt": prompt, "opening_token": False})
 
 
-def steps_note(conventions: LatentFormat, options: Options) -> str:
+def steps_note(conventions: LatentFormat, options: Options, otherwise: str = "as published") -> str:
     """Return what is said about a number of latent steps that no trainer writes into its files."""
-    said = (
-        "as --latent-steps says" if "latent_steps" in options.changes else "as published; --latent-steps says otherwise"
-    )
-    return f"thinks in {conventions.latent_steps} latent steps, {said}"
+    most = "up to " if conventions.adaptive else ""
+    said = f"{otherwise}; --latent-steps says another number"
+    if "latent_steps" in options.changes:
+        said = "as --latent-steps says"
+    return f"thinks in {most}{conventions.latent_steps} latent steps, {said}"
 
 
 def released_name(family: str, model_type: str) -> str | None:

@@ -1,9 +1,11 @@
 """What weights are put on: configuration and tokenizer, and a model with shapes and nothing in it."""
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -36,8 +38,13 @@ class Foundation:
     tokenizer: PreTrainedTokenizerBase
 
     @classmethod
-    def of(cls, source: Source, options: Options) -> "Foundation":
+    def of(cls, source: Source, options: Options, model_type: str | None = None) -> "Foundation":
         """Find it: at `--base`, else beside the weights.
+
+        Args:
+            source: The weights.
+            options: What the user says.
+            model_type: What transformers calls the model, where config.json has a name of the trainer's own.
 
         Raises:
             UserError: If there is none, there are two, or it is not that of a causal language model.
@@ -54,7 +61,11 @@ class Foundation:
         name = options.base or source.name
         directory = locate(options.base) if options.base is not None else source.directory
         raw = read_json(name, directory / "config.json")
-        config = load_config(name, directory, raw)
+        if model_type is None:
+            config = load_config(name, directory, raw)
+        else:
+            raw = {**raw, "model_type": model_type}
+            config = _load_renamed(name, raw)
         tokenizer = load_tokenizer(name, directory)
         # What is converted has no generation_config.json, but its answers end as they did.
         ends = [one for one in stated_ends(name, directory, raw) if one < config.vocab_size]
@@ -85,6 +96,13 @@ class Foundation:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"checkpoint {self.name}: no causal language model can be made of it: {reason}") from error
         return model
+
+
+def _load_renamed(name: str, raw: Mapping[str, Any]) -> PreTrainedConfig:
+    """Load a configuration that differs from the file."""
+    with TemporaryDirectory() as directory:
+        (Path(directory) / "config.json").write_text(json.dumps(raw), encoding="utf-8")
+        return load_config(name, Path(directory), raw)
 
 
 def embedding_names(model: PreTrainedModel) -> list[str]:

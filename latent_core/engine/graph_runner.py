@@ -74,8 +74,8 @@ class GraphRunner:
         self._lengths = torch.ones(shape.questions, dtype=torch.int64, device=device)
         self._inputs = torch.zeros_like(like.hidden)
         self._streams = Streams(*(torch.zeros_like(one) for one in _words(like.streams)))
-        # Where the new position goes, how many there are then, and the step that it is.
-        self._place, self._filled, self._step = torch.zeros(3, 1, dtype=torch.int64, device=device)
+        # Where the new position goes, how many there are then, the step that it is, and how far positions jump.
+        self._place, self._filled, self._step, self._gap = torch.zeros(4, 1, dtype=torch.int64, device=device)
         self._graphs: dict[tuple[str, Phase] | None, CudaGraph] = {}
         self._kv_buffers: list[weakref.ref[KVBuffer]] = []
         self._prefix: weakref.ref[SharedPrefix] | None = None
@@ -114,7 +114,8 @@ class GraphRunner:
         kv_buffers = self._load(state)
         length = state.suffix_length + 1
         self._inputs.copy_(inputs)
-        for number, value in ((self._place, length - 1), (self._filled, length), (self._step, step)):
+        numbers = (self._place, self._filled, self._step, self._gap)
+        for number, value in zip(numbers, (length - 1, length, step, state.gap), strict=True):
             number.fill_(value)
         perturbation = sampler.perturbation(phase, self._streams, self._step)
         if perturbation is not None:
@@ -127,7 +128,7 @@ class GraphRunner:
             suffix.layers = [
                 StaticSuffixLayer(keys, values, self._place) for keys, values in zip(*self._suffixes, strict=True)
             ]
-            positions = self._lengths.repeat_interleave(self.shape.group) + self._place
+            positions = self._lengths.repeat_interleave(self.shape.group) + self._place + self._gap
             hidden = reasoner.forward(
                 self._inputs[:, None],
                 positions[:, None],

@@ -48,6 +48,16 @@ class ActiveRows:
         thought = None if self.thought is None else self.thought.take(chosen)
         return ActiveRows(self.state.select(chosen), self.origin[chosen], ~filler, truncated, thought)
 
+    def without(self, done: Tensor) -> "ActiveRows":
+        """Return the rows but for those that are marked, bool [rows]; these are dropped where that pays."""
+        going = self.counts & ~done
+        rest = self.only(going)
+        return rest if rest.state.rows <= _COMPACT_BELOW * self.state.rows else replace(self, counts=going)
+
+    def closed(self, engine: RolloutEngine, most_steps: int) -> "ActiveRows":
+        """Return rows that have stopped, ready for the end."""
+        return replace(self, state=engine.behind_thoughts(self.state, most_steps))
+
     def thinking(self, engine: RolloutEngine) -> "ActiveRows":
         """Return the rows with what they would think next."""
         return replace(self, thought=engine.think(self.state))
@@ -81,26 +91,30 @@ def run_latent_steps(
         all rows are yielded at once; the last ones of an adaptive one may be truncated.
     """
     here, conventions = start, engine.reasoner.checkpoint.format
+    stops_first = conventions.last_latent != "fed"
     for _ in range(start.state.latents.shape[1], latent_steps):
         here = here.thinking(engine)
-        if conventions.adaptive:
-            done = here.wants_to_stop
-            if bool(done.any()):
-                yield here.only(done)
-                going = here.counts & ~done
-                if not bool(going.any()):
-                    return
-                rest = here.only(going)
-                here = rest if rest.state.rows <= _COMPACT_BELOW * here.state.rows else replace(here, counts=going)
+        done = here.wants_to_stop
+        some_are_done = conventions.adaptive and bool(done.any())
+        if some_are_done and stops_first:
+            yield here.only(done).closed(engine, latent_steps)
+            if not bool((here.counts & ~done).any()):
+                return
+            here = here.without(done)
         here = here.advanced(engine)
         if on_step is not None:
             on_step(here)
+        if some_are_done and not stops_first:
+            yield here.only(done).closed(engine, latent_steps)
+            if not bool((here.counts & ~done).any()):
+                return
+            here = here.without(done)
     if not conventions.adaptive or conventions.at_limit == "close":
-        yield here
+        yield here.closed(engine, latent_steps)
         return
     here = here.thinking(engine)
     done = here.wants_to_stop
     if bool(done.any()):
-        yield here.only(done)
+        yield here.only(done).closed(engine, latent_steps)
     if bool((here.counts & ~done).any()):
         yield here.only(here.counts & ~done, truncated=True)

@@ -143,9 +143,11 @@ class RolloutEngine:
         Rows stop only where the length is adaptive.
         """
         thought, taken = self._think(state, state.latents.shape[1] + 1), state.latents.shape[1]
-        conventions = self.reasoner.checkpoint.format
+        conventions, gate = self.reasoner.checkpoint.format, self.reasoner.gate
         if not conventions.adaptive or taken < conventions.least_latent_steps:
             return replace(thought, stops=torch.zeros(state.rows, dtype=torch.bool, device=state.hidden.device))
+        if gate is not None:
+            return replace(thought, stops=gate(thought.latents if gate.reads_latent else state.hidden))
         return thought if thought.stops is not None else replace(thought, stops=self._stops(state, taken + 1))
 
     @torch.inference_mode()
@@ -233,10 +235,13 @@ class RolloutEngine:
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
         thinking = torch.full((rows,), truncated, device=device)
         for fed_id in () if truncated else reasoner.checkpoint.fed_ids:
-            forced = torch.full((rows,), fed_id, device=device)
-            state = self._feed(state, reasoner.embed(forced), Phase.ANSWER, state.next_step)
+            inputs = reasoner.embed(torch.full((rows,), fed_id, device=device))
+            if reasoner.checkpoint.format.last_latent == "with_end" and state.next_step == state.latents.shape[1] + 1:
+                inputs = inputs + self.propose(state)
+            state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
         for position in range(max_tokens):
-            logits = reasoner.logits(state.hidden) if keep_logits or not self.sampler.is_greedy else None
+            needs_logits = keep_logits or not self.sampler.is_greedy or bool(reasoner.checkpoint.never_written)
+            logits = reasoner.logits(state.hidden) if needs_logits else None
             tokens, confidence = self._choose(state, logits, keep_confidence)
             thinking = thinking & (tokens != end_id)
             silent = thinking if position > 0 else torch.zeros_like(thinking)
@@ -275,11 +280,25 @@ class RolloutEngine:
             keep_confidence: Whether to compute the confidence.
         """
         if logits is not None:
-            tokens = self.sampler.choose_token(logits, state.streams, state.next_step)
-            return tokens, TokenConfidence.of_logits(logits, tokens) if keep_confidence else None
+            writable = self._writable(logits)
+            tokens = self.sampler.choose_token(writable, state.streams, state.next_step)
+            return tokens, TokenConfidence.of_logits(writable, tokens) if keep_confidence else None
         if keep_confidence:
             return self.reasoner.most_likely_with_confidence(state.hidden)
         return self.reasoner.most_likely(state.hidden), None
+
+    def _writable(self, logits: Tensor) -> Tensor:
+        """Return logits [rows, vocabulary] without those of tokens that no answer has."""
+        never = self.reasoner.checkpoint.never_written
+        if not never:
+            return logits
+        return logits.index_fill(-1, torch.tensor(never, device=logits.device), float("-inf"))
+
+    def behind_thoughts(self, state: RolloutState, most_steps: int) -> RolloutState:
+        """Return a state that has stopped thinking, its positions moved to where its format wants the end."""
+        if self.reasoner.checkpoint.format.positions == "gapless":
+            return state
+        return replace(state, gap=most_steps - state.latents.shape[1])
 
     def _fewer(self, state: RolloutState, unfinished: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return rows to go on with and which of them are fillers, or None if dropping the others does not pay."""

@@ -17,13 +17,14 @@ class RolloutRuntime:
         device: Where the reasoner computes.
         footprint: What its rollouts need in memory.
         graph_cache: CUDA graphs of rollout steps, and the static memory that they go through.
-        reads_logits: Whether the reasoner needs all logits at every latent step.
+        reads_logits: Whether the reasoner needs all logits, at every latent step or whenever it writes.
         row_limit: How many rows at once memory has turned out to hold.
     """
 
     def __init__(self, reasoner: LatentReasoner) -> None:
         """Start with nothing captured and nothing learnt; most callers want `of`."""
-        self.device, self.reads_logits = reasoner.device, reasoner.feedback.reads_logits
+        self.device = reasoner.device
+        self.reads_logits = reasoner.feedback.reads_logits or bool(reasoner.checkpoint.never_written)
         self.footprint, self.graph_cache = Footprint.of(reasoner.model), GraphCache()
         self.row_limit = RowLimit(release=self.graph_cache.clear)
 

@@ -24,6 +24,7 @@ class RolloutState(SharedPromptRows):
         calm: Steps in a row, up to the last one, on which each row has been sure, int64 [B * G].
         boundary: Positions of the suffix that end the prompt: 1 where a sampler acts on the prompt's last position, so
             that every row has read it for itself, else 0.
+        gap: How far the positions behind the last latent jump; 0 where they follow on.
     """
 
     hidden: Tensor
@@ -32,6 +33,11 @@ class RolloutState(SharedPromptRows):
     thought_ids: Tensor
     calm: Tensor
     boundary: int = 0
+    gap: int = 0
+
+    def next_positions(self, count: int = 1) -> Tensor:
+        """Return the absolute positions of each row's next inputs, int64 [rows, count]."""
+        return super().next_positions(count) + self.gap
 
     @property
     def next_step(self) -> int:

@@ -51,6 +51,9 @@ class Checkpoint:
         opening: Ids in front of every prompt, which its template does not say.
         beyond: What decides what it computes beyond what former versions read from its files; see `fingerprint`.
         end_ids: Ids that are fed behind the last latent, where they are not `end_id` alone.
+        never_written: Ids that no answer has.
+        gate_ids: Ids whose rows of the output head are the gate's, for going on and for stopping; none where the gate
+            has tensors of its own, or there is no gate.
     """
 
     source: str
@@ -66,6 +69,8 @@ class Checkpoint:
     opening: tuple[int, ...] = ()
     beyond: Mapping[str, Any] = field(default_factory=dict)
     end_ids: tuple[int, ...] = ()
+    never_written: tuple[int, ...] = ()
+    gate_ids: tuple[int, ...] = ()
 
     @classmethod
     def open(cls, source: str) -> "Checkpoint":
@@ -108,7 +113,11 @@ class Checkpoint:
             ends,
             opening,
             beyond,
-            end_text_ids(source, tokenizer, checkpoint_format) if checkpoint_format.end_fed == "all" else (),
+            fed_text_ids(source, tokenizer, checkpoint_format),
+            _named_ids(source, tokenizer, "never_written", checkpoint_format.never_written),
+            _named_ids(
+                source, tokenizer, "gate", () if checkpoint_format.gate is None else checkpoint_format.gate.tokens
+            ),
         )
 
     @cached_property
@@ -265,6 +274,32 @@ def beyond_description(
             )
         said["chat_template"] = template
     return said
+
+
+def fed_text_ids(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> tuple[int, ...]:
+    """Return the ids that are fed behind the last latent; none where it is the one with which thinking ends.
+
+    Raises:
+        UserError: If the tokenizer makes nothing of the text.
+    """
+    if checkpoint_format.fed_text is None:
+        return end_text_ids(source, tokenizer, checkpoint_format) if checkpoint_format.end_fed == "all" else ()
+    ids: list[int] = tokenizer(checkpoint_format.fed_text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise UserError(
+            f"checkpoint {source}: its tokenizer makes no tokens of fed_text {checkpoint_format.fed_text!r}"
+        )
+    return tuple(ids)
+
+
+def _named_ids(
+    source: str, tokenizer: PreTrainedTokenizerBase, setting: str, tokens: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Return the ids of tokens that a setting names."""
+    vocabulary = tokenizer.get_vocab()
+    if missing := [token for token in tokens if token not in vocabulary]:
+        raise UserError(f"checkpoint {source}: {LATENT_FILE}: {setting}: its tokenizer has no token {missing[0]!r}")
+    return tuple(vocabulary[token] for token in tokens)
 
 
 def end_text_ids(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> tuple[int, ...]:

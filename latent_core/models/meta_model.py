@@ -13,8 +13,9 @@ from latent_core.models.backbones import find_backbone
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.compatibility import check_shared_prefix
 from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.gates import gate_tensors
 from latent_core.models.weight_rules import Assignment, assign
-from latent_core.models.weights import check_feedback, check_tied_copies, feedback_scale
+from latent_core.models.weights import check_feedback, check_gate, check_tied_copies, feedback_scale
 
 
 def check_model(checkpoint: Checkpoint) -> PreTrainedModel:
@@ -54,6 +55,7 @@ def check_weights(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
         )
     assignment = _assignment(checkpoint, model)
     check_feedback(source, kind, checkpoint.hidden_size, weights.shapes)
+    check_gate(source, checkpoint.format.gate, checkpoint.hidden_size, weights.shapes)
     feedback_scale(source, kind, checkpoint.config)
     check_tied_copies(source, weights, assignment.tied)
     return assignment
@@ -71,6 +73,7 @@ def _assignment(checkpoint: Checkpoint, model: PreTrainedModel) -> Assignment:
     # What is missing is said once it is known that the file is of this model at all.
     with suppress(KeyError):
         own &= {*head.wanted(checkpoint.hidden_size, shapes)}
+        own |= {*gate_tensors(checkpoint.format.gate, checkpoint.hidden_size, shapes)}
     return assign(checkpoint.source, model, checkpoint.weights.headers, feedback=own, feeds_back=kind)
 
 

@@ -13,13 +13,14 @@ from latent_core.errors import UserError
 from latent_core.flops import FlopModel
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.feedback import Feedback
+from latent_core.models.gates import StopGate, gate_of_rows
 from latent_core.models.hooks import PerturbedModules
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.token_confidence import TokenConfidence
-from latent_core.models.weights import load_feedback, load_model
+from latent_core.models.weights import load_feedback, load_gate, load_model
 from latent_core.samplers.base import ModulePerturbation, Site
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,15 +35,19 @@ class LatentReasoner:
         feedback: What turns a hidden state into the next input.
         output_head: What turns a hidden state into a token.
         flops: Cost model of its forward passes.
+        gate: What decides whether to think on; None where the format has no gate.
         row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: PreTrainedModel, feedback: Feedback) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, model: PreTrainedModel, feedback: Feedback, gate: StopGate | None = None
+    ) -> None:
         """Wrap a loaded model; most callers want `from_pretrained`."""
         self.checkpoint = checkpoint
         self.model = model.eval().requires_grad_(False)
         self.feedback, self.output_head = feedback, OutputHead(model)
         self.flops = FlopModel.of(model, feedback, feeds_back_logits=feedback.reads_logits)
+        self.gate = gate
         self.modules = PerturbedModules(checkpoint.source, model)
         self.row_rules: list[LayerRule] = []
 
@@ -78,12 +83,13 @@ class LatentReasoner:
         module.to(device)
         mixture = checkpoint.format.mixture
         feedback = load_feedback(source, kind, weights, checkpoint.config, device, dtype, mixture)
-        reasoner = cls(checkpoint, model, feedback)
+        reasoner = cls(checkpoint, model, feedback, _gate(checkpoint, model, device, dtype))
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
             reasoner.output_head.settle()
-            rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback])
+            gates = [] if reasoner.gate is None else [reasoner.gate]
+            rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback, *gates])
             reasoner.row_rules = [*rules, *reasoner.output_head.rules]
         return reasoner
 
@@ -185,3 +191,15 @@ class LatentReasoner:
             decode = tokenizer.backend_tokenizer.decode_batch
         texts: list[str] = decode(visible, skip_special_tokens=True)
         return texts
+
+
+def _gate(
+    checkpoint: Checkpoint, model: PreTrainedModel, device: torch.device | str, dtype: torch.dtype
+) -> StopGate | None:
+    """Return the stop gate of a checkpoint, from tensors of its own or rows of its output head."""
+    settings = checkpoint.format.gate
+    if settings is None:
+        return None
+    if checkpoint.gate_ids:
+        return gate_of_rows(model.get_output_embeddings(), checkpoint.gate_ids, settings).eval().requires_grad_(False)
+    return load_gate(checkpoint.source, settings, checkpoint.weights, device, dtype)

@@ -14,6 +14,7 @@ from latent_core.attention.shared_prefix import SHARED_PREFIX_ATTENTION
 from latent_core.errors import UserError
 from latent_core.mixtures import MixtureSettings
 from latent_core.models.feedback import FEEDBACKS, Feedback
+from latent_core.models.gates import GATE, StopGate, StopGateSettings, gate_tensors
 from latent_core.models.weight_files import WeightSource, some
 
 if TYPE_CHECKING:
@@ -41,6 +42,41 @@ def check_feedback(source: str, kind: str, hidden_size: int, shapes: Mapping[str
                 f"checkpoint {source}: {name} of the {kind} feedback has shape {list(shapes[name])}, but latents of "
                 f"width {hidden_size} need {list(shape)}"
             )
+
+
+def check_gate(
+    source: str, gate: StopGateSettings | None, hidden_size: int, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare the tensors of a stop gate with those that it needs; nothing where the output head is the gate.
+
+    Raises:
+        UserError: If one is missing or has another shape.
+    """
+    try:
+        wanted = gate_tensors(gate, hidden_size, shapes)
+    except KeyError as error:
+        raise UserError(
+            f"checkpoint {source}: its weights lack {error.args[0]} of the stop gate; a gate that is rows of the "
+            "output head names go_on_token and stop_token"
+        ) from None
+    for name, shape in wanted.items():
+        if shapes[name] != shape:
+            raise UserError(
+                f"checkpoint {source}: {name} of the stop gate has shape {list(shapes[name])}, but one or two outputs "
+                f"of hidden states of width {hidden_size} need {list(shape)}"
+            )
+
+
+def load_gate(
+    source: str, gate: StopGateSettings, weights: WeightSource, device: torch.device | str, dtype: torch.dtype
+) -> StopGate:
+    """Load a stop gate with tensors of its own, which have been checked."""
+    names = [name for name in weights.headers if name in (f"{GATE}.weight", f"{GATE}.bias")]
+    with weights.tensors(names) as slices:
+        tensors = {name: one[...] for name, one in slices.items()}
+    loaded = StopGate(tensors[f"{GATE}.weight"], tensors.get(f"{GATE}.bias"), gate).to(dtype=dtype)
+    check_finite(f"checkpoint {source}", loaded.named_parameters())
+    return loaded.to(device=device).eval().requires_grad_(False)
 
 
 def check_tied_copies(source: str, weights: WeightSource, tied: Mapping[str, str]) -> None:

@@ -85,8 +85,11 @@ def describe_facts(facts: "CheckpointFacts") -> Iterator[tuple[str, str]]:
     yield "feedback", facts.format.feedback + inner
     if facts.format.mixture is not None:
         yield "mixture", _settings_text(facts.format.mixture)
-    yield "latent steps", ("adaptive, up to " if facts.format.adaptive else "") + str(facts.latent_steps)
-    if len(facts.fed) > 1:
+    if facts.format.gate is not None:
+        yield "gate", _settings_text(facts.format.gate)
+    length = f"{facts.format.latent_length}, up to " if facts.format.adaptive else ""
+    yield "latent steps", length + str(facts.latent_steps)
+    if facts.fed != (facts.tokens["end"],):
         yield "fed behind them", _tokens_text(facts.fed)
     yield "answer", f"{facts.format.extractor}, up to {facts.format.answer_tokens} tokens"
     yield "answer ends with", _tokens_text(facts.answer_ends)

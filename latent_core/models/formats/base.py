@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from latent_core.answers.extractors import EXTRACTORS
 from latent_core.mixtures import MixtureSettings
 from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.gates import StopGateSettings
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings
 
@@ -51,7 +52,7 @@ class LatentFormat(Settings):
         end_token: Token behind the last latent; None where `latent_end_id` of `config.json` names it.
         latent_token: Token that stands for a latent vector in id sequences; None where nothing does.
         latent_length: "fixed" thinks for `latent_steps` steps and then forces the end token; "adaptive" stops as soon
-            as the model predicts the end token, row by row.
+            as the model predicts the end token, row by row; "gated" as soon as `gate` says so.
         latent_steps: T, the published number of latent steps; the most of them where the length is adaptive.
         answer_tokens: Longest answer to decode, in tokens, unless a run says otherwise.
         extractor: Name of the function that finds the answer in the decoded text.
@@ -65,6 +66,13 @@ class LatentFormat(Settings):
             lets it write one token and think on, as released CoLaR does; "close" feeds it the end.
         budget: Whether latents and end count as answer tokens: "own" gives answers a limit of their own, with "shared"
             `answer_tokens` is the limit of all together.
+        gate: The head that decides whether to think on, where the length is gated.
+        last_latent: What becomes of the latent of a step with which thinking ends: "dropped", "fed" as a step that
+            counts, or fed "with_end", added to the embedding of the end.
+        fed_text: Text that is fed behind the last latent in place of the end, of one or more tokens.
+        positions: With "published" the end stands where it would behind the most steps, so that positions jump where a
+            row has taken fewer, as in LaTER's evaluation; with "gapless" it stands behind the last latent.
+        never_written: Tokens that no answer has: their logits do not count in it.
     """
 
     name: str = Field(default="generic", min_length=1)
@@ -74,7 +82,7 @@ class LatentFormat(Settings):
     start_token: str | None = "<|start-latent|>"
     end_token: str | None = "<|end-latent|>"
     latent_token: str | None = "<|latent|>"
-    latent_length: Literal["fixed", "adaptive"] = "fixed"
+    latent_length: Literal["fixed", "adaptive", "gated"] = "fixed"
     latent_steps: int = Field(default=6, ge=1)
     answer_tokens: int = Field(default=32, ge=1)
     extractor: str = "last_number"
@@ -86,6 +94,11 @@ class LatentFormat(Settings):
     least_latent_steps: int = Field(default=0, ge=0)
     at_limit: Literal["think_on", "close"] = "think_on"
     budget: Literal["own", "shared"] = "own"
+    gate: StopGateSettings | None = None
+    last_latent: Literal["dropped", "fed", "with_end"] = "dropped"
+    fed_text: str | None = Field(default=None, min_length=1)
+    positions: Literal["gapless", "published"] = "gapless"
+    never_written: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -116,6 +129,12 @@ class LatentFormat(Settings):
             raise ValueError(f"unknown extractor {value!r}: {nearest_hint(value, list(EXTRACTORS))}")
         return value
 
+    @model_validator(mode="after")
+    def _gate_of_a_gated_length(self) -> "LatentFormat":
+        if (self.gate is not None) != (self.latent_length == "gated"):
+            raise ValueError('"latent_length": "gated" and a "gate" belong together: say both, or neither')
+        return self
+
     @property
     def silent(self) -> frozenset[str]:
         """Settings of later versions that say nothing: descriptions without them are those of earlier ones."""
@@ -128,7 +147,7 @@ class LatentFormat(Settings):
     @property
     def adaptive(self) -> bool:
         """Whether each trajectory has its own number of latent steps."""
-        return self.latent_length == "adaptive"
+        return self.latent_length != "fixed"
 
     @property
     def special_tokens(self) -> tuple[str, ...]:

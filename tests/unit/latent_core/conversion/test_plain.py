@@ -164,8 +164,9 @@ def test_refusals(tmp_path: Path, refusal: Callable[..., str]) -> None:
     said = refusal(tmp_path / "odd.safetensors")
     assert said == (
         "its tensors (weird.key) are named as in no known layout: SIM-CoT's trainer on COCONUT (base_causallm.*, "
-        "expainable_llm.*); COCONUT's trainer (base_causallm.*); CODI's trainer (codi.*); a causal "
-        "language model of transformers"
+        "expainable_llm.*); adaptive latent reasoning (_base_model.*, recurrent_filter.*); COCONUT's trainer "
+        "(base_causallm.*); CODI's trainer (codi.*); CoLaR's trainer (latent_policy.*, llm.*); LaTER's trainer "
+        "(latent_projector.*); a causal language model of transformers"
     )
 
 

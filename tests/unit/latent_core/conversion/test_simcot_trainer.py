@@ -43,7 +43,7 @@ def test_it_thinks_as_it_did(named: str, gpt2_base: Path, tmp_path: Path, agree:
 def test_latent_steps_are_those_of_the_epoch(epoch: int, steps: int, gpt2_base: Path, tmp_path: Path) -> None:
     saved(gpt2_base, tmp_path / "trained", f"checkpoint_{epoch}")
     notes = convert(str(tmp_path / "trained"), tmp_path / "out", Options(base=str(gpt2_base), allow_pickle=True))
-    assert f"thinks in {steps} latent steps, as published; --latent-steps says otherwise" in notes
+    assert f"thinks in {steps} latent steps, as published; --latent-steps says another number" in notes
     assert Checkpoint.open(str(tmp_path / "out")).latent_steps == steps
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from latent_core.errors import UserError
 from latent_core.models.backbones import find_backbone
 from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.gates import StopGateSettings, kept_by_gate
 from latent_core.models.weight_files import Header
 from latent_core.models.weight_rules import Assignment, assign
 
@@ -45,7 +46,12 @@ class Fitted:
 
 
 def fit(
-    name: str, owner: str, model: PreTrainedModel, tensors: Mapping[str, Tensor], feeds_back: str = "identity"
+    name: str,
+    owner: str,
+    model: PreTrainedModel,
+    tensors: Mapping[str, Tensor],
+    feeds_back: str = "identity",
+    gate: StopGateSettings | None = None,
 ) -> Fitted:
     """Return the tensors by the model's names.
 
@@ -55,17 +61,19 @@ def fit(
         model: The model without weights.
         tensors: What there is; names may lack the prefix of the base model.
         feeds_back: Kind of the feedback head, whose tensors are kept as they are.
+        gate: The stop gate, whose tensors are kept likewise; None where there is none.
 
     Raises:
         UserError: If a tensor is missing, has another shape, or is left over; or if the model has no list of blocks.
     """
     find_backbone(name, model.base_model)
     prefixes = FEEDBACKS[feeds_back].prefixes()
+    own = kept_by_gate(gate, tensors)
     assignment = assign(
         name,
         model,
         {key: _header(tensor) for key, tensor in tensors.items()},
-        feedback=[key for key in tensors if prefixes and key.startswith(prefixes)],
+        feedback=[key for key in tensors if key in own or (prefixes and key.startswith(prefixes))],
         feeds_back=feeds_back,
         owner=f"config.json of {owner}",
     )

@@ -20,7 +20,14 @@ def _draft(source: Source, options: Options) -> Draft:
     checkpoint_format, architecture = _conventions(source, options, foundation)
     rows = padded_rows(foundation.blank(), source.tensors, foundation.vocab_size)
     model = foundation.blank(rows)
-    fitted = fit(source.name, foundation.name, model, source.tensors, checkpoint_format.feedback)
+    fitted = fit(
+        source.name,
+        foundation.name,
+        model,
+        source.tensors,
+        checkpoint_format.feedback,
+        checkpoint_format.gate,
+    )
     tokenizer, tensors, notes = foundation.tokenizer, fitted.tensors, [*fitted.notes]
     known = len(tokenizer)
     added = add_missing(tokenizer, checkpoint_format.special_tokens)

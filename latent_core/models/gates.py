@@ -1,6 +1,6 @@
 """Stop gate: a head that decides at every latent step whether a trajectory thinks on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log
 from typing import Literal
 
@@ -76,6 +76,13 @@ def gate_tensors(
     outputs = 2 if shapes[f"{GATE}.weight"][0] == 2 else 1
     bias = {f"{GATE}.bias": (outputs,)} if f"{GATE}.bias" in shapes else {}
     return {f"{GATE}.weight": (outputs, hidden_size), **bias}
+
+
+def kept_by_gate(settings: StopGateSettings | None, names: Iterable[str]) -> set[str]:
+    """Return which of the names are those of tensors of a gate's own."""
+    if settings is None or settings.tokens:
+        return set()
+    return {f"{GATE}.weight", f"{GATE}.bias"} & {*names}
 
 
 def gate_of_rows(head: nn.Module, rows: tuple[int, ...], settings: StopGateSettings) -> StopGate:

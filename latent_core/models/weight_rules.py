@@ -21,6 +21,7 @@ from transformers.core_model_loading import (
 
 from latent_core.errors import UserError
 from latent_core.models.feedback import FEEDBACKS
+from latent_core.models.gates import GATE
 from latent_core.models.weight_files import Header, some
 
 MASKS = "old masks"
@@ -42,6 +43,7 @@ _LOW_RANK = re.compile(r"(^|\.)lora_(A|B|embedding_A|embedding_B|magnitude_vecto
 _SCALE = re.compile(
     r"(^|[._])(scales?|weight_scale(_inv)?|qweight|qzeros|g_idx|absmax|quant_map|SCB|zeros?_points?)(\.|$)"
 )
+_GATE = re.compile(r"[^.]*(gate|stop)[^.]*\.")
 _LAYER = re.compile(r"(?<=\.)(\d+)(?=\.)")
 
 
@@ -274,6 +276,11 @@ def _nothing_takes(model: PreTrainedModel, left: list[str], feeds_back: str | No
                 f"{what}: they belong to a {kind} feedback, but it is said to feed back by {feeds_back}; say "
                 f'{cure}"feedback": "{kind}" in latent.json'
             )
+    if feeds_back is not None and any(_GATE.match(name) for name in left):
+        return (
+            f"{what}: a head that decides when to stop is called {GATE} here (weight of 1 or 2 rows, bias), and has "
+            '"latent_length": "gated" and a "gate" in latent.json; rename its tensors if that is what they are'
+        )
     depth, deepest = getattr(model.config, "num_hidden_layers", None), _deepest(model, left)
     if isinstance(depth, int) and deepest >= depth:
         return f"{what}: {owner} says {depth} layers, but the file has {deepest + 1}; they are of different models"

@@ -386,7 +386,8 @@ def evaluate_adaptive(
     """
     rows = []
     for result in results:
-        if result.trial.name == GREEDY:
+        # Of a trial with a rule of its own there are no samples that every question has, but for the first wave's.
+        if result.trial.name == GREEDY or result.trial.budget is not None:
             continue
         read = list(blocks(result.trial, task.problems, result.summary["samples"], CURVE_COLUMNS))
         outcomes = join_outcomes([outcomes_of(result.trial, records, some) for records, some in read])

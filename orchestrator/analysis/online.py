@@ -84,7 +84,7 @@ class AdaptiveOutcomes:
         settled = self._decisions.settled
         waves, questions = np.unique(self.used[settled], return_counts=True)
         return {
-            **(self._trial.budget.to_plain() if self._trial.budget else {}),
+            **(self._trial.budget.budget.to_config() if self._trial.budget else {}),
             "mean_samples": float(self.used.mean()),
             "open": self._decisions.open,
             "questions_by_samples": dict(zip(map(str, waves.tolist()), questions.tolist(), strict=True)),

@@ -51,6 +51,9 @@ def fingerprint_of(plan: Plan, trials: Sequence[Trial]) -> str:
         content["cut_answers"] = plan.config.task.cut_answers
     content |= _code(plan, trials)
     content["settings"] = [trial.name for trial in trials]
+    fitted = [one.budget.to_plain()["fitted"] for one in trials if one.budget is not None and one.budget.fitted]
+    if fitted:
+        content["fitted"] = fitted
     if plan.scorer is not None:
         calibrations = [plan.scorer.calibration, plan.scorer.answer_calibration]
         content["scorer"] = [

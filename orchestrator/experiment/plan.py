@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from latent_core.budgets import Budget
 from latent_core.errors import UserError
 from latent_core.kinds import trajectory_extras
 from latent_core.models.checkpoint import Checkpoint
@@ -79,11 +80,7 @@ class Plan:
         config = config or self.config
         samples = 1 if sampler.deterministic else config.samples
         budgets = (1,) if sampler.deterministic else config.budgets
-        budget = (
-            None
-            if config.budget is None or sampler.deterministic
-            else WaveBudget(config.budget, self.scorer is not None)
-        )
+        budget = None if config.budget is None or sampler.deterministic else self._budget(config.budget)
         if budget is not None:
             samples = budget.last
             budgets = (*(n for n in config.budgets if n < budget.first), budget.first, budget.last)
@@ -96,6 +93,10 @@ class Plan:
         scored = scorer.scored(store) if scorer else None
         cut_answers = config.task.cut_answers
         return Trial(name, sampler.kind, samples, budgets, store, scored, cut_answers=cut_answers, budget=budget)
+
+    def _budget(self, budget: Budget) -> WaveBudget:
+        gains = self.scorer.gains if self.scorer is not None and budget.rule.needs_fitted else None
+        return WaveBudget(budget, self.scorer is not None, gains).check()
 
     def _store(self, spec: TrajectorySpec, latents: str, config: RunConfig, kept: str | None = None) -> TrajectoryStore:
         return TrajectoryStore(config.store.path, spec, latents, self.checkpoint.answer_ends, kept)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latent_core.budgets import Budget, Prefix, parse_budget
+from latent_core.budgets import Budget, GainTables, Prefix, parse_budget
 from latent_core.trajectory import CutAnswers
 from orchestrator.store.counting import counted
 from orchestrator.store.shards import BoolArray
@@ -32,10 +32,21 @@ class WaveBudget:
     Attributes:
         budget: The rule and its waves.
         scored: Whether a LatentRM scores the trial.
+        fitted: What was fitted on the LatentRM's validation questions, where the rule decides by it.
     """
 
     budget: Budget
     scored: bool = False
+    fitted: GainTables | None = None
+
+    def check(self) -> Self:
+        """Return it, if its rule can be asked.
+
+        Raises:
+            UserError: If the rule needs what is not there.
+        """
+        self.budget.prepare(scored=self.scored, fitted=self.fitted)
+        return self
 
     @property
     def first(self) -> int:
@@ -61,7 +72,7 @@ class WaveBudget:
         """
         samples, settled = np.full(len(votes), self.first), np.zeros(len(votes), dtype=np.bool_)
         going = np.ones(len(votes), dtype=np.bool_)
-        go_on = self.budget.prepare(scored=self.scored)
+        go_on = self.budget.prepare(scored=self.scored, fitted=self.fitted)
         for wave in self.budget.waves:
             samples[going] = wave
             going &= contiguous >= wave
@@ -76,12 +87,15 @@ class WaveBudget:
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return self.budget.to_config()
+        fitted = None if self.fitted is None else self.fitted.model_dump(mode="json")
+        return {**self.budget.to_config(), **({} if fitted is None else {"fitted": fitted})}
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any], *, scored: bool) -> Self:
         """Return what `to_plain` has described."""
-        return cls(parse_budget(raw), scored)
+        config = {name: value for name, value in raw.items() if name != "fitted"}
+        fitted = raw.get("fitted")
+        return cls(parse_budget(config), scored, None if fitted is None else GainTables.model_validate(fitted))
 
 
 @dataclass(frozen=True)

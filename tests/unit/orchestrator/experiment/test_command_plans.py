@@ -1,14 +1,15 @@
-"""Objectives that would never be computed."""
+"""Objectives that would never be computed, and budget rules that could not be asked."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config.loading import parse_config
+from orchestrator.config.loading import load_config, parse_config
 from orchestrator.config.run import RunConfig
-from orchestrator.experiment.command_plans import plan_sweep
+from orchestrator.experiment.command_plans import plan_run, plan_sweep
 
 SCORED = {"scorer": {"checkpoint": "bundled:latent-rm-tiny"}}
 BEAMS = {**SCORED, "search": {"kind": "beam", "beams": [2], "candidates": 4}}
@@ -62,3 +63,52 @@ def test_configurations_that_contradict_themselves(sweep: dict[str, Any], messag
     with pytest.raises(UserError, match="sweep") as caught:
         planned("coverage", sweep=sweep)
     assert message in str(caught.value)
+
+
+ROOT = Path(__file__).parents[4]
+GAIN = {"rule": "gain", "mean": 8, "waves": [4, 8, 16]}
+
+
+def test_the_example_of_budget_rules_plans_trials_that_share_their_samples() -> None:
+    config = load_config(RunConfig, ROOT / "tune_configs" / "adaptive_tiny.yaml", ["task.limit=2"])
+    trials = plan_sweep("mine", config, Path("out")).trials
+    assert [trial.name for trial in trials] == [
+        "gaussian sigma=1.0 relative",
+        "gaussian sigma=1.0 relative budget decided waves=4,8,16,32",
+        "gaussian sigma=1.0 relative budget posterior confidence=0.9 waves=4,8,16,32",
+        "gaussian sigma=1.0 relative budget posterior confidence=0.99 waves=4,8,16,32",
+    ]
+    assert {trial.samples for trial in trials} == {32}
+    assert [trial.budgets for trial in trials] == [(1, 2, 4, 8, 16, 32), *[(1, 2, 4, 32)] * 3]
+    assert len({trial.store.name for trial in trials}) == 1
+
+
+def run_with(**changes: Any) -> None:
+    content = {
+        "checkpoint": "bundled:coconut-paths",
+        "task": {"name": "path_finding", "limit": 2},
+        "sampler": {"kind": "gaussian", "sigma": 0.4},
+        **changes,
+    }
+    plan_run("mine", parse_config(RunConfig, content), Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (GAIN, "budget.rule gain: decides by the scores of a LatentRM; set scorer.checkpoint"),
+        ({**GAIN, "mean": 17}, "budget.mean: must be between the first and the last wave, 4 and 16"),
+        ({**GAIN, "min_gain": 0.1}, "budget: give exactly one of min_gain and mean"),
+    ],
+)
+def test_a_rule_of_gains_that_cannot_be_asked(budget: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run_with(budget=budget)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_latent_rm_without_a_table_of_gains(tmp_path: Path) -> None:
+    bundled = ROOT / "latent_core" / "bundled" / "latent-rm-tiny"
+    shutil.copytree(bundled, tmp_path / "rm", ignore=shutil.ignore_patterns("gain_tables.json"))
+    with pytest.raises(UserError, match="gain: the LatentRM has no table of gains beside its weights"):
+        run_with(budget=GAIN, scorer={"checkpoint": str(tmp_path / "rm")})

@@ -1,5 +1,6 @@
 """How far a budget rule lets questions go, made of what a store holds."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from support import trajectory_table
 
 from latent_core.budgets import Budget, Prefix, parse_budget
+from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers, Trajectory
 from orchestrator.store.decisions import WaveBudget
@@ -16,6 +18,7 @@ from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial
 
+ROOT = Path(__file__).parents[4]
 WAVES = (2, 5, 6, 8)
 SPEC = TrajectorySpec("c", "t", {"kind": "gaussian", "sigma": 0.4}, 2, 4, 0, "float32")
 RULES = [{"rule": "decided"}, {"rule": "posterior"}, {"rule": "posterior", "confidence": 0.7}]
@@ -44,6 +47,25 @@ def test_questions_together_go_as_far_as_each_alone(config: dict[str, object]) -
     assert found.samples.tolist() == one_by_one(budget, votes)
     assert found.open == 0
     assert len(set(found.samples.tolist())) > 1
+
+
+def test_gains_are_asked_with_scores_and_their_table(tmp_path: Path) -> None:
+    tables = read_gain_tables(ROOT / "latent_core" / "bundled" / "latent-rm-tiny")
+    assert tables is not None
+    budget = parse_budget({"rule": "gain", "mean": 12, "waves": [4, 8, 16, 32]})
+    generator = np.random.default_rng(2)
+    votes, scores = generator.integers(-1, 4, (40, 32)), generator.normal(-2.0, 2.0, (40, 32))
+    own = WaveBudget(budget, True, tables).check()
+    found = own.decide(votes, scores, np.full(40, 32))
+    go_on = budget.prepare(scored=True, fitted=tables)
+    alone = [
+        next(n for n in budget.waves if not go_on(Prefix(vote[None, :n], score[None, :n]))[0])
+        for vote, score in zip(votes, scores, strict=True)
+    ]
+    assert found.samples.tolist() == alone
+    assert len(set(alone)) > 1
+    again = WaveBudget.from_plain(json.loads(json.dumps(own.to_plain())), scored=True)
+    assert again.decide(votes, scores, np.full(40, 32)).samples.tolist() == alone
 
 
 @pytest.mark.parametrize("config", RULES)

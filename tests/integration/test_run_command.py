@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from support import Command, WriteConfig, environment, shard_files
+from support import Command, WriteConfig, environment, shard_files, stored_rows
 
+from latent_core.budgets import Prefix, parse_budget
 from orchestrator.experiment.lease import LEASE_VARIABLE
 
 SETTINGS: dict[str, Any] = {
@@ -133,6 +135,62 @@ def test_interrupted_run_goes_on_where_it_stopped(
 def rows_of(file: str) -> int:
     first, end, first_sample, end_sample = (int(number) for number in re.findall(r"\d+", Path(file).stem)[:4])
     return (end - first) * (end_sample - first_sample)
+
+
+def test_waves_go_on_after_the_driver_was_killed_to_what_the_rule_says_of_all_samples(
+    latentswarm: Command, config_file: WriteConfig, tmp_path: Path
+) -> None:
+    """Killed between waves and gone on with, a run has the samples that the rule wants, bit by bit, and no others."""
+    settings = {**SETTINGS, "task": {"name": "word_problems", "limit": 40}, "micro_batch": 2, "budgets": [1, 2, 32]}
+    fixed = config_file({**settings, "store": {"path": "fixed"}})
+    assert latentswarm("run", str(fixed), "--out", "all").returncode == 0
+    budget = {"rule": "posterior", "confidence": 0.9, "waves": [2, 4, 8, 16, 32]}
+    file = config_file({**settings, "budget": budget, "store": {"path": "waves"}})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "run", str(file), "--out", "killed"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 200
+    greedy = 20
+    while len(shard_files(tmp_path / "waves")) < greedy + 4 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait(60)
+    status = json.loads(latentswarm("status", "killed", "--json").stdout)
+    assert status["trials"][1]["open"] > 0
+    left = shard_files(tmp_path / "waves")
+    finished = latentswarm("run", str(file), "--out", "killed")
+    assert finished.returncode == 0, finished.stderr
+    now = shard_files(tmp_path / "waves")
+    assert {name: now[name] for name in left} == left
+
+    found = {name: sampled_rows(tmp_path / name) for name in ("fixed", "waves")}
+    votes = np.stack([pd.factorize(own)[0] for _, own in found["fixed"].groupby("question_index")["answer"]])
+    go_on = (rule := parse_budget(budget)).prepare(scored=False)
+    used = [next(n for n in rule.waves if not go_on(Prefix(own[None, :n]))[0]) for own in votes]
+    assert len(set(used)) > 1
+    wanted = found["fixed"]["sample_index"] < found["fixed"]["question_index"].map(dict(enumerate(used)))
+    pd.testing.assert_frame_equal(found["waves"], found["fixed"][wanted].reset_index(drop=True))
+    questions = pd.read_csv(tmp_path / "killed" / "questions.csv")
+    assert questions[questions["trial"] != "greedy"]["samples"].tolist() == used
+    status = json.loads(latentswarm("status", "killed", "--json").stdout)
+    assert (status["state"], status["trials"][1]["open"], status["done"]) == ("finished", 0, 40 + sum(used))
+
+    # A run without a rule on the same store draws only what the waves have left out.
+    more = latentswarm("run", str(file), "budget=null", "--out", "more")
+    assert more.returncode == 0, more.stderr
+    summary = json.loads((tmp_path / "more" / "summary.json").read_text())
+    assert summary["trajectories_sampled_by_this_command"] == 40 * 32 - sum(used)
+    assert "everything is in the store" in latentswarm("run", str(file), "--out", "again").stderr
+
+
+def sampled_rows(store: Path) -> pd.DataFrame:
+    """The rows of the one sampled trial in a store."""
+    [folder] = [one for one in store.iterdir() if '"mc_dropout"' in (one / "spec.json").read_text()]
+    return stored_rows(folder)
 
 
 def test_more_gpus_than_the_cluster_has(latentswarm: Command, config_file: WriteConfig) -> None:

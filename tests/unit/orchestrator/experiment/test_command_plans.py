@@ -74,7 +74,7 @@ def test_the_example_of_budget_rules_plans_trials_that_share_their_samples() -> 
     trials = plan_sweep("mine", config, Path("out")).trials
     assert [trial.name for trial in trials] == [
         "gaussian sigma=1.0 relative",
-        "gaussian sigma=1.0 relative budget decided waves=4,8,16,32",
+        "gaussian sigma=1.0 relative budget decided waves=4,16,20,24,28,32",
         "gaussian sigma=1.0 relative budget posterior confidence=0.9 waves=4,8,16,32",
         "gaussian sigma=1.0 relative budget posterior confidence=0.99 waves=4,8,16,32",
     ]

@@ -16,6 +16,20 @@ def test_the_board_adds_up_what_it_hears() -> None:
     assert board.snapshot() == Snapshot(12, 3, 1, ("b",), unparsable=2, cut=1)
 
 
+def test_questions_are_open_until_their_rule_has_settled_them() -> None:
+    board = ProgressBoard()
+    assert board.snapshot().open is None
+    board.begin("a", 10)
+    board.begin("b", 4)
+    board.settle("a", 8, 100)
+    board.settle("a", 1, 5)
+    assert (board.snapshot().open, board.snapshot().spared) == (5, 105)
+    board.end("a")
+    assert (board.snapshot().open, board.snapshot().spared) == (4, 105)
+    board.end("b")
+    assert board.snapshot().open is None
+
+
 def test_a_snapshot_is_not_changed_by_what_comes_later() -> None:
     board = ProgressBoard()
     board.begin("a")

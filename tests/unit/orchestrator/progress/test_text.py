@@ -25,6 +25,7 @@ A, B = TrialProgress("a", 4, 0.5), TrialProgress("b", 8, 0.25, ended=True)
             10.0,
             "10 rows/s, ETA 90 s, 3 failed, 1,700 unparsable, 86 cut, a",
         ),
+        (Snapshot(100, 50, 0, ("a",), open=1200), 10.0, "10 rows/s, ETA 90 s, 1,200 questions open, a"),
         (Snapshot(1000, 50, 0, ("a",)), 1234.5, "1,234 rows/s, ETA 0 s, a"),
         (Snapshot(1001, 50, 0, ("a",)), 10.0, "10 rows/s, ETA 0 s, a"),
     ],

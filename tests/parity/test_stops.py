@@ -9,6 +9,8 @@ import torch
 from golden_rollouts import NONE, TOLERANCE, Golden
 
 from latent_core.conversion import Options, convert
+from latent_core.engine.graph_cache import GraphCache
+from latent_core.engine.runtime import RolloutRuntime
 from latent_core.models import LatentReasoner
 
 AT_ONCE = pytest.mark.parametrize("at_once", [6, 2, 1], ids=["one batch", "two by two", "one by one"])
@@ -91,3 +93,14 @@ def check(golden: Golden, kind: str, reasoner: LatentReasoner, at_once: int) -> 
     assert found.answer_ids.tolist() == wanted[f"{kind}.answer_ids"].tolist()
     logits = wanted[f"{kind}.logits"]
     torch.testing.assert_close(found.logits[:, : logits.shape[1]], logits, atol=TOLERANCE, rtol=0)
+
+
+def test_positions_jump_in_static_memory_too(
+    later: tuple[Golden, LatentReasoner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buffers of captured steps have positions of their own."""
+    golden, reasoner = later
+    runtime = RolloutRuntime.of(reasoner)
+    monkeypatch.setattr(runtime, "graph_cache", GraphCache(frozenset({"cpu"})))
+    check(golden, "greedy", reasoner, 6)
+    assert runtime.graph_cache.nbytes > 0

@@ -74,7 +74,8 @@ def views(outcomes: Outcomes, orders: IntArray, waves: Sequence[int]) -> Iterato
     for n in waves:
         scores = None if outcomes.scores is None else rows(outcomes.scores, n)
         weights = None if outcomes.vote_weights is None else rows(outcomes.vote_weights, n)
-        yield View(Prefix(rows(outcomes.votes, n), scores), rows(outcomes.correct, n), weights)
+        sure = None if outcomes.confidences is None else rows(outcomes.confidences, n)
+        yield View(Prefix(rows(outcomes.votes, n), scores, sure), rows(outcomes.correct, n), weights)
 
 
 def credit_of(aggregation: str, view: View) -> FloatArray:
@@ -184,7 +185,13 @@ def _part(outcomes: Outcomes, rows: slice) -> Outcomes:
     def cut(array: FloatArray | None) -> FloatArray | None:
         return None if array is None else array[rows]
 
-    return Outcomes(outcomes.correct[rows], outcomes.votes[rows], cut(outcomes.scores), cut(outcomes.vote_weights))
+    return Outcomes(
+        outcomes.correct[rows],
+        outcomes.votes[rows],
+        cut(outcomes.scores),
+        cut(outcomes.vote_weights),
+        confidences=cut(outcomes.confidences),
+    )
 
 
 def _joined(parts: Sequence[Replay]) -> Replay:

@@ -42,13 +42,15 @@ from orchestrator.config.objective import Objective
 from orchestrator.names import GREEDY
 from orchestrator.store.trial import Coverage, Trial
 
-CURVE_COLUMNS = ("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops")
+CURVE_COLUMNS = (
+    *("question_id", "answer", "correct", "error", "cut", "flops", "prompt_flops", "answer_logprob", "answer_tokens"),
+)
 """What curves need of a trajectory."""
 
 _SCORE_COLUMNS = ("score", "score_prompt_flops", "score_flops")
 _ANSWER_SCORE_COLUMNS = ("answer_score", "answer_score_prompt_flops", "answer_score_flops")
-_COLUMNS = (*CURVE_COLUMNS, "latent_steps", "answer_tokens", "seconds")
-_TOTALS = ["failed", "unparsable", "cut", "unscored", "latent_steps", "answer_tokens", "seconds"]
+_COLUMNS = (*CURVE_COLUMNS, "latent_steps", "seconds")
+_TOTALS = ["failed", "unparsable", "cut", "unscored", "unsure", "latent_steps", "answer_tokens", "seconds"]
 _QUESTIONS_PER_READ = 256
 _ROWS_PER_READ = 1 << 14
 """With few samples a question, more questions are read at a time: what every read costs by itself adds up."""
@@ -276,7 +278,10 @@ def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> Tria
             chosen = _chosen_in_groups(adaptive.add(records, problems), len(problems))
         rows += len(records)
         failed = records["failed"]
-        records = records.assign(unscored=records["score"].isna() & ~failed if "score" in records else False)
+        records = records.assign(
+            unscored=records["score"].isna() & ~failed if "score" in records else False,
+            unsure=records["answer_logprob"].isna() & ~failed,
+        )
         questions.append(_per_question(records, trial.name, problems, chosen))
         totals = totals + records[_TOTALS].sum()
         transient += sum(map(is_transient, records.loc[failed, "error"]))
@@ -307,6 +312,7 @@ def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> Tria
         "device_seconds": float(totals["seconds"]),
         "unscored": int(totals["unscored"]),
         "first_score_error": _first_score_error(trial, len(task.problems), samples) if totals["unscored"] else None,
+        "without_confidence": int(totals["unsure"]),
         "store": trial.store.spec.key,
         "searches": [found.summary for found in beams],
         **({"budget": adaptive.summary()} if adaptive else {}),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latent_core.selection.aggregations import AGGREGATIONS, Outcomes
+from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
 from latent_core.selection.estimators import FloatArray
 from latent_core.tasks.base import Problem
 from orchestrator.analysis.curves import Cost, CurvePoint, cost_of
@@ -66,13 +66,15 @@ class AdaptiveOutcomes:
         budget = self._trial.budget
         if budget is None or self._decisions.open:
             return []
+        all_parts = {used: join_outcomes([one for _, one, _ in parts]) for used, parts in self._parts.items()}
+        known = [name for name in aggregations if all(name in available(joined) for joined in all_parts.values())]
         found = []
-        for name in aggregations:
+        for name in known:
             values: FloatArray = np.full(len(self.used), np.nan)
             flops = 0.0
             for samples, parts in self._parts.items():
-                joined = join_outcomes([outcomes for _, outcomes, _ in parts])
-                values[np.concatenate([places for places, _, _ in parts])] = AGGREGATIONS[name](joined, samples)
+                places = np.concatenate([own for own, _, _ in parts])
+                values[places] = AGGREGATIONS[name](all_parts[samples], samples)
                 cost = sum((one for _, _, one in parts), Cost())
                 flops += cost.of(samples, AGGREGATIONS[name].scorer, budget.waves_to(samples))
             used = int(self.used.sum())

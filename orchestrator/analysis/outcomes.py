@@ -29,7 +29,8 @@ def outcomes_from_records(
     Args:
         records: One row per trajectory, with the columns question_id, sample_index, answer (canonical, nullable),
             correct and error (nullable); and, where the trajectories are scored, score and answer_score (NaN where
-            one is not).
+            one is not). Likewise answer_logprob and answer_tokens, where stores have them; they count only if no
+            sample lacks them that has an answer.
         question_ids: The questions that were asked, each once.
         calibration: How scores become vote weights; without it there are none.
         answer_calibration: The same for answer_score, which is another scale.
@@ -55,6 +56,7 @@ def outcomes_from_records(
     votes[row, column], correct[row, column] = codes, right
     scores = _scores(records, "score", shape, row, column)
     answer_scores = _scores(records, "answer_score", shape, row, column)
+    confidences, confidence_weights = _confidences(records, shape, row, column)
     return Outcomes(
         correct=correct,
         votes=votes,
@@ -62,6 +64,8 @@ def outcomes_from_records(
         vote_weights=_weights(scores, calibration),
         answer_scores=answer_scores,
         answer_vote_weights=_weights(answer_scores, answer_calibration),
+        confidences=confidences,
+        confidence_weights=confidence_weights,
     )
 
 
@@ -79,6 +83,8 @@ def outcomes_of(trial: Trial, records: pd.DataFrame, problems: Sequence[Problem]
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     """Put the outcomes of several sets of questions, sampled equally often, one after the other.
 
+    Confidences that some parts lack, whose shards are older than them, are known of none.
+
     Raises:
         ValueError: If some parts have scores or weights that others lack.
     """
@@ -86,7 +92,7 @@ def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     for name in (field.name for field in fields(Outcomes)):
         arrays = [getattr(part, name) for part in parts]
         absent = sum(array is None for array in arrays)
-        if 0 < absent < len(arrays):
+        if 0 < absent < len(arrays) and name not in ("confidences", "confidence_weights"):
             raise ValueError(f"{absent} of {len(arrays)} sets of questions have no {name}, the others do")
         joined[name] = None if absent else np.concatenate(arrays)
     return Outcomes(**joined)
@@ -139,6 +145,25 @@ def _scores(
     values = pd.to_numeric(records[column]).to_numpy(dtype=np.float64, na_value=np.nan)
     scores[row, sample] = np.where(records["error"].isna(), values, np.nan)
     return scores
+
+
+def _confidences(
+    records: pd.DataFrame, shape: tuple[int, int], row: IntArray, sample: IntArray
+) -> tuple[FloatArray, FloatArray] | tuple[None, None]:
+    """Log-probabilities of answers and vote weights [Q, N]; None where a sample lacks one that has not failed."""
+    found = _scores(records, "answer_logprob", shape, row, sample)
+    tokens = _scores(records, "answer_tokens", shape, row, sample)
+    if found is None or tokens is None or lacks_confidence(records):
+        return None, None
+    known = ~np.isnan(found)
+    weights = np.zeros(shape)
+    weights[known] = np.exp(found[known] / np.maximum(tokens[known], 1.0))
+    return found, weights
+
+
+def lacks_confidence(records: pd.DataFrame) -> bool:
+    """Return whether a trajectory that has not failed does not say how sure the model was of its answer."""
+    return bool((records["answer_logprob"].isna() & records["error"].isna()).any())
 
 
 def _weights(scores: FloatArray | None, calibration: VoteCalibration | None) -> FloatArray | None:

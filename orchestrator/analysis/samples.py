@@ -23,7 +23,8 @@ trajectory failed."""
 
 BEST_OF_N, MAJORITY_VOTE = "best_of_n", "majority_vote"
 _COLUMNS = ("question_id", "answer_text", "answer", "correct", "error", "cut", "flops", "prompt_flops", "latent_steps")
-_BEAM_COLUMNS = (*_COLUMNS, "step_scores", "score")
+_CONFIDENCE = ("answer_logprob", "token_entropy", "answer_tokens")
+_BEAM_COLUMNS = (*_COLUMNS, *_CONFIDENCE, "step_scores", "score")
 _AT_ONCE = 32
 
 Latents = NDArray[np.float32]
@@ -42,6 +43,8 @@ class Sample:
         cut: Whether the text was cut off, whatever becomes of such answers.
         score: The LatentRM's score of the latent trajectory; None without one.
         answer_score: Its score with the written answer.
+        answer_logprob: Log-probability of its answer under the reasoner itself; None where that is not recorded.
+        token_entropy: Mean entropy of the answer's tokens, in nats; None likewise.
         step_scores: Its reward at each latent step.
         latents: [T, hidden size]; None where they are not stored or not asked for.
         thoughts: The most likely token at each latent step, where they have been decoded.
@@ -55,6 +58,8 @@ class Sample:
     cut: bool = False
     score: float | None = None
     answer_score: float | None = None
+    answer_logprob: float | None = None
+    token_entropy: float | None = None
     step_scores: tuple[float, ...] = ()
     latents: Latents | None = field(default=None, compare=False, repr=False)
     thoughts: tuple[str, ...] = ()
@@ -188,7 +193,7 @@ def _of_trial(
 ) -> list[TrialSamples]:
     """Return the samples of the questions `first` to `end - 1`."""
     # Greedy decoding has them where somebody has asked for them, though nobody needs them.
-    columns = (*_COLUMNS, "latents") if latents and trial.store.latents != "none" else _COLUMNS
+    columns = (*_COLUMNS, *_CONFIDENCE, *(("latents",) if latents and trial.store.latents != "none" else ()))
     [(records, asked)] = blocks(
         trial, problems, samples, columns, first_question=first, end_question=end, score_columns=("step_scores",)
     )
@@ -222,7 +227,7 @@ def _samples(records: pd.DataFrame) -> list[Sample]:
 
     columns = (
         *("sample_index", "answer_text", "answer", "error", "correct", "cut", "unparsable", "latent_steps"),
-        *("score", "answer_score", "step_scores", "latents"),
+        *("score", "answer_score", "answer_logprob", "token_entropy", "step_scores", "latents"),
     )
     return [
         Sample(
@@ -234,12 +239,27 @@ def _samples(records: pd.DataFrame) -> list[Sample]:
             cut=bool(cut),
             score=_number(score),
             answer_score=_number(answer_score),
+            answer_logprob=_number(logprob),
+            token_entropy=_number(entropy),
             step_scores=() if step_scores is None or np.ndim(step_scores) == 0 else tuple(map(float, step_scores)),
             latents=None if latents is None else _by_step(latents, int(steps)),
         )
-        for index, text, answer, error, right, cut, unparsable, steps, score, answer_score, step_scores, latents in zip(
-            *map(column, columns), strict=True
-        )
+        for (
+            index,
+            text,
+            answer,
+            error,
+            right,
+            cut,
+            unparsable,
+            steps,
+            score,
+            answer_score,
+            logprob,
+            entropy,
+            step_scores,
+            latents,
+        ) in zip(*map(column, columns), strict=True)
     ]
 
 

@@ -145,6 +145,8 @@ class SamplesPage:
             plain["rewards"] = [list(map(_rounded, sample.step_scores)) for sample in shown]
         if any(sample.answer_score is not None for sample in shown):
             plain["aware"] = [_rounded(sample.answer_score) for sample in shown]
+        if any(sample.answer_logprob is not None for sample in shown):
+            plain["sure"] = [_rounded(sample.answer_logprob) for sample in shown]
         if any(sample.thoughts for sample in shown):
             number = self._words
             plain["thoughts"] = [[number.setdefault(word, len(number)) for word in sample.thoughts] for sample in shown]

@@ -79,6 +79,8 @@ def _plain_sample(sample: Sample) -> dict[str, Any]:
         "error": sample.error,
         "score": sample.score,
         "answer_score": sample.answer_score,
+        "answer_logprob": sample.answer_logprob,
+        "token_entropy": sample.token_entropy,
         "step_scores": list(sample.step_scores) or None,
         "thoughts": list(sample.thoughts) or None,
     }
@@ -89,11 +91,13 @@ def _answers(trial: TrialSamples) -> Table:
     """Lay out the distinct answers of a trial: an answer that counts is a line, and so is each other kind of end."""
     scored = any(sample.score is not None for sample in trial.samples)
     aware = any(sample.answer_score is not None for sample in trial.samples)
+    sure = any(sample.answer_logprob is not None for sample in trial.samples)
     table = titled_table(f"{trial.trial}, {len(trial.samples)} samples")
     table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("answer", overflow="fold", max_width=28)
-    for name in (*(["best score"] if scored else []), *(["with answer"] if aware else [])):
+    own = ["best log p"] if sure else []
+    for name in (*(["best score"] if scored else []), *(["with answer"] if aware else []), *own):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("text of the first such sample", overflow="fold")
     has_thoughts = any(sample.thoughts for sample in trial.samples)
@@ -104,6 +108,7 @@ def _answers(trial: TrialSamples) -> Table:
         cells: list[RenderableType] = [str(len(group)), _verdict(first), Text(first.answer or "-")]
         cells += [_best(group, "score")] if scored else []
         cells += [_best(group, "answer_score")] if aware else []
+        cells += [_best(group, "answer_logprob")] if sure else []
         cells.append(_written(first))
         if has_thoughts:
             cells.append(_distinct_thoughts(group))

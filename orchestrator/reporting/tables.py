@@ -266,3 +266,8 @@ def _failures(summary: dict[str, Any]) -> Iterator[str]:
             f"{summary['trial']}: {summary['unscored']} of {summary['trajectories']} trajectories have no score{reason}"
             + (": no curves of the LatentRM" if none else "")
         )
+    if summary.get("without_confidence") and summary["trial"] != GREEDY:
+        yield (
+            f"{summary['trial']}: {summary['without_confidence']} of {summary['trajectories']} trajectories are older "
+            "than the record of how sure the model was: no curves of its confidence"
+        )

@@ -44,7 +44,9 @@ def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
     assert (greedy["sampler"], greedy["aggregation"], greedy["n"]) == ("none", "greedy", 1)
     sampled = curves[curves["sampler"] == "mc_dropout"]
     assert sorted(zip(sampled["aggregation"], sampled["n"], strict=True)) == [
-        (aggregation, n) for aggregation in ("coverage", "majority_vote") for n in (1, 2, 4, 8)
+        (aggregation, n)
+        for aggregation in ("best_confidence", "confidence_vote", "coverage", "majority_vote")
+        for n in (1, 2, 4, 8)
     ]
     assert sampled["value"].between(0, 1).all()
     assert (sampled["lo"] <= sampled["value"]).all()

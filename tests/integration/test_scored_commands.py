@@ -29,6 +29,7 @@ from workers.tables import trajectory_table
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 QUESTIONS = 16
+UNSCORED = ("coverage", "majority_vote", "best_confidence", "confidence_vote")
 SCORED = ("best_of_n", "best_of_n_answer", "weighted_vote", "weighted_vote_answer")
 
 SETTINGS: dict[str, Any] = {
@@ -58,7 +59,7 @@ def test_a_run_with_a_beam_search_and_the_same_again(finished: Path) -> None:
     sampled = curves[curves["sampler"] == "gaussian"]
     points = {(row.aggregation, row.n) for row in sampled.itertuples()}
     assert points == {
-        *((name, n) for name in ("coverage", "majority_vote", *SCORED) for n in (1, 4)),
+        *((name, n) for name in (*UNSCORED, *SCORED) for n in (1, 4)),
         *((name, n) for name in ("beam_search", "beam_vote") for n in (2, 4)),
     }
     assert sampled["value"].between(0, 1).all()
@@ -182,7 +183,7 @@ def test_a_second_latent_rm_is_a_command_that_samples_nothing(
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["trajectories_sampled_by_this_command"] == 0
     curves = [pd.read_csv(folder / "out" / "curves.csv") for folder in (finished, tmp_path)]
-    unscored = [one[one["aggregation"].isin(["coverage", "majority_vote"])].reset_index(drop=True) for one in curves]
+    unscored = [one[one["aggregation"].isin(UNSCORED)].reset_index(drop=True) for one in curves]
     pd.testing.assert_frame_equal(*unscored)
 
 
@@ -282,7 +283,7 @@ def test_a_sweep_with_scorer_and_searches(
     for trial in trials:
         rows = curves[curves["trial"] == trial].set_index(["aggregation", "n"])["value"]
         assert set(rows.index) == {
-            *((name, n) for name in ("coverage", "majority_vote", *SCORED) for n in (1, 4)),
+            *((name, n) for name in (*UNSCORED, *SCORED) for n in (1, 4)),
             ("beam_search", 4),
             ("beam_vote", 4),
         }

@@ -12,13 +12,15 @@ from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
 Scorer = Literal["trajectory", "answer"]
 """What a score was given for: the latent trajectory alone, or the trajectory with its written answer."""
 
-Need = Literal["scores", "vote_weights", "answer_scores", "answer_vote_weights"]
+Need = Literal["confidences", "confidence_weights", "scores", "vote_weights", "answer_scores", "answer_vote_weights"]
 """The attributes of `Outcomes` that may be absent."""
 
 Marker = Literal["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x"]
 """Shapes of the points of a curve, in plotly's words."""
 
-_SCORER_OF: dict[Need, Scorer] = {
+_SCORER_OF: dict[Need, Scorer | None] = {
+    "confidences": None,
+    "confidence_weights": None,
     "scores": "trajectory",
     "vote_weights": "trajectory",
     "answer_scores": "answer",
@@ -44,6 +46,9 @@ class Outcomes:
         vote_weights: [Q, N], weight >= 0 of each vote, made of `scores`; None where no calibration is known.
         answer_scores: As `scores`, by a scorer that has also read the written answer.
         answer_vote_weights: As `vote_weights`, made of `answer_scores`.
+        confidences: [Q, N], the reasoner's own log-probability of each answer, NaN where a sample has none; None where
+            stores are older than its record.
+        confidence_weights: [Q, N], probability per token of each answer, the weight of its vote; None likewise.
 
     Raises:
         ValueError: If shapes do not fit together, or a score is infinite.
@@ -55,6 +60,8 @@ class Outcomes:
     vote_weights: FloatArray | None = None
     answer_scores: FloatArray | None = None
     answer_vote_weights: FloatArray | None = None
+    confidences: FloatArray | None = None
+    confidence_weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""
@@ -170,7 +177,7 @@ def register_aggregation(
 
 
 def available(outcomes: Outcomes) -> tuple[str, ...]:
-    """Names of the aggregations that these outcomes allow: first those without scores, then scorer by scorer."""
+    """Names of the aggregations that these outcomes allow: without a scorer first, then scorer by scorer."""
     order = [None, *_SCORER_OF]
     names = [name for name in AGGREGATIONS if _has(outcomes, AGGREGATIONS[name].needs)]
     return tuple(sorted(names, key=lambda name: (order.index(AGGREGATIONS[name].needs), name)))

@@ -16,8 +16,19 @@ FULL = replace(
     vote_weights=np.array([[1.0, 4.0, 2.0, 0.0]]),
     answer_scores=np.array([[3.0, 0.0, 2.0, 9.0]]),
     answer_vote_weights=np.array([[4.0, 1.0, 2.0, 9.0]]),
+    confidences=np.array([[-0.5, -0.1, -3.0, np.nan]]),
+    confidence_weights=np.array([[0.5, 0.9, 0.3, 0.0]]),
 )
-NAMES = ("coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_answer", "weighted_vote_answer")
+NAMES = (
+    "coverage",
+    "majority_vote",
+    "best_confidence",
+    "confidence_vote",
+    "best_of_n",
+    "weighted_vote",
+    "best_of_n_answer",
+    "weighted_vote_answer",
+)
 
 
 # Of the six pairs of samples (3,3), (3,-) and (3,-) win, (3,5) and (3,5) tie, and (5,-) loses. By scores the 5 wins
@@ -27,6 +38,9 @@ NAMES = ("coverage", "majority_vote", "best_of_n", "weighted_vote", "best_of_n_a
     [
         ("coverage", 5 / 6),
         ("majority_vote", (3 + 2 / 2) / 6),
+        # By confidence the 5 wins all of its three pairs; with weights, too.
+        ("best_confidence", 3 / 6),
+        ("confidence_vote", 3 / 6),
         ("best_of_n", 3 / 6),
         ("weighted_vote", 3 / 6),
         ("best_of_n_answer", 3 / 6),
@@ -39,9 +53,10 @@ def test_two_of_four_samples(name: str, value: float) -> None:
 
 def test_only_what_can_be_computed_is_available_and_scorers_are_kept_apart() -> None:
     assert available(BARE) == NAMES[:2]
-    assert available(replace(FULL, answer_scores=None, answer_vote_weights=None)) == NAMES[:4]
-    assert available(replace(FULL, scores=None, vote_weights=None)) == (*NAMES[:2], *NAMES[4:])
-    assert available(replace(FULL, vote_weights=None)) == (*NAMES[:3], *NAMES[4:])
+    assert available(replace(FULL, answer_scores=None, answer_vote_weights=None)) == NAMES[:6]
+    assert available(replace(FULL, scores=None, vote_weights=None)) == (*NAMES[:4], *NAMES[6:])
+    assert available(replace(FULL, vote_weights=None)) == (*NAMES[:5], *NAMES[6:])
+    assert available(replace(FULL, confidences=None, confidence_weights=None)) == (*NAMES[:2], *NAMES[4:])
     assert available(FULL) == NAMES
     assert set(AGGREGATIONS) == set(NAMES)
 
@@ -56,7 +71,7 @@ def test_what_is_needed_and_missing_is_named(name: str) -> None:
 
 def test_the_scorer_whose_work_is_used() -> None:
     scorers = [AGGREGATIONS[name].scorer for name in NAMES]
-    assert scorers == [None, None, "trajectory", "trajectory", "answer", "answer"]
+    assert scorers == [None, None, None, None, "trajectory", "trajectory", "answer", "answer"]
 
 
 @pytest.mark.parametrize("aggregation", [AGGREGATIONS[name] for name in AGGREGATIONS], ids=list(AGGREGATIONS))

@@ -35,7 +35,8 @@ def test_what_is_chosen_is_what_is_estimated(name: str) -> None:
     right = generator.integers(0, 3, questions)
     scores = generator.normal(size=(questions, samples))
     weights = np.exp(scores)
-    outcomes = Outcomes((votes == right[:, None]) & (votes >= 0), votes, scores, weights, scores + 1, weights * 2)
+    correct = (votes == right[:, None]) & (votes >= 0)
+    outcomes = Outcomes(correct, votes, scores, weights, scores + 1, weights * 2, scores - 2, weights / 3)
     aggregation = AGGREGATIONS[name]
     assert aggregation.choice is not None
     chosen = aggregation.choice(outcomes)

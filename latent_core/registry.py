@@ -9,8 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from latent_core.code_identity import calling_module, code_of, defining_modules
 from latent_core.errors import UserError
+from latent_core.plugins import load_entry_points
 
 T = TypeVar("T")
+
+_OWN = ("latent_core", "orchestrator")
 
 
 def nearest_hint(name: str, known: list[str]) -> str:
@@ -24,14 +27,16 @@ def nearest_hint(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """Entries by name, collected from the modules of one package, or of a few."""
 
-    def __init__(self, noun: str, *packages: str) -> None:
+    def __init__(self, noun: str, *packages: str, group: str | None = None) -> None:
         """Create a registry.
 
         Args:
             noun: What an entry is, for error messages ("sampler").
             packages: The packages whose modules register the entries on import.
+            group: Group of entry points whose modules do so too, see `latent_core.plugins`.
         """
         self.noun = noun
+        self._group = group
         self._packages = packages
         self._entries: dict[str, T] = {}
         self._versions: dict[str, int] = {}
@@ -49,9 +54,13 @@ class Registry(Generic[T]):
         Raises:
             ValueError: If the name is taken by another entry.
         """
+        registered_by = calling_module()
+        if registered_by.partition(".")[0] not in _OWN:
+            # Whoever takes a name that is taken is to be told, not who comes with it later.
+            self._discover()
         if self._entries.setdefault(name, entry) is not entry:
             raise ValueError(f"two entries register the {self.noun} {name!r}")
-        self._registered_by.setdefault(name, calling_module())
+        self._registered_by.setdefault(name, registered_by)
         if version is not None:
             self._versions[name] = version
         return entry
@@ -83,6 +92,8 @@ class Registry(Generic[T]):
                 package: ModuleType = importlib.import_module(name)
                 for module in pkgutil.iter_modules(package.__path__):
                     importlib.import_module(f"{name}.{module.name}")
+            if self._group is not None:
+                load_entry_points(self._group)
 
     def __getitem__(self, name: str) -> T:
         """Return the entry of that name.

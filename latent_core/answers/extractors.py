@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from latent_core.errors import UserError
+from latent_core.plugins import load_entry_points
 from latent_core.registry import nearest_hint
 
 
@@ -104,12 +105,19 @@ EXTRACTORS: Final[dict[str, Extractor]] = {
 }
 
 
+def is_extractor(name: str) -> bool:
+    """Whether there is an extractor of that name; plugins add theirs to `EXTRACTORS`."""
+    if name not in EXTRACTORS:
+        load_entry_points("extractors")
+    return name in EXTRACTORS
+
+
 def find_extractor(name: str) -> Extractor:
     """Return the extractor of that name.
 
     Raises:
         UserError: If there is none; the message names the nearest one.
     """
-    if name not in EXTRACTORS:
+    if not is_extractor(name):
         raise UserError(f"task.extractor: unknown extractor {name!r}: {nearest_hint(name, list(EXTRACTORS))}")
     return EXTRACTORS[name]

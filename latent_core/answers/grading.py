@@ -39,7 +39,7 @@ class Grader:
         return self.canonical(text) if self.canonical_for is None else self.canonical_for(question, text)
 
 
-GRADERS: Registry[Grader] = Registry("grader", "latent_core.answers", "latent_core.tasks")
+GRADERS: Registry[Grader] = Registry("grader", "latent_core.answers", "latent_core.tasks", group="graders")
 
 GRADER_FAMILIES: Registry[Callable[[str], Grader]] = Registry(
     "grader family", "latent_core.answers", "latent_core.tasks"

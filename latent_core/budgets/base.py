@@ -141,7 +141,7 @@ class Budget:
         return {"rule": self.rule.kind, "waves": list(self.waves), **self.rule.model_dump(mode="json")}
 
 
-RULES: Registry[type[BudgetRule]] = Registry("budget rule", "latent_core.budgets")
+RULES: Registry[type[BudgetRule]] = Registry("budget rule", "latent_core.budgets", group="budgets")
 
 R = TypeVar("R", bound=type[BudgetRule])
 

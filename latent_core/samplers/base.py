@@ -267,7 +267,7 @@ class Sampler(Settings):
         return {"kind": self.kind, **self.model_dump(mode="json")}
 
 
-SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "latent_core.samplers")
+SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "latent_core.samplers", group="samplers")
 
 S = TypeVar("S", bound=type[Sampler])
 

@@ -20,7 +20,7 @@ TaskLoader = Callable[..., Task]
 One that is made from a seed also takes `count`, the number of problems; a family of tasks, of which one is named as
 "family:member", also takes `member`."""
 
-TASKS: Registry[TaskLoader] = Registry("task", "latent_core.tasks")
+TASKS: Registry[TaskLoader] = Registry("task", "latent_core.tasks", group="tasks")
 
 
 def load_task(

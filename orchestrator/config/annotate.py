@@ -49,6 +49,7 @@ class AnnotateConfig(Settings):
         dtype: Precision of weights and activations.
         store: Where labelled candidates are kept.
         cluster: The Ray cluster.
+        plugins: Modules and paths of .py files that bring samplers, tasks and other kinds of their own.
     """
 
     checkpoint: Place
@@ -65,6 +66,7 @@ class AnnotateConfig(Settings):
     dtype: Dtype = "float32"
     store: LabelStoreConfig = LabelStoreConfig()
     cluster: ClusterConfig = ClusterConfig()
+    plugins: tuple[str, ...] = ()
 
     @field_validator("sampler")
     @classmethod

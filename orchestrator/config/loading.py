@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from latent_core.errors import UserError
+from latent_core.plugins import load_plugins
 from latent_core.settings import Settings, explain_validation_error
 from orchestrator.config.paths import check_path, has_lone_surrogate
 from orchestrator.console import masked_values
@@ -92,6 +93,9 @@ def parse_config(schema: type[_Config], raw: Mapping[str, Any]) -> _Config:
     Raises:
         UserError: With one line about the first problem.
     """
+    if "plugins" in schema.model_fields:
+        # What the rest of a configuration names may be theirs.
+        load_plugins(raw.get("plugins") or [])
     try:
         return schema.model_validate(raw)
     except ValidationError as error:

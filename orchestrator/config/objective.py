@@ -138,7 +138,7 @@ class Objective(ABC):
         return self.aggregation in (BEAM_SEARCH, BEAM_VOTE)
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective", "orchestrator.analysis.objectives")
+OBJECTIVES: Registry[type[Objective]] = Registry("objective", "orchestrator.analysis.objectives", group="objectives")
 """Objectives by the name with which their expressions begin."""
 
 ObjectiveClass = TypeVar("ObjectiveClass", bound=type[Objective])

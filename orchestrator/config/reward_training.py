@@ -29,6 +29,7 @@ class TrainRewardConfig(Settings):
         max_failures: Workers that may be lost before the command gives up; training goes on from the last checkpoint.
         tracking: Where MLflow records go.
         cluster: The Ray cluster.
+        plugins: Modules and paths of .py files that bring formats, feedback heads and other kinds of their own.
     """
 
     data: Place
@@ -44,6 +45,7 @@ class TrainRewardConfig(Settings):
     max_failures: int = Field(default=8, ge=0)
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
+    plugins: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

@@ -324,6 +324,7 @@ class RunConfig(Settings):
         tracking: Where MLflow records go.
         cluster: The Ray cluster.
         sweep: The search space, for `latentswarm sweep`.
+        plugins: Modules and paths of .py files that bring samplers, tasks and other kinds of their own.
     """
 
     checkpoint: Place
@@ -344,6 +345,7 @@ class RunConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
     sweep: SweepConfig = SweepConfig()
+    plugins: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

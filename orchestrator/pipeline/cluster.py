@@ -1,5 +1,6 @@
 """Ray cluster: connect, check that its nodes can hold what was asked for, and start the actors."""
 
+import json
 import logging
 import os
 import uuid
@@ -13,6 +14,7 @@ import ray.data
 from rich.console import Console
 
 from latent_core.errors import UserError
+from latent_core.plugins import VARIABLE, load_from_environment, loaded_plugins
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
 from orchestrator.console import say
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
@@ -57,6 +59,7 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     """
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING, "namespace": NAMESPACE}
+    quiet |= _with_plugins()
     # With the default settings this says at every start that a new local cluster asks for a token.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     if address and address != "local":
@@ -80,6 +83,15 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     context.issue_detectors_config.detectors = []
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     say(console, f"Ray: {'cluster ' + address if address else 'local cluster'}, {_resources_line()}")
+
+
+def _with_plugins() -> dict[str, Any]:
+    """Return what lets every process of the cluster import the plugins of this one before it does anything else."""
+    if not (plugins := loaded_plugins()):
+        return {}
+    # Only then: a process with an environment of its own is none of those that wait for work already.
+    hook = f"{load_from_environment.__module__}.{load_from_environment.__name__}"
+    return {"runtime_env": {"env_vars": {VARIABLE: json.dumps(plugins)}, "worker_process_setup_hook": hook}}
 
 
 def _start_local(cpus: int, quiet: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def check_draws(source: str, kind: str, sampler: Sampler) -> None:
         )
 
 
-FEEDBACKS: Registry[type[Feedback]] = Registry("feedback", "latent_core.models.feedback")
+FEEDBACKS: Registry[type[Feedback]] = Registry("feedback", "latent_core.models.feedback", group="feedback")
 
 F = TypeVar("F", bound=type[Feedback])
 

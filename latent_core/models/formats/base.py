@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from latent_core.answers.extractors import EXTRACTORS
+from latent_core.answers.extractors import EXTRACTORS, is_extractor
 from latent_core.mixtures import MixtureSettings
 from latent_core.models.feedback import FEEDBACKS
 from latent_core.models.gates import StopGateSettings
@@ -125,7 +125,7 @@ class LatentFormat(Settings):
     @field_validator("extractor")
     @classmethod
     def _known_extractor(cls, value: str) -> str:
-        if value not in EXTRACTORS:
+        if not is_extractor(value):
             raise ValueError(f"unknown extractor {value!r}: {nearest_hint(value, list(EXTRACTORS))}")
         return value
 
@@ -166,7 +166,7 @@ class LatentFormat(Settings):
 FormatOf = Callable[[Mapping[str, Any]], LatentFormat]
 """Takes the content of `config.json`."""
 
-FORMATS: Registry[FormatOf] = Registry("checkpoint architecture", "latent_core.models.formats")
+FORMATS: Registry[FormatOf] = Registry("checkpoint architecture", "latent_core.models.formats", group="formats")
 """Formats by the architecture that `config.json` names."""
 
 

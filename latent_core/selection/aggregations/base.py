@@ -148,7 +148,9 @@ class Aggregation:
         return None if self.needs is None else _SCORER_OF[self.needs]
 
 
-AGGREGATIONS: Registry[Aggregation] = Registry("aggregation", "latent_core.selection.aggregations")
+AGGREGATIONS: Registry[Aggregation] = Registry(
+    "aggregation", "latent_core.selection.aggregations", group="aggregations"
+)
 """Aggregations by the name that curves, tables, plots and MLflow call them."""
 
 

@@ -20,7 +20,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_a_name_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(UserError, match="known: answer_sampling, gaussian"):
+    with pytest.raises(UserError, match="known: answer_sampling, dirichlet, gaussian"):
         SAMPLERS["zzz"]
 
 

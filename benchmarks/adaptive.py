@@ -25,7 +25,7 @@ from orchestrator.commands.run_reports import config_of, task_of
 from orchestrator.experiment.run_directory import open_run
 from orchestrator.names import GREEDY
 
-MEANS = (8, 12, 16, 20, 24, 28)
+MEANS = (8, 12, 16, 20, 24, 28.8)
 GRID = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64)
 
 
@@ -45,7 +45,7 @@ def budgets_of(waves: tuple[int, ...], aggregation: str) -> dict[str, Budget]:
     """Every rule at some settings, for one aggregation."""
     means = [RULES["gain"].model_validate({"mean": mean, "aggregation": aggregation}) for mean in MEANS]
     others = [rule for kind in RULES if kind != "gain" for rule in RULES[kind].ladder(waves, aggregation)]
-    named = {f"gain mean={mean}": rule for mean, rule in zip(MEANS, means, strict=True)}
+    named = {f"gain mean={mean:g}": rule for mean, rule in zip(MEANS, means, strict=True)}
     named |= {rule.describe(): rule for rule in others}
     return {name: Budget(rule, rule.replayed_at(waves)) for name, rule in named.items()}
 

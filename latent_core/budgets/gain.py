@@ -73,14 +73,19 @@ class Gain(BudgetRule):
                 f"budget.aggregation {self.aggregation}: the LatentRM's table of gains has {', '.join(fitted.tables)}"
             )
         table = fitted.tables[self.aggregation]
-        chain = chain_of(table, waves)
+        # Counts of votes take few values, which lie anywhere within their bins.
+        smooth = self.aggregation != "majority_vote"
+        chain = chain_of(table, waves, smooth=smooth)
         price = self.min_gain if self.min_gain is not None else chain.threshold_for(self.mean or waves[0])
         stages = {stage.samples: stage for stage in table.stages}
         worth = dict(zip(waves, chain.index, strict=False))
         features, temperature = FEATURES[self.aggregation], table.temperature
 
         def go_on(seen: Prefix) -> BoolArray:
-            bins = stages[seen.samples].bins(features(seen, temperature))
-            return np.asarray(worth[seen.samples][bins] > price)
+            stage = stages[seen.samples]
+            right = stage.right(features(seen, temperature))
+            if smooth:
+                return np.asarray(np.interp(right, stage.centres, worth[seen.samples]) > price)
+            return np.asarray(worth[seen.samples][np.searchsorted(stage.edges, right, side="right")] > price)
 
         return go_on

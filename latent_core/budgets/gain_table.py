@@ -9,6 +9,7 @@ something and are not sure yet; a question that is sure is stopped, and so is on
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ GAIN_FILE = "gain_tables.json"
 
 _LARGEST_FEATURE = 4.0
 _BISECTIONS = 50
+_POINTS = 16
 
 
 class GainStage(Settings):
@@ -52,11 +54,20 @@ class GainStage(Settings):
     credit: tuple[float, ...]
     moves: tuple[tuple[float, ...], ...] = ()
 
-    def bins(self, features: FloatArray) -> IntArray:
-        """Return the bin [R] of questions with features [R, F]."""
+    def right(self, features: FloatArray) -> FloatArray:
+        """Return the probability [R] that the present answer is right, of questions with features [R, F]."""
         z = standardised(features, np.array(self.means), np.array(self.scales))
-        right = logistic(z @ np.array(self.coefficients))
-        return np.asarray(np.searchsorted(self.edges, right, side="right"), dtype=np.int64)
+        return logistic(z @ np.array(self.coefficients))
+
+    @property
+    def bounds(self) -> FloatArray:
+        """Probabilities between which each bin lies, [bins + 1]."""
+        return np.array([0.0, *self.edges, 1.0])
+
+    @property
+    def centres(self) -> FloatArray:
+        """Probability in the middle of each bin, [bins]."""
+        return np.asarray((self.bounds[1:] + self.bounds[:-1]) / 2)
 
 
 class GainTable(Settings):
@@ -111,7 +122,9 @@ class GainChain:
         start: [bins], share of questions in each bin at the end of the first wave.
         credit: By wave, [bins], accuracy of stopping there.
         moves: By wave but the last, [bins, bins of the next wave].
-        index: By wave but the last, [bins], largest expected gain per further sample.
+        index: By wave but the last, [bins], largest expected gain per further sample, in the middle of each bin.
+        within: By wave but the last, [bins, points], the same at probabilities spread evenly over each bin: linear
+            between the middles of bins, so that a price that lies between two bins parts one of them.
     """
 
     waves: tuple[int, ...]
@@ -119,24 +132,31 @@ class GainChain:
     credit: list[FloatArray]
     moves: list[FloatArray]
     index: list[FloatArray]
+    within: list[FloatArray]
 
     def mean_samples(self, threshold: float) -> float:
         """Mean samples of a question that goes on while its index is above the threshold."""
         mean, still = float(self.waves[0]), self.start
-        for before, behind, index, moves in zip(self.waves, self.waves[1:], self.index, self.moves, strict=False):
-            still = np.where(index > threshold, still, 0.0)
+        for before, behind, within, moves in zip(self.waves, self.waves[1:], self.within, self.moves, strict=False):
+            still = still * (within > threshold).mean(axis=1)
             mean += (behind - before) * float(still.sum())
             still = still @ moves
         return mean
 
     def threshold_for(self, mean: float) -> float:
         """Return the least threshold with which questions get at most so many samples in the mean."""
-        levels = np.unique(np.concatenate([*self.index, [-1.0]]))
-        return next(float(one) for one in levels if self.mean_samples(float(one)) <= mean + 1e-9)
+        levels = np.unique(np.concatenate([*(within.ravel() for within in self.within), [-1.0]]))
+        place = bisect_left(levels, True, key=lambda level: self.mean_samples(float(level)) <= mean + 1e-9)
+        return float(levels[place])
 
 
-def chain_of(table: GainTable, waves: Sequence[int]) -> GainChain:
+def chain_of(table: GainTable, waves: Sequence[int], *, smooth: bool = True) -> GainChain:
     """Look a budget's waves up in a table, and compute the worth of going on from every state.
+
+    Args:
+        table: The table.
+        waves: The waves.
+        smooth: Whether that worth is linear between the middles of bins; else it is the same all over a bin.
 
     Raises:
         UserError: If a wave is not one of the table's.
@@ -157,7 +177,18 @@ def chain_of(table: GainTable, waves: Sequence[int]) -> GainChain:
         moves.append(product)
     credit = [np.array(table.stages[place].credit) for place in places]
     index = [_index(waves, credit, moves, wave) for wave in range(len(waves) - 1)]
-    return GainChain(tuple(waves), np.array(table.stages[places[0]].share), credit, moves, index)
+    stages = [table.stages[place] for place in places]
+    within = [
+        np.interp(_spread(stage), stage.centres, own) if smooth else own[:, None]
+        for stage, own in zip(stages, index, strict=False)
+    ]
+    return GainChain(tuple(waves), np.array(stages[0].share), credit, moves, index, within)
+
+
+def _spread(stage: GainStage) -> FloatArray:
+    """Probabilities spread evenly over each bin, [bins, points]."""
+    shares = (np.arange(_POINTS) + 0.5) / _POINTS
+    return np.asarray(stage.bounds[:-1, None] + np.diff(stage.bounds)[:, None] * shares)
 
 
 def _index(waves: Sequence[int], credit: list[FloatArray], moves: list[FloatArray], wave: int) -> FloatArray:

@@ -74,7 +74,7 @@ def test_every_option(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("options", "message"),
     [
         (["--prompt", "?"], "--prompt: the template has to contain {question} (got '?')"),
-        (["--latent-length", "long"], "--latent-length: input should be 'fixed' or 'adaptive' (got 'long')"),
+        (["--latent-length", "long"], "--latent-length: input should be 'fixed', 'adaptive' or 'gated' (got 'long')"),
         (["--feedback", "projctor"], "--feedback: unknown feedback 'projctor': did you mean 'projector'?"),
         (["--answer-tokens", "0"], "--answer-tokens: input should be greater than or equal to 1"),
         (["--base", "nowhere"], "it has a config.json beside its weights; leave --base nowhere out"),

@@ -90,8 +90,9 @@ def test_what_becomes_of_cut_answers_counts_and_votes_are_what_was_before_it(con
     assert of(content, task=voting) != of(content)
     experiment = plan_run("mine", parse_config(RunConfig, {**content, "task": voting}), Path("out"))
     config = experiment.plan.config.model_dump(mode="json", exclude={**NO_INFLUENCE, "scorer": True})
-    # There was no budget rule then.
+    # There was no budget rule then, and no search had a step to start from, or a temperature.
     assert config.pop("budget") is None
+    assert (config["search"].pop("prune_from"), config["search"].pop("temperature")) == ("auto", 1.0)
     before = config | {
         "checkpoint": experiment.plan.checkpoint.fingerprint,
         "task": [experiment.plan.task_fingerprint, 2],

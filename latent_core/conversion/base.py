@@ -22,7 +22,8 @@ class Options:
         base: Where configuration and tokenizer are, if not beside the weights: a directory, hub id or "bundled:NAME".
         family: Whose conventions to start from; None for those of the source's layout.
         changes: Settings of the format that replace those of the family.
-        lora_alpha: Numerator of the factor with which low-rank updates are added.
+        lora_alpha: Numerator of the factor with which low-rank updates are added; None for the published one, where
+            there is one.
         allow_pickle: Whether pickled weights may be read.
         drop: Patterns, as of file names, of tensors that only training needs.
         embedding_std: By how much a head scales its latents, where no file says it.
@@ -31,7 +32,7 @@ class Options:
     base: str | None = None
     family: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
-    lora_alpha: float = 32.0
+    lora_alpha: float | None = None
     allow_pickle: bool = False
     drop: tuple[str, ...] = ()
     embedding_std: float | None = None

@@ -22,6 +22,7 @@ from latent_core.models.weight_rules import is_padded
 
 _MODEL, _ADAPTED = "codi.", "base_model.model."
 _PROJECTOR = {"prj.1.": "projector.1.", "prj.3.": "projector.3.", "prj.ln.": "projector.4."}
+_PUBLISHED_ALPHA = 32.0
 _TRAINED_TOKENS = ("[PAD]", "<|start-latent|>", "<|end-latent|>")
 """The trainer's padding, begin and end of thought, which have no names there."""
 _TRAINING_ONLY = {"auxiliary decoder of SIM-CoT's training": ("decoder.", "pj_in.", "pj_out.")}
@@ -43,7 +44,8 @@ def _draft(source: Source, options: Options) -> Draft:
     }
     plain = {_plain(name): tensor for name, tensor in source.tensors.items() if not name.startswith(tuple(_PROJECTOR))}
     blank = foundation.blank()
-    plain, updates = merged(source.name, blank, plain, options.lora_alpha)
+    alpha = _PUBLISHED_ALPHA if options.lora_alpha is None else options.lora_alpha
+    plain, updates = merged(source.name, blank, plain, alpha)
     rows = embedding_rows(source, blank, plain)
     base_rows = foundation.vocab_size
     tokens = base_rows + len(_TRAINED_TOKENS)
@@ -74,7 +76,8 @@ def _draft(source: Source, options: Options) -> Draft:
     )
     notes = []
     if updates:
-        notes.append(f"merged {updates} low-rank updates with alpha {options.lora_alpha:g}")
+        whose = ", as in the published scripts" if options.lora_alpha is None else ""
+        notes.append(f"merged {updates} low-rank updates with alpha {alpha:g}{whose}")
     notes += [steps_note(conventions, options), *fitted.notes]
     if padded:
         notes.append(padding_note(rows, tokens))

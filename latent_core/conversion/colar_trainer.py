@@ -33,15 +33,21 @@ def _draft(source: Source, options: Options) -> Draft:
             f"checkpoint {source.name}: no file says by how much the trainer scaled latents; say with --embedding-std "
             f"the spread of the embeddings of {foundation.name} in its settings, such as 0.018"
         )
+    alpha = options.lora_alpha
+    if alpha is None:
+        raise UserError(
+            f"checkpoint {source.name}: no file says the LoRA alpha of the trainer, which the weights depend on; "
+            "say it with --lora-alpha"
+        )
     trained = {_plain(name): tensor for name, tensor in source.tensors.items()}
     model = foundation.blank()
     weights = {**_base_tensors(foundation.name, foundation.directory), **trained}
-    tensors, updates = merged(source.name, model, weights, options.lora_alpha)
+    tensors, updates = merged(source.name, model, weights, alpha)
     start = FAMILIES["colar_policy"](foundation.raw)
     fitted = fit(source.name, foundation.name, model, tensors, start.feedback)
     raw = {**foundation.raw, "architectures": [type(model).__name__], _SCALE: scale}
     config, described = described_config(raw, changed_format(start, options.changes), None, foundation.tokenizer)
-    notes = (f"merged {updates} low-rank updates with alpha {options.lora_alpha:g}", f"scales latents by {scale:g}")
+    notes = (f"merged {updates} low-rank updates with alpha {alpha:g}", f"scales latents by {scale:g}")
     return Draft(config, foundation.tokenizer, fitted.tensors, described, (*notes, *fitted.notes))
 
 

@@ -38,7 +38,7 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--latent-token", metavar="TOKEN", help=f"Latent token, or '{_NONE}'.")
 @click.option("--extractor", metavar="NAME", help="Finds the answer in the text, such as last_number.")
 @click.option("--answer-tokens", type=int, metavar="N", help="Longest answer in tokens.")
-@click.option("--lora-alpha", type=float, default=32.0, metavar="A", help="LoRA alpha of the trainer (default: 32).")
+@click.option("--lora-alpha", type=float, metavar="A", help="LoRA alpha of the trainer (CODI's scripts have 32).")
 @click.option("--embedding-std", type=float, metavar="X", help="Scale of CoLaR's latents, where no file says it.")
 @click.option(
     "--drop",
@@ -53,7 +53,7 @@ def command(
     out: Path,
     base: str | None,
     family: str | None,
-    lora_alpha: float,
+    lora_alpha: float | None,
     embedding_std: float | None,
     drop: tuple[str, ...],
     allow_pickle: bool,

@@ -10,6 +10,7 @@ from golden_rollouts import NONE, Golden, RowNumbers
 from torch import Tensor
 
 from latent_core.conversion import Options, convert
+from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.randomness import Streams
 from latent_core.samplers.policy import Policy
@@ -73,6 +74,16 @@ def test_conventions(golden: Golden, merged: LatentReasoner) -> None:
     assert checkpoint.end_id == golden.description["stop_id"]
     assert list(checkpoint.fed_ids) == [golden.description["end_id"]]
     assert [checkpoint.prompt_ids(text) for text in golden.description["questions"]] == golden.description["prompt_ids"]
+
+
+def test_what_no_file_says_has_to_be_given(golden: Golden, tmp_path: Path) -> None:
+    said = golden.description
+    given = {"base": str(golden.directory / said["base"]), "allow_pickle": True}
+    weights = str(golden.directory / golden.name / said["weights"])
+    with pytest.raises(UserError, match="LoRA alpha of the trainer, which the weights depend on; say it with"):
+        convert(weights, tmp_path / "out", Options(**given, embedding_std=said["embeds_std"]))
+    with pytest.raises(UserError, match="say with --embedding-std"):
+        convert(weights, tmp_path / "out", Options(**given, lora_alpha=said["lora_alpha"]))
 
 
 @AT_ONCE

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latent_core.budgets import GainTables
 from latent_core.dynamics.thoughts import effective_number
 from latent_core.failures import TRAJECTORY_FAILED, is_transient
-from latent_core.selection.aggregations import AGGREGATIONS, Outcomes, available
-from latent_core.selection.estimators import NO_CHOICE, FloatArray, IntArray
+from latent_core.selection.aggregations import Outcomes, available
+from latent_core.selection.estimators import FloatArray, IntArray
 from latent_core.tasks.base import Problem, Task
-from orchestrator.analysis.adaptive import AdaptiveRow, AskedRule, adaptive_rows
+from orchestrator.analysis.adaptive import AdaptiveRow
 from orchestrator.analysis.beams import evaluate_search
 from orchestrator.analysis.comparisons import Comparison, compare_all, greedy_of
 from orchestrator.analysis.curves import (
@@ -29,7 +28,6 @@ from orchestrator.analysis.curves import (
     curve_points,
     greedy_point,
     guess_rows,
-    question_costs,
 )
 from orchestrator.analysis.cut_answers import judged
 from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
@@ -38,6 +36,7 @@ from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier
 from orchestrator.analysis.online import AdaptiveOutcomes
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
 from orchestrator.analysis.pareto import Judged, judge
+from orchestrator.analysis.per_question import chosen_answers, chosen_in_groups, per_question
 from orchestrator.config.objective import Objective
 from orchestrator.names import GREEDY
 from orchestrator.store.trial import Coverage, Trial
@@ -237,7 +236,7 @@ def curves_so_far(trial: Trial, problems: Sequence[Problem], samples: int, budge
     return curve_points(join_outcomes(parts), cost, budgets, trial=trial.name, sampler=trial.sampler)
 
 
-def _without_empty_scores(outcomes: Outcomes) -> Outcomes:
+def without_empty_scores(outcomes: Outcomes) -> Outcomes:
     """Return outcomes without the opinions of a LatentRM that has none: they would be curves at zero."""
     if outcomes.scores is not None and np.isnan(outcomes.scores).all():
         return replace(outcomes, scores=None, vote_weights=None, answer_scores=None, answer_vote_weights=None)
@@ -275,18 +274,18 @@ def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> Tria
             chosen = chosen_answers(block, records)
         else:
             records = adaptive.of_used(records)
-            chosen = _chosen_in_groups(adaptive.add(records, problems), len(problems))
+            chosen = chosen_in_groups(adaptive.add(records, problems), len(problems))
         rows += len(records)
         failed = records["failed"]
         records = records.assign(
             unscored=records["score"].isna() & ~failed if "score" in records else False,
             unsure=records["answer_logprob"].isna() & ~failed,
         )
-        questions.append(_per_question(records, trial.name, problems, chosen))
+        questions.append(per_question(records, trial.name, problems, chosen))
         totals = totals + records[_TOTALS].sum()
         transient += sum(map(is_transient, records.loc[failed, "error"]))
         first_error = first_error or next(iter(records.loc[failed, "error"]), None)
-    joined = _without_empty_scores(join_outcomes(outcomes))
+    joined = without_empty_scores(join_outcomes(outcomes))
     if trial.name == GREEDY:
         points = [greedy_point(joined, cost)]
     else:
@@ -336,110 +335,3 @@ def evaluate_all(
     questions = len(task.problems)
     found = ((trial, known.get(trial.name) or trial.coverage(questions)) for trial in trials)
     return [evaluate(trial, task, one) for trial, one in found if one.ready_samples > 0]
-
-
-def chosen_answers(outcomes: Outcomes, records: pd.DataFrame) -> dict[str, list[str | None]]:
-    """Return the answer of every question that each aggregation chooses among all samples.
-
-    Args:
-        outcomes: Of Q questions and N samples.
-        records: What they were made of, in the same order.
-
-    Returns:
-        Q answers under the name of every aggregation that chooses one; None where it has none.
-    """
-    answers = records["answer"].to_numpy().reshape(outcomes.correct.shape)
-    found: dict[str, list[str | None]] = {}
-    for name in available(outcomes):
-        if (choice := AGGREGATIONS[name].choice) is not None:
-            samples = choice(outcomes)
-            found[name] = [
-                None if sample == NO_CHOICE or pd.isna(own[sample]) else str(own[sample])
-                for own, sample in zip(answers, samples, strict=True)
-            ]
-    return found
-
-
-def _chosen_in_groups(
-    groups: Iterable[tuple[IntArray, Outcomes, pd.DataFrame]], questions: int
-) -> dict[str, list[str | None]]:
-    """Put together what is chosen in groups of questions, each given by its places among all of them."""
-    found: dict[str, list[str | None]] = {}
-    for places, outcomes, records in groups:
-        for name, answers in chosen_answers(outcomes, records).items():
-            whole = found.setdefault(name, [None] * questions)
-            for place, answer in zip(places.tolist(), answers, strict=True):
-                whole[place] = answer
-    return found
-
-
-def evaluate_adaptive(
-    results: Sequence[TrialResult],
-    task: Task,
-    asked: Sequence[AskedRule] | None = None,
-    gains: GainTables | None = None,
-) -> list[AdaptiveRow]:
-    """Replay stopping rules on the samples of all sampled trials among results.
-
-    Args:
-        results: What the trials came to.
-        task: The questions that were asked.
-        asked: The rules; None for all that can be replayed.
-        gains: What was fitted for the LatentRM of these trials.
-
-    Raises:
-        UserError: If a rule that was asked for needs what is not there.
-    """
-    rows = []
-    for result in results:
-        # Of a trial with a rule of its own there are no samples that every question has, but for the first wave's.
-        if result.trial.name == GREEDY or result.trial.budget is not None:
-            continue
-        read = list(blocks(result.trial, task.problems, result.summary["samples"], CURVE_COLUMNS))
-        outcomes = join_outcomes([outcomes_of(result.trial, records, some) for records, some in read])
-        costs = question_costs([records for records, _ in read])
-        rows += adaptive_rows(result.trial.name, _without_empty_scores(outcomes), costs, asked, gains)
-    return rows
-
-
-def _per_question(
-    records: pd.DataFrame, trial: str, problems: Sequence[Problem], chosen: Mapping[str, Sequence[str | None]]
-) -> pd.DataFrame:
-    """Count what became of each question's samples."""
-    by_question = records.groupby("question_id", sort=False)
-    counts = by_question[["correct", "failed", "unparsable", "cut"]].sum()
-    distinct, most_frequent = _answers(records)
-    return pd.DataFrame(
-        {
-            "trial": trial,
-            "samples": by_question.size(),
-            "correct": counts["correct"],
-            "errors": counts["failed"],
-            "unparsable": counts["unparsable"],
-            "distinct_answers": distinct,
-            "most_frequent_answer": most_frequent,
-            "cut": counts["cut"],
-            # Records are in the order of the questions.
-            "question": [problem.question for problem in problems],
-            "reference": [problem.answer for problem in problems],
-            **{f"chosen_by_{name}": answers for name, answers in chosen.items()},
-        }
-    ).reset_index()
-
-
-def _answers(records: pd.DataFrame) -> tuple[IntArray, list[Any]]:
-    """Number of distinct answers [Q], and the most frequent one, the first in order among equals; None where none is.
-
-    Questions are in the order of their first records.
-    """
-    question, questions = pd.factorize(records["question_id"])
-    codes, answers = pd.factorize(records["answer"], sort=True)
-    given = codes >= 0
-    pairs, count = np.unique(question[given] * max(1, len(answers)) + codes[given], return_counts=True)
-    row, code = np.divmod(pairs, max(1, len(answers)))
-    distinct = np.bincount(row, minlength=len(questions))
-    most_frequent: list[Any] = [None] * len(questions)
-    # The last one written wins: the most frequent, and among equals the smallest code.
-    for index in np.lexsort((-code, count)):
-        most_frequent[row[index]] = answers[code[index]]
-    return distinct.astype(np.int64), most_frequent

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from latent_core.tasks.base import Problem
 from orchestrator.analysis.cut_answers import judged
-from orchestrator.analysis.evaluation import blocks, chosen_answers
+from orchestrator.analysis.evaluation import blocks
 from orchestrator.analysis.outcomes import outcomes_of
+from orchestrator.analysis.per_question import chosen_answers
 from orchestrator.names import GREEDY
 from orchestrator.store.trial import Trial
 

@@ -14,9 +14,11 @@ from latent_core.tasks.base import Task
 from orchestrator.analysis.adaptive import AskedRule
 from orchestrator.analysis.cut_answers import as_begun, with_end_ids
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_adaptive, evaluate_all
+from orchestrator.analysis.evaluation import Evaluation, TrialResult, evaluate_all
 from orchestrator.analysis.gain_fits import fit_gain
-from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
+from orchestrator.analysis.kept.adaptive import evaluate_adaptive
+from orchestrator.analysis.kept.dynamics import evaluate_dynamics
+from orchestrator.analysis.kept.results import KeptResults
 from orchestrator.analysis.run_comparisons import RunPoints
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
@@ -181,14 +183,14 @@ def _report_one(
         say(remarks, f"{run.out}: {absent}")
     objectives = config.sweep.objectives if run.command == "sweep" else ()
     head = HeadSource(partial(_checkpoint, config.checkpoint), thoughts)
-    record = DynamicsRecord(run.out)
-    dynamics = evaluate_dynamics(results, task, head, coverage, record)
-    adaptive = evaluate_adaptive(results, task, rules, _gains(config.scorer.checkpoint, remarks))
+    kept = KeptResults(run.out)
+    dynamics = evaluate_dynamics(results, task, head, coverage, kept)
+    adaptive = evaluate_adaptive(results, task, rules, _gains(config.scorer.checkpoint, remarks), kept)
     evaluation = Evaluation(results, task, config.budgets, objectives, dynamics, adaptive)
     title = f"{config.checkpoint} on {task.name}"
     report = Report(title, evaluation)
     try:
-        record.save()
+        kept.save()
         files = write_report(run.out, report)
         figures = [] if paper is None else write_paper(report, run.out, paper)
     except OSError as error:

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from latent_core.errors import WorkFailed
 from orchestrator.analysis.dynamics import HeadSource
-from orchestrator.analysis.evaluation import Evaluation, evaluate_adaptive, evaluate_all
-from orchestrator.analysis.kept_dynamics import DynamicsRecord, evaluate_dynamics
+from orchestrator.analysis.evaluation import Evaluation, evaluate_all
+from orchestrator.analysis.kept.adaptive import evaluate_adaptive
+from orchestrator.analysis.kept.dynamics import evaluate_dynamics
+from orchestrator.analysis.kept.results import KeptResults
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
@@ -88,10 +90,11 @@ def finalize(
     """
     plan = experiment.plan
     results = evaluate_all(experiment.sampled_trials(), plan.task, coverage)
-    record = DynamicsRecord(experiment.out)
-    dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage, record)
-    record.save()
-    adaptive = evaluate_adaptive(results, plan.task, gains=None if plan.scorer is None else plan.scorer.gains)
+    kept = KeptResults(experiment.out)
+    dynamics = evaluate_dynamics(results, plan.task, HeadSource(lambda: plan.checkpoint), coverage, kept)
+    gains = None if plan.scorer is None else plan.scorer.gains
+    adaptive = evaluate_adaptive(results, plan.task, gains=gains, kept=kept)
+    kept.save()
     evaluation = Evaluation(results, plan.task, plan.config.budgets, experiment.objectives, dynamics, adaptive)
     tracker.log_curves(evaluation.rows, trial_colours(evaluation.rows))
     for result in results:

@@ -21,7 +21,8 @@ from orchestrator.analysis import dynamics as module
 from orchestrator.analysis.dynamics import HeadSource, dynamics_of
 from orchestrator.analysis.dynamics_rows import DynamicsRow, TrialDynamics
 from orchestrator.analysis.evaluation import evaluate
-from orchestrator.analysis.kept_dynamics import RECORD, DynamicsRecord, evaluate_dynamics
+from orchestrator.analysis.kept.dynamics import evaluate_dynamics
+from orchestrator.analysis.kept.results import RECORD, KeptResults
 from orchestrator.names import GREEDY
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
@@ -148,13 +149,13 @@ def test_dynamics_are_computed_once_for_what_they_are_made_of(
     results = [evaluate(one, task) for one in (greedy, trial)]
 
     def made() -> list[TrialDynamics]:
-        record = DynamicsRecord(tmp_path)
-        found = evaluate_dynamics(results, task, head, record=record)
+        record = KeptResults(tmp_path)
+        found = evaluate_dynamics(results, task, head, kept=record)
         record.save()
         return found
 
     first = made()
-    assert first == [dynamics_of(trial, greedy, PROBLEMS, SAMPLES, head)]
+    assert repr(first) == repr([dynamics_of(trial, greedy, PROBLEMS, SAMPLES, head)])
     with monkeypatch.context() as patch:
         patch.setattr(TrajectoryStore, "read", read_latents)
         assert repr(made()) == repr(first)
@@ -169,8 +170,8 @@ def test_dynamics_are_computed_once_for_what_they_are_made_of(
 
 def test_dynamics_that_lack_something_are_not_kept(trial: Trial, head: HeadSource, tmp_path: Path) -> None:
     task = Task("t", PROBLEMS)
-    record = DynamicsRecord(tmp_path)
-    [found] = evaluate_dynamics([evaluate(trial, task)], task, head, record=record)
+    record = KeptResults(tmp_path)
+    [found] = evaluate_dynamics([evaluate(trial, task)], task, head, kept=record)
     record.save()
     assert found.missing
     assert not (tmp_path / RECORD).exists()

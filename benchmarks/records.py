@@ -66,11 +66,13 @@ class _Written(RolloutEngine):
         stop_at_end: bool = True,
         keep_logits: bool = False,
         truncated: bool = False,
+        keep_confidence: bool = False,
     ) -> Answers:
         """Return what was written: writing is not what is timed."""
         device, rows = state.hidden.device, state.rows
         lengths = torch.full((rows,), self.token_ids.shape[1], device=device)
-        return Answers(self.token_ids, lengths, torch.ones(rows, dtype=torch.bool, device=device))
+        finite, sure = torch.ones(rows, dtype=torch.bool, device=device), torch.zeros(rows, device=device)
+        return Answers(self.token_ids, lengths, finite, logprob=sure, entropy=sure)
 
 
 class Bench:

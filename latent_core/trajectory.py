@@ -59,8 +59,8 @@ class Trajectory(NamedTuple):
         cut: Whether the answer was cut off: it has as many tokens as it may have, and no end token among them.
         answer_logprob: Log-probability of the answer: the sum over its `answer_tokens` tokens, the end token included,
             of the natural logarithm of each one's probability under the model's own distribution at temperature 1,
-            whatever chose it. That of a cut answer is the sum over what was written. None for a failed row, and where
-            a store is older than the column.
+            whatever chose it. That of a cut answer is the sum over what was written, NaN where nothing was. None for a
+            failed row, and where a store is older than the column.
         token_entropy: Mean over the same tokens of the entropy of the distribution that each was chosen from, in nats;
             None likewise.
     """

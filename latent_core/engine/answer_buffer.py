@@ -19,7 +19,8 @@ class Answers:
         finite: Whether every token was chosen by numbers: no hidden state behind one was infinite or none, bool [rows].
         logits: Next-token logits from which each token was chosen, [rows, longest answer, vocabulary], or None.
         logprob: Log-probability of each answer, the sum over its tokens, the one that ends it included: natural
-            logarithms under the model's own distribution at temperature 1, float32 [rows]; None where it is not kept.
+            logarithms under the model's own distribution at temperature 1, float32 [rows], NaN where there are none;
+            None where it is not kept.
         entropy: Mean over the same tokens of the entropy of the distribution that each was chosen from, in nats,
             float32 [rows]; None where it is not kept.
     """
@@ -35,7 +36,9 @@ class Answers:
 class AnswerBuffer:
     """Takes down what rows write, while rows that have finished are dropped from the batch."""
 
-    def __init__(self, rows: int, most: int, filler: int, device: torch.device) -> None:
+    def __init__(
+        self, rows: int, most: int, filler: int, device: torch.device, *, keep_confidence: bool = False
+    ) -> None:
         """Begin with empty answers.
 
         Args:
@@ -43,6 +46,7 @@ class AnswerBuffer:
             most: Longest answer in tokens.
             filler: Id behind the end of an answer.
             device: Where the rows are.
+            keep_confidence: Whether to keep how sure the model was of each answer.
         """
         self._rows = rows
         # One row more takes what does not count: choosing rows by a mask would wait for the device to count them.
@@ -52,7 +56,7 @@ class AnswerBuffer:
         self._logits: list[Tensor] = []
         self._logprob = torch.zeros(rows + 1, device=device)
         self._entropy = torch.zeros(rows + 1, device=device)
-        self._is_confidence_known = False
+        self._keeps_confidence = keep_confidence
 
     def write(
         self,
@@ -80,7 +84,6 @@ class AnswerBuffer:
         self._lengths.index_add_(0, place, torch.ones_like(place))
         self._finite[place] = self._finite[place] & finite
         if confidence is not None:
-            self._is_confidence_known = True
             self._logprob.index_add_(0, place, confidence.logprob)
             self._entropy.index_add_(0, place, confidence.entropy)
         if logits is not None:
@@ -94,6 +97,8 @@ class AnswerBuffer:
         longest = int(lengths.max())
         logits = torch.stack(self._logits[:longest], dim=1) if self._logits else None
         answers = Answers(self._token_ids[: self._rows, :longest], lengths, self._finite[: self._rows], logits)
-        if not self._is_confidence_known:
+        if not self._keeps_confidence:
             return answers
-        return replace(answers, logprob=self._logprob[: self._rows], entropy=self._entropy[: self._rows] / lengths)
+        # Where thinking has taken all tokens nothing was written that anybody could be sure of.
+        logprob = self._logprob[: self._rows].masked_fill(lengths == 0, float("nan"))
+        return replace(answers, logprob=logprob, entropy=self._entropy[: self._rows] / lengths)

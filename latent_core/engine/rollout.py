@@ -229,7 +229,8 @@ class RolloutEngine:
         """
         reasoner, device, rows = self.reasoner, state.hidden.device, state.rows
         end_id = reasoner.checkpoint.end_id
-        buffer = AnswerBuffer(rows, max_tokens, reasoner.end_of_text_id, device)
+        end_of_text = reasoner.end_of_text_id
+        buffer = AnswerBuffer(rows, max_tokens, end_of_text, device, keep_confidence=keep_confidence)
         look_every = _LOOK_EVERY.get(device.type, 1)
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)

@@ -34,7 +34,7 @@ from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
 from orchestrator.analysis.dynamics_rows import UNKNOWN, TrialDynamics
 from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier_rows
 from orchestrator.analysis.online import AdaptiveOutcomes
-from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
+from orchestrator.analysis.outcomes import join_outcomes, outcomes_of, without_confidence
 from orchestrator.analysis.pareto import Judged, judge
 from orchestrator.analysis.per_question import chosen_answers, chosen_in_groups, per_question
 from orchestrator.config.objective import Objective
@@ -279,7 +279,7 @@ def evaluate(trial: Trial, task: Task, coverage: Coverage | None = None) -> Tria
         failed = records["failed"]
         records = records.assign(
             unscored=records["score"].isna() & ~failed if "score" in records else False,
-            unsure=records["answer_logprob"].isna() & ~failed,
+            unsure=without_confidence(records),
         )
         questions.append(per_question(records, trial.name, problems, chosen))
         totals = totals + records[_TOTALS].sum()

@@ -161,9 +161,14 @@ def _confidences(
     return found, weights
 
 
+def without_confidence(records: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which trajectories have written an answer and do not say how sure the model was of it."""
+    return records["answer_logprob"].isna() & records["error"].isna() & (records["answer_tokens"] > 0)
+
+
 def lacks_confidence(records: pd.DataFrame) -> bool:
     """Return whether a trajectory that has not failed does not say how sure the model was of its answer."""
-    return bool((records["answer_logprob"].isna() & records["error"].isna()).any())
+    return bool(without_confidence(records).any())
 
 
 def _weights(scores: FloatArray | None, calibration: VoteCalibration | None) -> FloatArray | None:

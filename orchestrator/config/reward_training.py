@@ -9,7 +9,7 @@ from latent_core.settings import Settings
 from orchestrator.config.paths import Place
 from orchestrator.config.run import ClusterConfig, TrackingConfig
 
-_NO_INFLUENCE = {"tracking", "cluster", "max_failures", "allow_missing"}
+_NO_INFLUENCE = {"tracking", "cluster", "max_failures", "allow_missing", "plugins"}
 
 
 class TrainRewardConfig(Settings):

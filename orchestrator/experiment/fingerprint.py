@@ -21,6 +21,8 @@ NO_INFLUENCE: Mapping[str, Any] = {
     **dict.fromkeys(("tracking", "cluster", "actors", "actor", "micro_batch", "store"), True),
     "sweep": {"max_concurrent_trials"},
     "task": {"trust_grader"},
+    # What plugins decide is named by the kinds that are theirs.
+    "plugins": True,
 }
 """What pydantic leaves out of a configuration so that only what curves depend on is left."""
 

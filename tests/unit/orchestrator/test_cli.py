@@ -63,7 +63,7 @@ def prepare(folder: Path, checkpoint: Path) -> None:
 
 
 BAD_INPUT: dict[str, tuple[list[str], str]] = {
-    "unknown key": (["run", "config.yaml", "budget=[1]"], "unknown key 'budget': did you mean 'budgets'?"),
+    "unknown key": (["run", "config.yaml", "budgts=[1]"], "unknown key 'budgts': did you mean 'budgets'?"),
     "nested unknown key": (["run", "config.yaml", "task.splt=x"], "unknown key 'task.splt': did you mean 'split'?"),
     "unknown sampler": (["run", "config.yaml", "sampler.kind=gauss"], "did you mean 'gaussian'?"),
     "p of one": (["run", "config.yaml", "sampler.kind=mc_dropout", "sampler.p=1.0"], "sampler.p: "),

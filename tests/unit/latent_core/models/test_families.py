@@ -1,6 +1,7 @@
 """Families that a `latent.json` asks for by name, and reasoners that think in mixtures."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,8 @@ def test_thoughts_and_answers_may_share_a_budget(tmp_path: Path) -> None:
     for before, row, limit in zip(rows["own"], rows["shared"], limits, strict=True):
         assert row.answer_ids == before.answer_ids[:limit]
         assert row.cut == (len(row.answer_ids) >= limit and row.answer_ids[-1:] != (own.end_of_text_id,))
+        # Of an answer without tokens there is nothing that the model was sure of.
+        assert (row.answer_logprob is None or math.isnan(row.answer_logprob)) is (limit == 0)
     assert 0 in limits
 
 

@@ -51,8 +51,8 @@ def test_equal_settings_are_equal_however_they_are_spelled() -> None:
     ("config", "message"),
     [
         ({"kind": "gausian", "sigma": 1}, "unknown sampler 'gausian': did you mean 'gaussian'?"),
-        ({"sigma": 1}, "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none"),
-        ({"kind": None}, "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none"),
+        ({"sigma": 1}, "sampler.kind: missing; known: answer_sampling, dirichlet, gaussian, gumbel, mc_dropout"),
+        ({"kind": None}, "sampler.kind: missing; known: answer_sampling, dirichlet, gaussian, gumbel, mc_dropout"),
         (
             {"kind": "gaussian", "sigm": 1},
             "unknown key 'sampler.sigm' of sampler 'gaussian': did you mean 'sigma'?",

@@ -67,7 +67,8 @@ def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, right: Rig
         for number in range(samples):
             answer = problem.answer if right(index, number) else "99"
             correct = right(index, number)
-            rows.append(Trajectory(problem.question_id, number, "", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1))
+            row = Trajectory(problem.question_id, number, "", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1)
+            rows.append(row._replace(answer_logprob=-0.5, token_entropy=0.1))
     trial.store.prepare()
     trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
 

@@ -52,7 +52,8 @@ def test_defaults() -> None:
         ),
         (
             {"sampler": {"sigma": 1}},
-            "sampler.kind: missing; known: answer_sampling, gaussian, mc_dropout, none, singular_value",
+            "sampler.kind: missing; known: answer_sampling, dirichlet, gaussian, gumbel, mc_dropout, multiplex, none, "
+            "policy, singular_value",
         ),
         ({"sampler": {"kind": "mc_dropout", "p": 1.0}}, "sampler.p: input should be less than 1 (got 1.0)"),
         ({"task": {}}, "task: give exactly one of task.name, task.path and task.hub (got {})"),

@@ -60,7 +60,11 @@ def sample(trial: Trial, problems: tuple[Problem, ...], samples: int, error: str
             answer = problem.answer if index == 0 else "99"
             correct = index == 0
             rows.append(
-                Trajectory(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1)
+                Trajectory(
+                    *(problem.question_id, number, f"# {answer}", answer, correct, 6, 3, (), None, 1.0, 2.0, 0.1),
+                    answer_logprob=-0.5,
+                    token_entropy=0.1,
+                )
             )
     trial.store.prepare()
     trial.store.write(Shard(0, len(problems), 0, samples), trajectory_table(rows, 0, samples))
@@ -219,7 +223,9 @@ def test_what_was_cut_or_cannot_be_read_is_said(
     problems = experiment.plan.problems
     sample(greedy, problems, 1)
     rows = [
-        Trajectory(problem.question_id, number, "", answer, True, 6, 3, (), None, 1.0, 2.0, 0.1, None, number > 1)
+        Trajectory(
+            problem.question_id, number, "", answer, True, 6, 3, (), None, 1.0, 2.0, 0.1, None, number > 1, -1.0, 0.1
+        )
         for problem in problems
         for number, answer in enumerate((problem.answer, None, problem.answer, None))
     ]

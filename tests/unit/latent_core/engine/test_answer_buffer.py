@@ -34,7 +34,8 @@ def test_logits_of_rows_that_do_not_count_are_missing() -> None:
 
 
 def test_confidence_is_summed_over_what_rows_have_written() -> None:
-    buffer, yes = AnswerBuffer(3, 4, 0, torch.device("cpu")), torch.ones(3, dtype=torch.bool)
+    buffer = AnswerBuffer(3, 4, 0, torch.device("cpu"), keep_confidence=True)
+    yes = torch.ones(3, dtype=torch.bool)
     tokens, nan = torch.tensor([5, 6, 7]), float("nan")
     first = TokenConfidence(torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([0.5, 0.25, 1.0]))
     buffer.write(0, torch.tensor([0, 1, 2]), yes, tokens, yes, confidence=first)
@@ -49,3 +50,11 @@ def test_confidence_is_summed_over_what_rows_have_written() -> None:
     buffer = AnswerBuffer(3, 4, 0, torch.device("cpu"))
     buffer.write(0, torch.tensor([0, 1, 2]), yes, tokens, yes)
     assert buffer.read().logprob is None
+
+
+def test_an_answer_without_tokens_has_no_confidence() -> None:
+    answers = AnswerBuffer(2, 0, 0, torch.device("cpu"), keep_confidence=True).read()
+    assert answers.logprob is not None
+    assert answers.entropy is not None
+    assert answers.logprob.isnan().all()
+    assert answers.entropy.isnan().all()

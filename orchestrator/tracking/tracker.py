@@ -149,13 +149,19 @@ class Tracker:
         Args:
             rows: Rows of `adaptive.csv`; those of settings without a run of their own are left out.
         """
+        points: dict[tuple[str, str, int], AdaptiveRow] = {}
         for row in rows:
             if self.journal.has_run(row.trial):
-                # Settings of a rule are points of one chart.
-                name, step = f"adaptive/{row.rule.split()[0]}.{row.aggregation}", round(row.samples)
-                ends = [(f"{name}_lo", row.lo, step), (f"{name}_hi", row.hi, step)]
-                gain = (f"{name}_minus_fixed", row.difference, step)
-                self.log(row.trial, [(name, row.value, step), *ends, gain], final=True)
+                # Settings of a rule are points of one chart. A step has one value: that of the mean closest to it.
+                step = round(row.samples)
+                place = row.trial, f"adaptive/{row.rule.split()[0]}.{row.aggregation}", step
+                known = points.setdefault(place, row)
+                if abs(row.samples - step) < abs(known.samples - step):
+                    points[place] = row
+        for (trial, name, step), row in points.items():
+            ends = [(f"{name}_lo", row.lo, step), (f"{name}_hi", row.hi, step)]
+            gain = (f"{name}_minus_fixed", row.difference, step)
+            self.log(trial, [(name, row.value, step), *ends, gain], final=True)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from orchestrator.analysis.adaptive import AdaptiveRow
 from orchestrator.analysis.curves import CurveRow, best_trials
 from orchestrator.analysis.dynamics_rows import DynamicsRow
 from orchestrator.tracking.tracker import Tracker, flatten
@@ -128,6 +129,20 @@ def test_dynamics_have_latent_steps(tracker: Tracker) -> None:
     assert [(point.step, point.value) for point in points] == [(1, 0.1), (2, 0.2), (3, pytest.approx(0.3))]
     assert len(client.get_metric_history(run_id, "dynamics/cosine_distance_lo")) == 3
     assert client.get_metric_history(run_id, "dynamics/cosine_distance_hi") == []
+
+
+def test_settings_of_a_rule_that_come_to_the_same_step_are_one_point(tracker: Tracker) -> None:
+    tracker.start_child("a", {})
+
+    def row(samples: float, value: float) -> AdaptiveRow:
+        means = (samples, samples, samples)
+        return AdaptiveRow(
+            "a", "posterior confidence=0.9", "majority_vote", 64, *means, 2.0, value, *[0.0] * 6, 9, 1.0, 2.0
+        )
+
+    tracker.log_adaptive([row(7.6, 0.1), row(8.1, 0.2), row(8.4, 0.3), row(12.0, 0.4)])
+    assert history(tracker, "a", "adaptive/posterior.majority_vote") == [(8, 0.2), (12, 0.4)]
+    assert history(tracker, "a", "adaptive/posterior.majority_vote_minus_fixed") == [(8, 0.0), (12, 0.0)]
 
 
 def test_the_parent_carries_the_best_curve_of_each_aggregation(tracker: Tracker) -> None:

@@ -21,8 +21,8 @@ from latent_core.selection.intervals import Interval, paired_difference
 from orchestrator.analysis.adaptive import waves_within
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, blocks
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
-from orchestrator.commands.run_reports import config_of, task_of
 from orchestrator.experiment.run_directory import open_run
+from orchestrator.jobs.run_reports import config_of, task_of
 from orchestrator.names import GREEDY
 
 MEANS = (8, 12, 16, 20, 24, 28.8)

@@ -1,5 +1,4 @@
-"""The commands of `latentswarm`.
+"""The commands of `latentswarm`, a module each, with its arguments in `command`.
 
-A module named as a command has its arguments, in `command`, and is imported for `--help`: what is heavy it imports when
-it is called. The others do what takes more than a page.
+They are imported for `--help`: what is heavy they import when they are called, most of it from `orchestrator.jobs`.
 """

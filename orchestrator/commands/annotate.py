@@ -20,7 +20,7 @@ from orchestrator.console import make_console
 @retry_failed_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool, retry_failed: bool) -> None:
     """Label latent steps by stochastic rollouts, for train-rm."""
-    from orchestrator.commands.annotation import annotate_from_config
+    from orchestrator.jobs.annotation import annotate_from_config
 
     target = out or default_out(config)
     annotate_from_config(config, overrides, target, dry_run, make_console(), retry_failed=retry_failed)

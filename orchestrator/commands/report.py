@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
     from orchestrator.analysis.adaptive import parse_asked
-    from orchestrator.commands.run_reports import fit_gain_of, paper_of, report_runs
+    from orchestrator.jobs.run_reports import fit_gain_of, paper_of, report_runs
 
     paper = paper_of(formats, columns)
     rules = [parse_asked(text) for text in budgets] or None

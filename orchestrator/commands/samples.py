@@ -43,7 +43,7 @@ def command(
     --unparsable have to hold together, for one of the trials shown.
     """
     from latent_core.errors import UserError
-    from orchestrator.commands.run_samples import Wanted, show_samples
+    from orchestrator.jobs.run_samples import Wanted, show_samples
 
     if as_json and as_html:
         raise UserError("--json and --html: give one of them")

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.commands.options import PATH, examples
-from orchestrator.commands.run_status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus, run_status
 from orchestrator.console import say, widened
+from orchestrator.jobs.run_status import ENDED_EARLY, FINISHED, UNFINISHED, RunStatus, TrialStatus, run_status
 
 if TYPE_CHECKING:
     from orchestrator.tracking.state import Unsent
@@ -31,8 +31,8 @@ _STATES = {FINISHED: "finished", ENDED_EARLY: "ended; what is missing was left o
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, for programs.")
 def command(directory: Path, as_json: bool) -> None:
     """Say how far a run or a sweep is; starts nothing. RUN_DIR is what --out named, runs/NAME by default."""
-    from orchestrator.commands.status_of_work import work_status
     from orchestrator.experiment.run_directory import group_directories
+    from orchestrator.jobs.status_of_work import work_status
 
     work = work_status(directory)
     if work is not None:

@@ -48,9 +48,9 @@ def command(
     settings = load_config(RunConfig, config, overrides)
     out = directory_of_experiment(config, settings, out, resume)
 
-    from orchestrator.commands.sweep_group import divide, run_sweep_group
     from orchestrator.experiment.command_plans import plan_sweep
     from orchestrator.experiment.run_directory import check_kind
+    from orchestrator.jobs.sweep_group import divide, run_sweep_group
 
     sweeps = divide(settings)
     if sweeps[0].name:
@@ -85,6 +85,6 @@ def sample_with_tune(run: "ExperimentRun", trials: Sequence["Trial"]) -> None:
     # A space of nothing but greedy decoding leaves no trial: that one is sampled for every sweep.
     if trials or run.experiment.unplanned:
         # A plan, and a sweep that finds everything in the store, need not wait for Ray Tune to be imported.
-        from orchestrator.commands.sweep_trials import run_trials
+        from orchestrator.jobs.sweep_trials import run_trials
 
         run_trials(run, trials)

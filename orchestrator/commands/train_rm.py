@@ -19,6 +19,6 @@ from orchestrator.console import make_console
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a LatentRM on the labels that annotate has written."""
-    from orchestrator.commands.train_rm_job import train_reward_model
+    from orchestrator.jobs.train_rm_job import train_reward_model
 
     train_reward_model(config, overrides, out or default_out(config), make_console(), dry_run=dry_run)

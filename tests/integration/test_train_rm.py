@@ -30,10 +30,10 @@ from latent_core.reward.training.trainer import RewardTrainer
 from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.loading import load_task
-from orchestrator.commands import train_rm_job
-from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config
 from orchestrator.config.reward_training import TrainRewardConfig
+from orchestrator.jobs import train_rm_job
+from orchestrator.jobs.train_rm_job import train_reward_model
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions

@@ -20,9 +20,9 @@ from support import trajectory_table
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
 from orchestrator.cli import main
-from orchestrator.commands.run_status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.commands.status import age_in_words, print_status, status_json
 from orchestrator.experiment.run_directory import write_run_file
+from orchestrator.jobs.run_status import ENDED_EARLY, FINISHED, UNFINISHED, run_status
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Scored, Trial

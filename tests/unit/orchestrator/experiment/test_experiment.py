@@ -17,7 +17,6 @@ from support import trajectory_table
 from latent_core.answers.grading import GRADERS, Grader, find_grader
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.curves import read_curves_csv
-from orchestrator.commands.run_status import run_status
 from orchestrator.config.loading import parse_config, save_config
 from orchestrator.config.run import RunConfig
 from orchestrator.experiment import execution
@@ -26,6 +25,7 @@ from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.execution import ExperimentRun, carry_out
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.finalize import finalize, start_tracking
+from orchestrator.jobs.run_status import run_status
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial

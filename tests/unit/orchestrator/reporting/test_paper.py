@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from latent_core.errors import UserError
 from orchestrator.analysis.curves import CurveRow
-from orchestrator.commands.run_reports import paper_of
+from orchestrator.jobs.run_reports import paper_of
 from orchestrator.reporting.paper import Paper, latex_tables
 from orchestrator.reporting.plots import curves_png
 from orchestrator.reporting.plots.curves_png import plot_curves_png

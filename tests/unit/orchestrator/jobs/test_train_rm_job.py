@@ -23,9 +23,9 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from orchestrator.cli import main
-from orchestrator.commands.train_rm_job import train_reward_model
 from orchestrator.config.loading import load_config, parse_config, save_config
 from orchestrator.config.reward_training import TrainRewardConfig
+from orchestrator.jobs.train_rm_job import train_reward_model
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.order import QuestionOrder, read_questions

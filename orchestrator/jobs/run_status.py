@@ -113,9 +113,9 @@ def run_status(out: Path) -> RunStatus:
     Raises:
         UserError: If it is no run directory, or one of a newer version, or its store cannot be read.
     """
-    from orchestrator.commands.status_of_work import running_owner
     from orchestrator.experiment.lease import read_owner
     from orchestrator.experiment.run_directory import TUNE_FOLDER, open_run
+    from orchestrator.jobs.status_of_work import running_owner
     from orchestrator.store.trial import around_damage
     from orchestrator.tracking.state import unsent
     from orchestrator.tuning.state import trial_states

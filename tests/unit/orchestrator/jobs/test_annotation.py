@@ -18,9 +18,9 @@ from latent_core.reward.types import LabelledBatch
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem
 from latent_core.tasks.word_problems import word_problems
-from orchestrator.commands.annotation import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.experiment.plan import Plan, make_plan
+from orchestrator.jobs.annotation import annotate_from_config, label_store, missing_labels, summarise
 from orchestrator.pipeline import stages
 from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
 from orchestrator.store.labels import LabelManifest, label_files, read_labels

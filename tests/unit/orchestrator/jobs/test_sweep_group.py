@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.commands.sweep_group import divide
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.jobs.sweep_group import divide
 
 
 def config(*space: dict[str, Any], **changes: Any) -> RunConfig:

@@ -16,10 +16,10 @@ from latent_core.registry import nearest_hint
 from latent_core.tasks.base import Task
 from orchestrator.analysis.cut_answers import with_end_ids
 from orchestrator.analysis.samples import FILTERS, Latents, QuestionSamples, Sample, TrialSamples, read_samples
-from orchestrator.commands.run_reports import config_of, task_of
 from orchestrator.config.run import RunConfig
 from orchestrator.console import make_console, masked, say, widened
 from orchestrator.experiment.run_directory import RunDirectory, group_directories, open_run
+from orchestrator.jobs.run_reports import config_of, task_of
 from orchestrator.names import GREEDY
 from orchestrator.reporting.samples_page import SamplesPage
 from orchestrator.reporting.samples_text import as_plain, render_question

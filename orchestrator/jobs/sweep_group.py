@@ -132,7 +132,7 @@ def run_sweep_group(
             except WorkFailed as error:
                 # The other sweeps may be of a checkpoint that works.
                 failures.append(f"{sweep.name}: {error}")
-        from orchestrator.commands.run_reports import report_runs
+        from orchestrator.jobs.run_reports import report_runs
 
         report_runs([out], None, out, console, tables=False)
     if failures:

@@ -1,0 +1,1 @@
+"""What a command does where that takes more than a page: annotation, reports, status, sweeps, LatentRM training."""

@@ -78,6 +78,7 @@ REFERENCES: Mapping[str, Sequence[tuple[str, str]]] = {
     "numeric": [("?", "12"), ("?", "0.3333"), ("?", "-5"), ("?", "1234"), ("?", "0.0005"), ("?", "1e3")],
     "text": [("?", "yes"), ("?", "Jack is a bompus."), ("?", "B")],
     "math": [("?", "3/5"), ("?", r"\sqrt{35}"), ("?", "(3,5)"), ("?", "1234.5"), ("?", "x+1")],
+    "yes_no": [("?", "True"), ("?", "no")],
     "choice": [("Which? (A) 12 (B) yes (C) Jack is a bompus.", "B"), ("Which?", "C")],
     "path_finding": [("ab bd dh hm ac cm from a to m ?", "ab bd dh hm"), ("ab ba ac cm from a to m ?", "ab ba ac cm")],
 }
@@ -95,7 +96,25 @@ ROWS = (
     {"question": "How many?", "answer": "2 + 1 #### 3", "input": "So many.", "target": -7.0, "final_ans": "5"},
     {"question": "And now?", "answer": "#### 1,000", "input": "One.", "target": 1e6, "final_ans": "6"},
 )
-SVAMP = {"Body": "Ann has 3 pens.", "Question": "How many?", "Answer": 3.0}
+OWN_ROWS: Mapping[str, dict[str, Any]] = {
+    "svamp": {"Body": "Ann has 3 pens.", "Question": "How many?", "Answer": 3.0},
+    "asdiv_a": {"question": "How many?", "result": "1/2", "result_float": 0.5},
+    "mawps": {"question": "How many?", "result": "1/2", "result_float": 0.5},
+    "gsm_plus": {"question": "How many?", "answer": None},
+    "math500": {"problem": "How much?", "answer": r"\frac 34"},
+    "aime24": {"problem": "How many?", "answer": "073"},
+    "aime25": {"problem": "How many?", "answer": "70"},
+    "amc": {"problem": "How many?", "answer": 142.0},
+    "prontoqa": {"context": "Max.", "question": "Is it true?", "options": ["A) True", "B) False"], "answer": "B"},
+    "strategyqa": {"question": "Do fish breathe?", "answer": False},
+    "commonsense_qa": {
+        "question": "Where is a pen?",
+        "choices": {"label": ["A", "B"], "text": ["desk", "river"]},
+        "answerKey": "A",
+    },
+}
+"""Rows of tasks whose columns are none of `ROWS`."""
+HUB_TASKS = ("gsm8k", "gsm_hard", "multiarith", "amc23", *OWN_ROWS)
 
 
 def behaviours() -> dict[str, tuple[int, Any]]:
@@ -122,7 +141,7 @@ def behaviours() -> dict[str, tuple[int, Any]]:
     # What a task asks is in its fingerprint, which is in the key: it needs no version. 1 stands for that.
     for name in ("path_finding", "word_problems"):
         found[f"task {name}"] = 1, {split: TASKS[name](split, count=8).fingerprint for split in ("train", "test")}
-    for name in ("gsm8k", "gsm_hard", "multiarith", "svamp"):
+    for name in HUB_TASKS:
         found[f"task {name}"] = 1, hub_task(name)
     return found
 
@@ -259,8 +278,9 @@ def hub_task(name: str) -> dict[str, Any]:
     """Where a task is on the hub, and what is read from rows of its columns."""
     task = TASKS[name]
     assert isinstance(task, HubTask)
-    rows = [SVAMP] if name == "svamp" else ROWS
-    read = read_problems(name, rows, task.columns, task.grader)
+    # A question without an answer alone would be a data set that nothing is right in.
+    rows = [OWN_ROWS[name], *(ROWS if name == "gsm_plus" else ())] if name in OWN_ROWS else ROWS
+    read = read_problems(name, rows, task.columns, task.grader, task.unanswerable)
     place = [task.hub, task.config, dict(task.splits), task.grader]
     return {"place": place, "read": [[one.question_id, one.question, one.answer, one.grader] for one in read]}
 

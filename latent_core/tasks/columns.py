@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.settings import Settings
 from latent_core.tasks.base import Problem
+from latent_core.tasks.options import list_options
 
 _GSM8K_ANSWER_MARK = "####"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -24,20 +25,46 @@ class Columns(Settings):
         answer: The reference answer; of GSM8K's form ("reasoning #### 72") only what follows the mark is kept.
         id: A name of each row that no other row has; without it rows are numbered from 0.
         steps: Reference reasoning steps: a list, or text with one step a line.
+        options: Options of multiple-choice questions, which are written below the question, "(A) ..." a line each: a
+            list of texts, or of objects with `label` and `text`, or an object with a list of each.
     """
 
     question: tuple[str, ...] = Field(default=("question",), min_length=1)
     answer: str = Field(default="answer", min_length=1)
     id: str | None = Field(default=None, min_length=1)
     steps: str | None = Field(default=None, min_length=1)
+    options: str | None = Field(default=None, min_length=1)
 
     @field_validator("question", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `options` out where there are none, as in configurations that are older and keep their fingerprint."""
+        return {key: value for key, value in write(self).items() if key != "options" or value is not None}
 
-def read_problems(where: str, rows: Iterable[Any], columns: Columns, grader: str = NUMERIC) -> tuple[Problem, ...]:
+    def question_of(self, where: str, row: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+        """Return the question of a row, with its options if it has any.
+
+        Args:
+            where: What messages begin with.
+            row: The row as it was read.
+            texts: Texts of the row's question columns.
+
+        Raises:
+            UserError: If its options cannot be read.
+        """
+        question = join_columns([texts[name] for name in self.question])
+        if self.options is None:
+            return question
+        return f"{question}\n{list_options(f'{where}: `{self.options}`', row.get(self.options))}"
+
+
+def read_problems(
+    where: str, rows: Iterable[Any], columns: Columns, grader: str = NUMERIC, unanswerable: str | None = None
+) -> tuple[Problem, ...]:
     """Make problems of rows.
 
     Args:
@@ -45,12 +72,14 @@ def read_problems(where: str, rows: Iterable[Any], columns: Columns, grader: str
         rows: Mappings from column to value.
         columns: Which columns are read.
         grader: Name of the grader of the answers.
+        unanswerable: Reference answer of rows that have none, in a data set that holds questions without an answer;
+            otherwise such a row is refused.
 
     Raises:
         UserError: If there are no rows, a row lacks a column or holds in it what is no text and no number, ids repeat
             themselves, or the grader can read none of the reference answers; the message names row and column.
     """
-    problems = tuple(_problem(where, index, row, columns, grader) for index, row in enumerate(rows))
+    problems = tuple(_problem(where, index, row, columns, grader, unanswerable) for index, row in enumerate(rows))
     if not problems:
         raise UserError(f"{where}: the data set is empty")
     if len({problem.question_id for problem in problems}) != len(problems):
@@ -72,12 +101,12 @@ def check_columns(where: str, columns: Columns, found: Sequence[str]) -> None:
     Raises:
         UserError: The message lists the columns it has.
     """
-    for name in (*columns.question, columns.answer, columns.id, columns.steps):
+    for name in (*columns.question, columns.answer, columns.id, columns.steps, columns.options):
         if name is not None and name not in found:
             raise UserError(f"{where}: no column `{name}`; it has {', '.join(found)} (set task.columns)")
 
 
-def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) -> Problem:
+def _problem(where: str, index: int, row: Any, columns: Columns, grader: str, unanswerable: str | None) -> Problem:
     if not isinstance(row, dict):
         needed = " and ".join(f"`{name}`" for name in (*columns.question, columns.answer))
         raise UserError(f"{where}: row {index} is not an object with {needed}")
@@ -87,7 +116,7 @@ def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) ->
         for name in read
         if name is not None and row.get(name) is not None
     }
-    answer = texts.get(columns.answer, "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
+    answer = texts.get(columns.answer, unanswerable or "").rpartition(_GSM8K_ANSWER_MARK)[2].strip()
     for name, text in [*((name, texts.get(name, "")) for name in columns.question), (columns.answer, answer)]:
         if not text.strip():
             found = ", ".join(row) or "no columns"
@@ -95,7 +124,7 @@ def _problem(where: str, index: int, row: Any, columns: Columns, grader: str) ->
             raise UserError(f"{where}: row {index} lacks `{name}` (it has {found}){cure}")
     return Problem(
         question_id=str(index) if columns.id is None else texts.get(columns.id, str(index)),
-        question=join_columns([texts[name] for name in columns.question]),
+        question=columns.question_of(f"{where}: row {index}", row, texts),
         answer=answer,
         steps=_steps(f"{where}: row {index}: `{columns.steps}`", row, columns.steps),
         grader=grader,

@@ -10,7 +10,7 @@ from typing import Any
 from latent_core.answers.grading import NUMERIC
 from latent_core.errors import UserError
 from latent_core.tasks.base import Task
-from latent_core.tasks.columns import Columns, check_columns, join_columns, read_problems
+from latent_core.tasks.columns import Columns, check_columns, read_problems
 from latent_core.tasks.hub_files import HubFiles
 from latent_core.tasks.tables import exact_decimal, narrow_columns
 
@@ -34,6 +34,7 @@ def load_hub(
     columns: Columns | None = None,
     grader: str = NUMERIC,
     name: str | None = None,
+    unanswerable: str | None = None,
 ) -> Task:
     """Load a split of a data set.
 
@@ -44,6 +45,7 @@ def load_hub(
         columns: Which columns are read; without it `question` and `answer`.
         grader: Name of the grader of the answers.
         name: What the task is called; made of id, configuration and split without it.
+        unanswerable: Reference answer of rows that have none; without it such a row is refused.
 
     Raises:
         UserError: If the data set cannot be had, lacks the configuration, the split or a column, or has no rows.
@@ -52,7 +54,7 @@ def load_hub(
     columns = columns or Columns()
     table = _load(where, hub, config, split, columns)
     check_columns(where, columns, table.columns)
-    problems = read_problems(f"{where}, split {split}", table.rows, columns, grader)
+    problems = read_problems(f"{where}, split {split}", table.rows, columns, grader, unanswerable)
     called = hub if not Path(hub).expanduser().is_dir() else Path(hub).expanduser().resolve().name
     has_train = "train" in (name.partition("[")[0] for name in split.split("+"))
     return Task(
@@ -64,14 +66,16 @@ def load_hub(
 
 def _train_questions(where: str, hub: str, config: str | None, columns: Columns) -> Iterator[str]:
     """Give the questions of the split that is called "train", if there is one."""
+    needed = (*columns.question, *([columns.options] if columns.options is not None else []))
     try:
-        table = _load(where, hub, config, "train", columns, columns.question)
+        table = _load(where, hub, config, "train", columns, needed)
     except UserError as error:
         if _NO_SPLIT in str(error):
             return iter(())
         raise
-    check_columns(where, Columns(question=columns.question, answer=columns.question[0]), table.columns)
-    return (join_columns([str(row.get(name, "")) for name in columns.question]) for row in table.rows)
+    check_columns(where, columns.model_copy(update={"answer": needed[0], "id": None, "steps": None}), table.columns)
+    rows = ((row, {name: str(row.get(name, "")) for name in columns.question}) for row in table.rows)
+    return (columns.question_of(f"{where}, split train", row, texts) for row, texts in rows)
 
 
 def _load(

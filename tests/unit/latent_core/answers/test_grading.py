@@ -38,7 +38,7 @@ def test_others_are_refused_with_those_there_are(name: str) -> None:
         check_fits_any_data(name)
     assert (
         str(caught.value)
-        == f"task.grader: {name!r} is no grader for any data set; use one of choice, math, numeric, text"
+        == f"task.grader: {name!r} is no grader for any data set; use one of choice, math, numeric, text, yes_no"
     )
 
 

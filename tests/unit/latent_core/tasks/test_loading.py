@@ -85,7 +85,7 @@ def test_one_source_is_needed(sources: dict[str, str]) -> None:
         ),
         (
             {"hub": "a/b", "grader": "path_finding"},
-            "task.grader: 'path_finding' is no grader for any data set; use one of choice, math, numeric, text",
+            "task.grader: 'path_finding' is no grader for any data set; use one of choice, math, numeric, text, yes_no",
         ),
         ({"name": "word_problems:x"}, "task word_problems:x: word_problems is one task, and has no 'x'"),
         (

@@ -70,9 +70,9 @@ class TaskConfig(Settings):
         hub: A data set of the Hugging Face hub (owner/name), or a directory in its layout.
         hub_config: Configuration of the hub's data set, where it has several.
         split: Split of a registered task or of the hub's data set.
-        columns: Which columns of the file or of the hub's data set hold question, answer, id and steps.
+        columns: Which columns of the file or of the hub's data set hold question, answer, id, steps and options.
         grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given; or "text",
-            "math" or "choice".
+            "math", "choice" or "yes_no".
         extractor: What finds the answer in generated text; where it is not given, what the checkpoint's format says.
         count: Number of questions of a task that is made from a seed; its own default where it is not given.
         limit: Keep only the first questions.

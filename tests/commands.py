@@ -65,9 +65,7 @@ def _command(arguments: tuple[str, ...], folder: str, variables: dict[str, str],
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = ["latentswarm", *arguments]
-    # Ray has read how it is to authenticate when it was imported.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    read_authentication()
 
     try:
         code = main()
@@ -75,3 +73,9 @@ def _command(arguments: tuple[str, ...], folder: str, variables: dict[str, str],
         # Processes of this kind leave it out.
         atexit._run_exitfuncs()
     sys.exit(code)
+
+
+def read_authentication() -> None:
+    """Let Ray read anew how it is to authenticate, which it has read when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()

@@ -1,5 +1,6 @@
 """Several nodes: actors go where the configuration says, and a node that dies takes nothing of the results with it."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import ray
+from commands import read_authentication
 from ray.cluster_utils import Cluster
 from rich.console import Console
 from support import shard_files, stored_rows
@@ -28,7 +30,18 @@ CPUS_PER_NODE = 4
 
 
 @pytest.fixture
-def nodes() -> Iterator[Cluster]:
+def own_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One for nodes and driver: where nothing is said, the driver takes up the one in HOME, and nodes ask for none."""
+    with monkeypatch.context() as said:
+        said.setenv("RAY_AUTH_MODE", "token")
+        said.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        read_authentication()
+        yield
+    read_authentication()
+
+
+@pytest.fixture
+def nodes(own_token: None) -> Iterator[Cluster]:
     """A head that can hold no actor, and two nodes that can."""
     # A node that is gone is noticed after seconds, instead of the half minute that networks need.
     notice = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}

@@ -27,8 +27,8 @@ demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU core
 # Integration tests wait for a third of their time, so two groups run at a time. Clusters that `ray start` has started
 # or that have several nodes must not meet: `cluster`, `drill` and `jobs` are in one group. The others in it make both
 # lanes equally long.
-CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate bundled_reasoner calls cluster drill jobs same_trajectories \
-	scoring study sweep_resume train_rm)
+CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate bundled_reasoner calls cluster drill jobs mixtures \
+	same_trajectories scoring study sweep_resume train_rm)
 
 test: setup ## Check style, types and imports and run every test: two groups at a time, each printed when it ends
 	$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \

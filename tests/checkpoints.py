@@ -38,6 +38,8 @@ def save_checkpoint_of(
     model_type: str,
     described: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Tensor] | None = None,
+    words: Sequence[str] = (),
+    chat_template: str | None = None,
     **config: Any,
 ) -> Path:
     """Write a checkpoint with random weights.
@@ -47,11 +49,14 @@ def save_checkpoint_of(
         model_type: Of transformers.
         described: What its `latent.json` says; None writes none.
         tensors: Of its feedback head.
+        words: What its tokenizer knows beside `WORDS`.
+        chat_template: Of its tokenizer; None for none.
         **config: Changes of the configuration; a latent head has a scale of 1 unless it says another.
     """
     if any(name.startswith("lt_head.") for name in tensors or ()):
         config.setdefault("latent_embedding_std", 1.0)
-    tokenizer = build_tokenizer([*WORDS], POSITIONS)
+    tokenizer = build_tokenizer([*WORDS, *words], POSITIONS)
+    tokenizer.chat_template = chat_template
     end_of_text = tokenizer.eos_token_id
     ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end_of_text)
     extra = {name: config.pop(name) for name in [*config] if name in ("architectures",)}

@@ -82,6 +82,9 @@ def _entry_points(group: str) -> tuple[EntryPoint, ...]:
 
 def _import(name: str, what: str) -> None:
     if not name.endswith(".py"):
+        # As with `python -m`: a package beside the configuration needs no installation. The processes of a cluster
+        # have the driver's folder on their path already, or the working directory of its job.
+        _append_to_path(Path.cwd())
         with _named(what):
             importlib.import_module(name)
         return
@@ -91,13 +94,17 @@ def _import(name: str, what: str) -> None:
     if not file.stem.isidentifier():
         raise UserError(f"{what}: rename it: a module's name has letters, digits and underscores")
     # As Python does with a script: what lies beside it can be imported, and its classes are known by its name.
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
+    _append_to_path(file.parent)
     with _named(what):
         module = importlib.import_module(file.stem)
     found = getattr(module, "__file__", None)
     if found is None or not Path(found).exists() or not file.samefile(found):
         raise UserError(f"{what}: rename it: there is another module {file.stem!r}, {found or 'built into Python'}")
+
+
+def _append_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @contextmanager

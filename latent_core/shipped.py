@@ -37,7 +37,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.models.formats.multiplex": "b4f08379e392f7db",
     "latent_core.models.formats.soft_thinking": "485c9368ccfeb184",
     "latent_core.models.gates": "57b742f3f8ed6bea",
-    "latent_core.plugins": "9ff81bd93fdc26ac",
+    "latent_core.plugins": "1d5782d24d016474",
     "latent_core.randomness": "66569803cf0d1f81",
     "latent_core.row_invariance": "b14c28f94cd9770e",
     "latent_core.samplers.answer_sampling": "b58d43671cc2f099",

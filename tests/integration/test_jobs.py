@@ -1,6 +1,7 @@
-"""`ray job submit` on a cluster of its own: the job's log and exit status, and stopping it and starting it again."""
+"""`ray job submit` on a cluster of its own: log and exit status, stopping a job and starting it again, plugins."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
+from commands import run_command
 from support import Command, WriteConfig, environment, shard_files
 
 ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "examples" / "plugin" / "latentswarm_example"
 QUESTIONS, SAMPLES = 8, 16
 SETTINGS: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",
@@ -163,6 +167,63 @@ def test_a_job_that_was_stopped_goes_on_with_the_same_command(
     assert undisturbed.returncode == 0, undisturbed.stderr
     curves = [tmp_path / name / "curves.csv" for name in ("results/job", "undisturbed")]
     assert curves[0].read_bytes() == curves[1].read_bytes()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder outside of this repository with a package of kinds of its own, questions and a configuration."""
+    folder = tmp_path / "project"
+    shutil.copytree(PLUGIN, folder / "own_kinds", ignore=shutil.ignore_patterns("__pycache__"))
+    question = "Ann has 12 pens . She buys 7 . She doubles them . She loses 3 . How many pens ?"
+    rows = [{"id": f"q{q}", "question": question, "answer": f"{35 + q}.2"} for q in range(3)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "checkpoint": "bundled:coconut-tiny",
+        "task": {"path": "questions.jsonl", "grader": "rounded"},
+        "sampler": {"kind": "uniform", "width": 0.5},
+        "budgets": [1, 2],
+        "answer_tokens": 8,
+        "store": {"path": str(tmp_path / "store"), "latents": "float32"},
+        "sweep": {"space": [{"sampler.width": [0.5]}]},
+        "plugins": [f"own_kinds.{kind}" for kind in ("sampler", "grader", "aggregation")],
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+def test_a_package_of_ones_own_travels_with_a_job(ray_command: Ray, project: Path, tmp_path: Path) -> None:
+    def submit(command: str, *options: str) -> None:
+        job = ["--working-dir", str(project), "--", "python", "-m", "orchestrator", command, "mine.yaml", *options]
+        done = ray_command("job", "submit", *job)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    submit("run", "sweep.space=[]", "--out", str(tmp_path / "out"))
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    sampled = curves[curves["sampler"] == "uniform"].set_index(["aggregation", "n"])["value"]
+    assert sampled["all_right", 1] == pytest.approx(sampled["coverage", 1])
+    reported = run_command(project, "report", str(tmp_path / "out"))
+    assert reported.returncode == 0, reported.stderr
+    assert "all right" in reported.stdout
+
+    first = noisy_latents(tmp_path / "store")
+    source = project / "own_kinds" / "sampler.py"
+    source.write_text(source.read_text().replace("2.0 * drawn - 1.0", "1.0 - 2.0 * drawn"))
+    submit("sweep", "--out", str(tmp_path / "swept"))
+    both = noisy_latents(tmp_path / "store")
+    [new] = both.keys() - first.keys()
+    assert {folder: both[folder] for folder in first} == first
+    assert both[new] not in first.values()
+    assert "all_right" in set(pd.read_csv(tmp_path / "swept" / "curves.csv")["aggregation"])
+
+
+def noisy_latents(store: Path) -> dict[str, bytes]:
+    """The latents of every folder with two samples of a question, by folder."""
+    found = {}
+    for folder in {Path(file).parent for file in shard_files(store)}:
+        rows = pd.concat([pd.read_parquet(file) for file in sorted(folder.glob("q*.parquet"))])
+        if "latents" in rows and rows["sample_index"].max() == 1:
+            found[folder.name] = b"".join(latents.tobytes() for latents in rows["latents"])
+    return found
 
 
 def test_the_runtime_environment_leaves_tracking_to_its_user() -> None:

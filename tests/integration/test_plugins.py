@@ -10,22 +10,23 @@ from commands import run_command
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin" / "latentswarm_example"
-NAMES = ("sampler", "grader", "aggregation")
+FILES = {"sampler": "own_sampler.py", "grader": "own_grader.py", "aggregation": "own_kinds/aggregation.py"}
 CONFIG = """
 checkpoint: bundled:coconut-tiny
 task: {path: questions.jsonl, grader: rounded}
 sampler: {kind: uniform, width: 0.5}
 budgets: [1, 4]
 answer_tokens: 8
-plugins: [own_sampler.py, own_grader.py, own_aggregation.py]
+plugins: [own_sampler.py, own_grader.py, own_kinds.aggregation]
 """
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the kinds of the template as files, and with questions."""
-    for name in NAMES:
-        (tmp_path / f"own_{name}.py").write_text((EXAMPLE / f"{name}.py").read_text())
+    """A folder with the kinds of the template, as files and in a package that is not installed, and with questions."""
+    for name, file in FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text((EXAMPLE / f"{name}.py").read_text())
     question = "Ann has 12 pens . She buys 7 . She doubles them . She loses 3 . How many pens ?"
     rows = [{"id": f"q{q}", "question": question, "answer": f"{35 + q}.2"} for q in range(4)]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

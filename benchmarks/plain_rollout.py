@@ -39,7 +39,7 @@ class PlainRollout:
             n: Rows per prompt.
             steps: T, latent steps.
             answer_tokens: Longest answer.
-            sigma: Standard deviation of noise on latents; 0 for none.
+            sigma: How much noise latents have; 0 for none.
             dropout: Probability of the feed-forward dropout modules during latent steps; 0 for none.
 
         Returns:
@@ -55,16 +55,16 @@ class PlainRollout:
         tokens, mask = (one.to(device).repeat_interleave(n, dim=0) for one in (tokens, mask))
         cache = DynamicCache()
         embed = self._model.get_input_embeddings()
-        hidden, _ = self._pass(embed(tokens), mask, cache, all_logits=self._all_logits)
+        hidden, logits = self._pass(embed(tokens), mask, cache, all_logits=self._all_logits)
         modules = [one for name, one in self._model.named_modules() if name.endswith("mlp.dropout")] if dropout else []
         for module in modules:
             assert isinstance(module, nn.Dropout)
             module.p = dropout
             module.train()
         for _ in range(steps):
-            latent = hidden + sigma * torch.randn_like(hidden) if sigma else hidden
+            latent = self.latent(hidden, logits[:, -1], sigma)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            hidden, _ = self._pass(latent[:, None], mask, cache, all_logits=True)
+            hidden, logits = self._pass(latent[:, None], mask, cache, all_logits=True)
         for module in modules:
             module.eval()
         next_token = torch.full((len(mask),), self._end_id, device=device)
@@ -77,6 +77,10 @@ class PlainRollout:
             finished = finished | (next_token == self._end_of_text)
             written.append(next_token)
         return torch.stack(written, dim=1)
+
+    def latent(self, hidden: Tensor, logits: Tensor, sigma: float) -> Tensor:
+        """Return what is fed next, [rows, hidden size]: the last hidden state, with noise."""
+        return hidden + sigma * torch.randn_like(hidden) if sigma else hidden
 
     def _pass(self, inputs: Tensor, mask: Tensor, cache: DynamicCache, *, all_logits: bool) -> tuple[Tensor, Tensor]:
         """Return the last position's hidden state [rows, hidden size], and logits."""

@@ -43,6 +43,8 @@ _POSITIONS = 256
 _SAMPLERS: dict[str, dict[str, Any]] = {
     "noise": {"kind": "gaussian", "sigma": 0.3},
     "dropout": {"kind": "mc_dropout", "p": 0.1, "sites": ["feed_forward"], "scope": ["latent"]},
+    # Of reasoners that think in mixtures; see `benchmarks.mixtures`.
+    "gumbel": {"kind": "gumbel", "scale": 0.5},
 }
 
 
@@ -74,19 +76,25 @@ class Line:
 class Bench:
     """A reasoner, the plain loop on the same weights, and the machine."""
 
+    plain_loop: type[PlainRollout] = PlainRollout
+
     def __init__(self, shape: str, folder: Path, device: torch.device, dtype: torch.dtype, all_logits: bool) -> None:
         """Make random weights and load them twice."""
         save_random_reasoner(shape, _POSITIONS, folder, VOCABULARIES[shape])
+        self.describe(folder)
         self.device, self.dtype = device, dtype
         self.reasoner = LatentReasoner.from_pretrained(str(folder), device=device, dtype=dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
         checkpoint = self.reasoner.checkpoint
         ends = checkpoint.end_id, self.reasoner.end_of_text_id
-        self.plain = PlainRollout(model.to(device), *ends, all_logits=all_logits)
+        self.plain = self.plain_loop(model.to(device), *ends, all_logits=all_logits)
         self.machine = measure_machine(device, dtype)
         # As actors do.
         gc.freeze()
         self.weight_bytes = sum(one.numel() * one.element_size() for one in self.reasoner.model.parameters())
+
+    def describe(self, folder: Path) -> None:
+        """Say in a checkpoint how it thinks, where that is not as its architecture does."""
 
     def line(self, name: str, n: int, questions: int, rounds: int, with_plain: bool) -> Line:
         """Measure one line, both sides in turns."""
@@ -96,7 +104,12 @@ class Bench:
 
         def plain() -> object:
             written = self.plain.roll_out(
-                prompts, n, _STEPS, _ANSWER_TOKENS, settings.get("sigma", 0.0), settings.get("p", 0.0)
+                prompts,
+                n,
+                _STEPS,
+                _ANSWER_TOKENS,
+                settings.get("sigma", settings.get("scale", 0.0)),
+                settings.get("p", 0.0),
             )
             return self._graded(written, [problem for problem in problems for _ in range(n)])
 
@@ -216,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--shape", choices=VOCABULARIES, default="gpt2-small")
     parser.add_argument("--n", type=int, nargs="+", default=[1, 4, 16, 64, 256])
-    parser.add_argument("--samplers", nargs="+", choices=_SAMPLERS, default=list(_SAMPLERS))
+    parser.add_argument("--samplers", nargs="+", choices=("noise", "dropout"), default=["noise", "dropout"])
     parser.add_argument("--questions", type=int, default=4, help="questions in a batch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")

@@ -8,22 +8,28 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_core.conversion.base import Options
 from latent_core.errors import UserError
+from latent_core.models.formats import FAMILIES as DESCRIBED
 from latent_core.models.formats import FORMATS, LatentFormat
 from latent_core.settings import explain_validation_error
 
-FAMILIES = ("coconut", "codi", "colar", "generic")
+FAMILIES = (
+    *("coconut", "codi", "colar", "generic"),
+    *("colar_policy", "latent_grpo", "latent_sft", "multiplex", "soft_thinking"),
+)
 """Families whose conventions can be asked for by name."""
 _ID_KEYS = ("latent_start_id", "latent_end_id", "latent_id")
 
 
-def family_format(family: str, has_projector: bool) -> LatentFormat:
-    """Return the published conventions of a family."""
+def family_format(family: str, has_projector: bool, config: Mapping[str, Any] | None = None) -> LatentFormat:
+    """Return the published conventions of a family, which the content of `config.json` may vary."""
     if family == "coconut":
         return FORMATS["COCONUTGPT2"]({})
     if family == "codi":
         return FORMATS["CODIGPT2"]({"projector": has_projector})
     if family == "colar":
         return FORMATS["ColarLlama"]({})
+    if family in DESCRIBED:
+        return DESCRIBED[family](config or {})
     return LatentFormat(prompt="{question}<|start-latent|>")
 
 

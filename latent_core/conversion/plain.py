@@ -57,8 +57,9 @@ def _conventions(source: Source, options: Options, foundation: Foundation) -> tu
     if own is not None and options.family is None:
         return changed_format(own, options.changes), architecture
     has_projector = any(name.startswith("projector.") for name in source.tensors)
-    start = family_format(options.family or "generic", has_projector)
-    if options.family != "colar" and "prompt" not in options.changes:
+    start = family_format(options.family or "generic", has_projector, foundation.raw)
+    # Published prompts of the others say all that is in them.
+    if options.family in (None, "generic", "coconut", "codi") and "prompt" not in options.changes:
         start = opened_prompt(start, foundation.tokenizer)
     return changed_format(start, options.changes), architecture
 

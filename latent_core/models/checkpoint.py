@@ -349,7 +349,7 @@ def _format(source: str, directory: Path, raw: Mapping[str, Any], named: list[st
         raise UserError(
             f"checkpoint {source}: 'architectures' in config.json names {', '.join(named) or 'nothing'}, which is no "
             f"known latent reasoner (known: {', '.join(FORMATS)}), and there is no {LATENT_FILE} that describes it; "
-            "`latentswarm convert` writes one"
+            "`latentswarm convert` writes one, and its --family says whose conventions"
         )
     return architecture, FORMATS[architecture](raw)
 

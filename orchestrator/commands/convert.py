@@ -26,7 +26,13 @@ _TOKENS = ("start_token", "end_token", "latent_token")
 @click.option("--base", metavar="MODEL", help="What the weights were trained from, for configuration and tokenizer.")
 @click.option(
     "--family",
-    type=click.Choice(("coconut", "codi", "colar", "generic")),
+    # Named here, so that help needs no torch.
+    type=click.Choice(
+        (
+            *("coconut", "codi", "colar", "generic"),
+            *("colar_policy", "latent_grpo", "latent_sft", "multiplex", "soft_thinking"),
+        )
+    ),
     help="Whose conventions to start from.",
 )
 @click.option("--prompt", metavar="TEMPLATE", help="Prompt template, with {question} in it.")

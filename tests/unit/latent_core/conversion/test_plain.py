@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from latent_core.conversion import Options, convert
 from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.formats import LatentFormat
+from latent_core.models.formats import FAMILIES, LatentFormat
 
 
 def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
@@ -62,6 +62,23 @@ def test_nothing_is_resized_where_the_tokens_are_known(tmp_path: Path) -> None:
     assert old.keys() == new.keys()
     assert all(torch.equal(old[name], new[name]) for name in old)
     assert Checkpoint.open(str(tmp_path / "out")).format.extractor == "after_last_hash"
+
+
+@pytest.mark.parametrize(("model_type", "family"), [("llama", "latent_sft"), ("qwen2", "soft_thinking")])
+def test_a_model_that_thinks_in_mixtures_needs_no_more_than_a_name(
+    model_type: str, family: str, tmp_path: Path
+) -> None:
+    template = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
+    source = save_checkpoint_of(tmp_path / "chat", model_type, words=("<", "</", "think", ">"), chat_template=template)
+    convert(str(source), tmp_path / "out", Options(family=family))
+    found = Checkpoint.open(str(tmp_path / "out"))
+    assert found.format == FAMILIES[family](json.loads((source / "config.json").read_text()))
+    old, new = tensors_of(source), tensors_of(tmp_path / "out")
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    # As with the one line that says so beside the source.
+    (source / "latent.json").write_text(json.dumps({"family": family}))
+    assert found.prompt_ids("ann has 3 pens ?") == Checkpoint.open(str(source)).prompt_ids("ann has 3 pens ?")
 
 
 def test_every_setting_can_be_said(tmp_path: Path, llama_base: Path) -> None:

@@ -11,11 +11,11 @@ from ray.tune.experiment import Trial as TuneTrial
 from orchestrator.config.space import corners, expand_space, trial_of
 from orchestrator.experiment.execution import ExperimentRun
 from orchestrator.experiment.run_directory import TUNE_FOLDER
-from orchestrator.pipeline.dispatch import user_error
 from orchestrator.store.trial import Trial
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.concurrency import ConcurrencyLimiter
 from orchestrator.tuning.environment import keep_cloud_keys
+from orchestrator.tuning.failures import sweep_failure
 from orchestrator.tuning.optuna_source import OptunaTrials
 from orchestrator.tuning.scheduler import History, make_scheduler
 from orchestrator.tuning.searcher import TrialSearcher
@@ -32,7 +32,9 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     """Have Ray Tune run trials, and those that a searcher chooses meanwhile.
 
     Raises:
-        RuntimeError: If a trial has failed again and again.
+        UserError: If trials have failed again and again for what is the user's to mend.
+        OSError: If they have, and the run directory cannot be written.
+        RuntimeError: If they have for another reason.
     """
     experiment = run.experiment
     config = experiment.plan.config
@@ -43,7 +45,8 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     # It would print a page for every trial that dies with its node and is run again; what fails for good is raised.
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     # Nor a page for every copy of its own state that a full disk does not take: what cannot be written besides says so.
-    logging.getLogger("ray.train._internal.syncer").setLevel(logging.CRITICAL)
+    for name in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_cloud_keys()
     objective = experiment.objectives[0]
     trainable = tune.with_parameters(
@@ -79,10 +82,7 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     )
     failed = [trial for trial in finished.trials if trial.status == TuneTrial.ERROR]
     if failed:
-        first = failed[0].get_error()
-        raise (first and user_error(first)) or RuntimeError(
-            f"{len(failed)} of {len(finished.trials)} trials failed; the first error follows"
-        ) from first
+        raise sweep_failure(failed, len(finished.trials), experiment.out / TUNE_FOLDER)
     # A command that was killed while Tune wrote its state down may have left a searcher that knows of a trial, and a
     # list of trials that does not: nobody would run it.
     known = {trial.config["setting"] for trial in finished.trials}

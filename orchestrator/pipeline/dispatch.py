@@ -91,7 +91,7 @@ def users_errors() -> Iterator[None]:
         raise said from None
 
 
-def user_error(error: BaseException) -> UserError | None:
+def user_error(error: BaseException | str) -> UserError | None:
     """Return the user's error behind one of Ray's, which keeps only the text of what has crossed several processes."""
     text = str(error)
     if found := _USER_ERROR.findall(text):

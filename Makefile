@@ -59,8 +59,9 @@ format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-record: setup ## Write down what shipped kinds do and which source they are: after a change to one of them
+record: setup ## Write down what shipped kinds do, which source they are, and what can be set: after a change to one of them
 	PYTHONPATH=tests:. $(BIN)/python tests/recorded.py
+	PYTHONPATH=tests:. $(BIN)/python tests/generated.py
 
 lock: setup ## Write the versions in .venv down as the reproducible set
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

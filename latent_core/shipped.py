@@ -52,7 +52,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "latent_core.samplers.singular_value": "b3da3cb505ce9891",
     "latent_core.samplers.thought_sampler": "fd14cf68fd0e4cf3",
     "latent_core.tasks.base": "7c08b264efa0aeb4",
-    "latent_core.tasks.columns": "1b8299f9e680a3d9",
+    "latent_core.tasks.columns": "317384ac1a475cc9",
     "latent_core.tasks.hub": "d07cb4de8bbd02b3",
     "latent_core.tasks.hub_files": "301e3b7835026f19",
     "latent_core.tasks.loading": "44684a0817dde608",

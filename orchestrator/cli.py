@@ -34,6 +34,10 @@ _OF_PLACES = (
 """What is wrong with a place and not with the program: full, of a size that is not allowed, or not to be written."""
 _COMMANDS = {
     "init": ("init", "Write a configuration that comes with latentswarm; without NAME, list them."),
+    "config": (
+        "config",
+        "Say what can be set: every key, or KEY and what is below it, with type, default and meaning.",
+    ),
     "run": ("run", "Sample one sampler setting and report accuracy at every budget."),
     "sweep": ("sweep", "Run every setting of the config's search space with Ray Tune."),
     "annotate": ("annotate", "Label latent steps by stochastic rollouts, for train-rm."),

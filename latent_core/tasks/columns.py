@@ -35,7 +35,7 @@ class Columns(Settings):
     steps: str | None = Field(default=None, min_length=1)
     options: str | None = Field(default=None, min_length=1)
 
-    @field_validator("question", mode="before")
+    @field_validator("question", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ class ArchitectureSettings(Settings):
     """The shape and the initial weights of the GPT-2."""
 
     width: int = Field(default=128, ge=8, description="size of the embeddings and hidden states")
-    layers: int = Field(default=3, ge=1)
+    layers: int = Field(default=3, ge=1, description="blocks of attention and feed-forward")
     heads: int = Field(default=4, ge=1, description="attention heads; must divide the width")
     positions: int = Field(default=128, ge=64, description="longest sequence: prompt, latent steps and answer")
     initial_std: float = Field(default=0.06, gt=0, description="standard deviation of all initial weights")
@@ -59,12 +59,14 @@ class StageSettings(Settings):
     "latent" each holds the previous hidden state.
     """
 
-    name: str = Field(min_length=1)
-    thoughts: Literal["written", "latent"]
+    name: str = Field(min_length=1, description="what reports call it")
+    thoughts: Literal["written", "latent"] = Field(
+        description="whether the positions of latent steps hold tokens, or the previous hidden state"
+    )
     updates: int = Field(ge=1, description="optimizer updates")
     learning_rate: float = Field(gt=0, lt=1, description="peak, reached after the warm-up")
     final_learning_rate: float = Field(gt=0, lt=1, description="reached at the end of the stage along a cosine")
-    warmup_updates: int = Field(default=0, ge=0)
+    warmup_updates: int = Field(default=0, ge=0, description="updates over which the learning rate rises")
     thought_loss_weight: float = Field(
         default=0.5, ge=0, description="weight of the loss that asks each hidden state to predict its step's thought"
     )
@@ -111,19 +113,21 @@ class ReasonerTrainingSettings(Settings):
     family: str = Field(default="word_problems", description="what it is trained on")
     seed: int = Field(default=0, ge=0, description="seed of the weights, the problems and all noise")
     latent_steps: int = Field(default=6, ge=1, description="latent steps; which numbers fit depends on the family")
-    batch_size: int = Field(default=48, ge=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    adam_betas: tuple[Share, Share] = (0.9, 0.98)
+    batch_size: int = Field(default=48, ge=1, description="problems per update")
+    weight_decay: float = Field(default=0.01, ge=0, description="of all weights")
+    adam_betas: tuple[Share, Share] = Field(default=(0.9, 0.98), description="decay of both moments of AdamW")
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     threads: int = Field(default=2, ge=1, description="CPU threads; the same number gives the same weights")
     report_every: int = Field(default=100, ge=1, description="updates between two reports")
     evaluate_every: int = Field(
         default=1000, ge=1, description="updates between two measurements on validation problems"
     )
-    evaluation_problems: int = Field(default=512, ge=1)
+    evaluation_problems: int = Field(default=512, ge=1, description="validation problems of a measurement")
     weights_dtype: Literal["float16", "float32"] = Field(default="float32", description="type of the saved weights")
-    architecture: ArchitectureSettings = ArchitectureSettings()
-    stages: tuple[StageSettings, ...] = Field(min_length=1)
+    architecture: ArchitectureSettings = Field(
+        default=ArchitectureSettings(), description="the shape and the initial weights"
+    )
+    stages: tuple[StageSettings, ...] = Field(min_length=1, description="the curriculum, one stage after the other")
 
     @field_validator("family")
     @classmethod

@@ -4,13 +4,21 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import default_out, dry_run_option, examples, retry_failed_option, takes_config
+from orchestrator.commands.options import (
+    default_out,
+    dry_run_option,
+    examples,
+    most_used,
+    retry_failed_option,
+    takes_config,
+)
 from orchestrator.console import make_console
 
 
 @click.command(
     "annotate",
-    epilog=examples(
+    epilog=most_used("annotate")
+    + examples(
         "annotate tune_configs/annotate_tiny.yaml --dry-run",
         "annotate tune_configs/annotate_tiny.yaml --out runs/labels",
     ),

@@ -1,5 +1,6 @@
 """`latentswarm init`: a configuration to begin with."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import click
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
 from orchestrator.commands.options import PATH, examples
-from orchestrator.config.shipped import shipped_configs
+from orchestrator.config.shipped import SCHEMAS, shipped_configs
 from orchestrator.console import make_console, say
+
+_SCHEMA = re.compile(r"(\$schema=)\.\./\S*/(\S+\.json)")
 
 
 @click.command("init", epilog=examples("init demo", "init word_problems --out mine.yaml"))
@@ -31,6 +34,7 @@ def command(name: str | None, out: Path | None) -> None:
     text = configs[name].read_text(encoding="utf-8")
     # The commands in its comments are those of a checkout.
     text = text.replace(f"tune_configs/{name}.yaml", shlex.quote(str(target))).replace("tune_configs/", "")
+    text = _SCHEMA.sub(lambda found: f"{found[1]}{(SCHEMAS / found[2]).as_uri()}", text)
     try:
         # What somebody has changed must not be replaced.
         with target.open("x", encoding="utf-8") as written:

@@ -42,6 +42,61 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  latentswarm {line}" for line in lines)
 
 
+_MOST_USED = {
+    "run": (
+        ("checkpoint", "the reasoner: a directory, a hub id, or bundled:NAME"),
+        ("task.name", "a registered task; or task.path, task.hub"),
+        ("task.limit", "only the first questions"),
+        ("sampler.kind", "what makes samples differ, such as gaussian with sampler.sigma"),
+        ("budgets", "numbers of samples at which accuracy is reported"),
+        ("scorer.checkpoint", "the LatentRM, to choose among samples"),
+        ("search.kind", "beam search, with search.beams"),
+        ("actors", "how many reasoners at once; actor.gpus for each of them"),
+        ("micro_batch", "questions per actor call"),
+        ("seed", "other draws"),
+    ),
+    "sweep": (
+        ("sweep.space", "grids of settings; shipped configurations show how"),
+        ("sweep.objective", "what makes a trial good, such as best_of_n"),
+        ("sweep.search_alg", "grid, or optuna with sweep.trials"),
+        ("task.limit", "only the first questions"),
+        ("budgets", "numbers of samples at which accuracy is reported"),
+        ("scorer.checkpoint", "the LatentRM, to choose among samples"),
+        ("actors", "how many reasoners at once; actor.gpus for each of them"),
+        ("seed", "other draws"),
+    ),
+    "annotate": (
+        ("checkpoint", "the reasoner"),
+        ("task.name", "a registered task; or task.path, task.hub"),
+        ("candidates", "trajectories per question"),
+        ("rollouts", "completions per trajectory and latent step"),
+        ("actors", "how many reasoners at once"),
+    ),
+    "train-rm": (
+        ("data", "run directory of annotate"),
+        ("training.objective", "the loss"),
+        ("training.epochs", "passes over the questions; or training.updates"),
+        ("training.learning_rate", "its peak"),
+        ("workers", "data-parallel workers; gpus for each of them"),
+    ),
+    "train-reasoner": (
+        ("family", "the problems"),
+        ("latent_steps", "how long it thinks"),
+        ("batch_size", "problems per update"),
+        ("seed", "of weights, problems and noise"),
+    ),
+}
+"""Settings that the help of a command names, in a few words each; `latentswarm config` has them all."""
+
+
+def most_used(command: str) -> str:
+    """Return the settings that most users of a command change, for the end of its help, before the examples."""
+    settings = _MOST_USED[command]
+    width = max(len(key) for key, _ in settings)
+    lines = "\n".join(f"  {key:{width}}  {text}" for key, text in settings)
+    return f"\b\nMost used settings (`latentswarm config` has all):\n{lines}\n\n"
+
+
 def takes_config(function: _Function) -> _Function:
     """Let a command take a configuration, overrides, and a directory for the results."""
     out = f"Directory for the results (default: {DEFAULT_OUT}/NAME of the config)."

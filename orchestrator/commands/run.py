@@ -11,6 +11,7 @@ from orchestrator.commands.options import (
     directory_of_experiment,
     dry_run_option,
     examples,
+    most_used,
     resume_option,
     retry_failed_option,
     takes_config,
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 @click.command(
     "run",
-    epilog=examples(
+    epilog=most_used("run")
+    + examples(
         "run tune_configs/word_problems.yaml --dry-run",
         "run tune_configs/word_problems.yaml sampler.sigma=0.4 --out runs/mine seed=3",
     ),

@@ -11,6 +11,7 @@ from orchestrator.commands.options import (
     directory_of_experiment,
     dry_run_option,
     examples,
+    most_used,
     resume_option,
     retry_failed_option,
     takes_config,
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 @click.command(
     "sweep",
-    epilog=examples(
+    epilog=most_used("sweep")
+    + examples(
         "sweep tune_configs/demo.yaml --out runs/demo",
         "sweep tune_configs/demo.yaml --dry-run task.limit=5 'budgets=[1, 8]'",
     ),

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.commands.options import default_out, dry_run_option, examples, takes_config
+from orchestrator.commands.options import default_out, dry_run_option, examples, most_used, takes_config
 from orchestrator.console import make_console, say
 from orchestrator.files import write_json
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @click.command(
     "train-reasoner",
-    epilog=examples(
+    epilog=most_used("train-reasoner")
+    + examples(
         "train-reasoner tune_configs/train_tiny.yaml --dry-run",
         "train-reasoner tune_configs/train_tiny.yaml seed=1 --out tiny",
     ),

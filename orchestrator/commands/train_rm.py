@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import default_out, dry_run_option, examples, takes_config
+from orchestrator.commands.options import default_out, dry_run_option, examples, most_used, takes_config
 from orchestrator.console import make_console
 
 
 @click.command(
     "train-rm",
-    epilog=examples(
+    epilog=most_used("train-rm")
+    + examples(
         "train-rm tune_configs/train_rm_tiny.yaml data=runs/labels --dry-run",
         "train-rm tune_configs/train_rm_tiny.yaml --out runs/rm data=runs/labels training.seed=1",
     ),

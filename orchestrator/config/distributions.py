@@ -6,7 +6,7 @@ from typing import Any
 
 from latent_core.errors import UserError
 
-_KINDS = ("uniform", "loguniform", "randint")
+KINDS = ("uniform", "loguniform", "randint")
 _DIGITS = 4
 
 
@@ -37,8 +37,8 @@ def kind_of(where: str, distribution: dict[str, Any]) -> str:
         UserError: If the kind is unknown or the bounds make no sense.
     """
     kind, ends = next(iter(distribution.items())) if len(distribution) == 1 else (None, None)
-    if kind not in _KINDS:
-        raise UserError(f"{where}: {distribution} is no distribution; known: {', '.join(_KINDS)}, with [low, high]")
+    if kind not in KINDS:
+        raise UserError(f"{where}: {distribution} is no distribution; known: {', '.join(KINDS)}, with [low, high]")
     if not _are_bounds(ends, kind):
         wanted = {"uniform": "two numbers", "loguniform": "two numbers above 0", "randint": "two whole numbers"}[kind]
         raise UserError(f"{where}: {kind} takes [low, high], {wanted} with low < high (got {ends!r})")

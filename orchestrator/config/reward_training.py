@@ -17,7 +17,7 @@ class TrainRewardConfig(Settings):
 
     Attributes:
         data: Run directory of `latentswarm annotate`.
-        validation_data: Another one, whose questions are held out; None holds out a share of `data`.
+        validation_data: Another one, whose questions are held out; null holds out a share of `data`.
         allow_missing: Whether to train without the questions whose shards of labels are missing; they are refused else.
         validation_share: That share, chosen by the hash of question ids, so that it does not depend on their order.
         limit_questions: Train on so many questions only: with 50 and without patience the AUC on them must reach 1.

@@ -9,6 +9,7 @@ from pydantic import (
     Field,
     InstanceOf,
     PlainSerializer,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -41,8 +42,10 @@ def _plain(sampler: Sampler) -> dict[str, Any]:
     return sampler.to_config()
 
 
-SamplerConfig = Annotated[Sampler, BeforeValidator(_by_kind), PlainSerializer(_plain)]
-"""A sampler, written as `kind` and the settings of that kind."""
+SamplerConfig = Annotated[
+    Sampler, BeforeValidator(_by_kind), PlainSerializer(_plain), WithJsonSchema({"type": "object"})
+]
+"""A sampler, written as `kind` and the settings of that kind, which `orchestrator.config.schema` adds to the schema."""
 
 
 def _by_rule(value: Any) -> Any:
@@ -57,8 +60,13 @@ def _plain_budget(budget: Budget) -> dict[str, Any]:
     return budget.to_config()
 
 
-BudgetConfig = Annotated[InstanceOf[Budget], BeforeValidator(_by_rule), PlainSerializer(_plain_budget)]
-"""A budget rule, written as `rule`, `waves` and the settings of that rule."""
+BudgetConfig = Annotated[
+    InstanceOf[Budget],
+    BeforeValidator(_by_rule),
+    PlainSerializer(_plain_budget),
+    WithJsonSchema({"type": "object"}),
+]
+"""A budget rule, written as `rule`, `waves` and the settings of that rule; likewise."""
 
 
 class TaskConfig(Settings):
@@ -225,10 +233,13 @@ class SearchConfig(Settings):
     kind: Literal["none", "beam", "smc"] = "none"
     beams: tuple[Count, ...] = (4,)
     candidates: Count = 4
-    prune_from: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_step)] = "auto"
+    prune_from: Annotated[
+        Literal["auto"] | int,
+        BeforeValidator(_auto_or_step, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1)]),
+    ] = "auto"
     temperature: float = Field(default=1.0, gt=0.0)
 
-    @field_validator("beams", mode="before")
+    @field_validator("beams", mode="before", json_schema_input_type=Count | tuple[Count, ...])
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, int) else value
@@ -253,7 +264,8 @@ class SweepConfig(Settings):
         search_alg: "grid", or "optuna" for trials that are chosen by what earlier ones came to.
         trials: Number of trials of "optuna".
         scheduler: "none" runs every trial to the largest budget; "asha" stops bad ones early.
-        objective: What makes a trial good, as `orchestrator.config.objective` reads it; several for a Pareto front.
+        objective: What makes a trial good: an aggregation at the largest budget (`best_of_n`) or at another one
+            (`best_of_n@16`), `area(...)`, `flops` or `per_flop(...)`; several for a Pareto front.
             Where it is not given, `best_of_n` with a LatentRM and `majority_vote` without: coverage chooses no answer.
         grace_samples: Samples per question that every trial gets before "asha" may stop it.
         reduction_factor: "asha" lets one of so many trials go on at every rung.
@@ -273,7 +285,7 @@ class SweepConfig(Settings):
     brackets: int = Field(default=1, ge=1)
     max_concurrent_trials: int | None = Field(default=None, ge=1)
 
-    @field_validator("objective", mode="before")
+    @field_validator("objective", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

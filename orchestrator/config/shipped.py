@@ -1,10 +1,13 @@
-"""Shipped configurations: where they lie, in a checkout as well as where a wheel has been installed."""
+"""Shipped configurations and their schemas: where they lie, in a checkout as well as where a wheel was installed."""
 
 import importlib.metadata
 from pathlib import Path
 
 _FOLDER = "tune_configs"
 _CHECKOUT = Path(__file__).parents[2]
+
+SCHEMAS = Path(__file__).with_name("schemas")
+"""Folder of the JSON schemas by which editors check configurations, part of the package."""
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -12,8 +12,8 @@ from orchestrator.config.distributions import bounds, draw, is_distribution
 from orchestrator.config.loading import parse_config, with_overrides
 from orchestrator.config.run import RunConfig
 
-_BUDGET = "budget"
-_PLAIN_KEYS = (
+BUDGET = "budget"
+PLAIN_KEYS = (
     "latent_steps",
     "answer_tokens",
     "seed",
@@ -24,7 +24,10 @@ _PLAIN_KEYS = (
     "search.prune_from",
     "search.temperature",
 )
-"""What may vary within a sweep beside the sampler; checkpoints, tasks and LatentRMs make several sweeps of one."""
+"""What may vary within a sweep beside the sampler and the budget rule."""
+GROUP_KEYS = ("checkpoint", "scorer.checkpoint")
+GROUP_PREFIX = "task."
+"""Checkpoints, LatentRMs and tasks make several sweeps of one."""
 
 
 def expand_space(config: RunConfig) -> dict[str, RunConfig]:
@@ -106,10 +109,8 @@ def check_space(config: RunConfig) -> None:
                     f"sweep.space[{number}]: every aggregation is computed of every trial, from the same samples; "
                     "say in sweep.objective by which of them trials are compared"
                 )
-            if not key.startswith(("sampler.", f"{_BUDGET}.")) and key not in (*_PLAIN_KEYS, _BUDGET):
-                hint = nearest_hint(
-                    key, [*_PLAIN_KEYS, _BUDGET, "sampler.kind", "checkpoint", "task.name", "task.path"]
-                )
+            if not key.startswith(("sampler.", f"{BUDGET}.")) and key not in (*PLAIN_KEYS, BUDGET):
+                hint = nearest_hint(key, [*PLAIN_KEYS, BUDGET, "sampler.kind", "checkpoint", "task.name", "task.path"])
                 raise UserError(
                     f"sweep.space[{number}]: {key!r} cannot be varied in a sweep: {hint} (or any sampler setting)"
                 )
@@ -135,11 +136,11 @@ def _choices(number: int, grid: Mapping[str, Any], config: RunConfig) -> Iterato
 
 def _kind_first(choice: Mapping[str, Any]) -> list[tuple[str, Any]]:
     # Setting the kind or the rule drops the other settings, so it has to come before them.
-    return sorted(choice.items(), key=lambda item: item[0] not in ("sampler.kind", _BUDGET, f"{_BUDGET}.rule"))
+    return sorted(choice.items(), key=lambda item: item[0] not in ("sampler.kind", BUDGET, f"{BUDGET}.rule"))
 
 
 def _name(trial: RunConfig, choice: Mapping[str, Any]) -> str:
-    others = [f"{key}={_spelled(choice[key])}" for key in _PLAIN_KEYS if key in choice]
+    others = [f"{key}={_spelled(choice[key])}" for key in PLAIN_KEYS if key in choice]
     return " ".join([trial_name(trial), *others])
 
 

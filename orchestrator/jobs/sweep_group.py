@@ -18,7 +18,7 @@ from latent_core.errors import UserError, WorkFailed
 from orchestrator.config.distributions import is_distribution
 from orchestrator.config.loading import parse_config, save_config, with_overrides
 from orchestrator.config.run import RunConfig
-from orchestrator.config.space import listed
+from orchestrator.config.space import GROUP_KEYS, GROUP_PREFIX, listed
 from orchestrator.console import say
 from orchestrator.experiment.run_directory import GROUP, GROUP_FILE, check_kind, write_group_file
 from orchestrator.tracking.server import tracking_uri
@@ -26,8 +26,6 @@ from orchestrator.tracking.server import tracking_uri
 if TYPE_CHECKING:
     from orchestrator.experiment.execution import SampleTrials
 
-_OUTER_KEYS = ("checkpoint", "scorer.checkpoint")
-_OUTER_PREFIX = "task."
 _NAMED_BY_VALUE = ("checkpoint", "task.name", "task.path", "task.hub")
 _LONGEST_FOLDER = 200
 
@@ -152,7 +150,7 @@ def _write_group(config: RunConfig, sweeps: list[GroupedSweep], out: Path) -> No
 
 
 def _is_outer(key: str) -> bool:
-    return key in _OUTER_KEYS or key.startswith(_OUTER_PREFIX)
+    return key in GROUP_KEYS or key.startswith(GROUP_PREFIX)
 
 
 def _config(raw: Mapping[str, Any], choice: Mapping[str, Any], space: list[dict[str, Any]]) -> RunConfig:

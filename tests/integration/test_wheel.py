@@ -56,6 +56,8 @@ def test_what_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for package in ("latent_core", "workers", "orchestrator"):
         assert f"{package}/py.typed" in names
+    schemas = {file.name for file in (ROOT / "orchestrator" / "config" / "schemas").glob("*.json")}
+    assert {Path(name).name for name in names if name.startswith("orchestrator/config/schemas/")} == schemas
     shipped = {Path(name).name for name in names if "/tune_configs/" in name}
     assert shipped == {file.name for file in (ROOT / "tune_configs").glob("*.yaml")}
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "tune_configs/"))]

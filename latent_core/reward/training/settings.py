@@ -18,7 +18,7 @@ class RewardTrainingSettings(Settings):
     objective: str = Field(default="contrastive", description="a registered objective")
     init: str | None = Field(
         default=None,
-        description="where the weights start: a reasoner, or a LatentRM to go on from; None: the reasoner whose "
+        description="where the weights start: a reasoner, or a LatentRM to go on from; null: the reasoner whose "
         "trajectories the data holds",
     )
     score_answer: bool = Field(default=False, description="train on the written answer too, as one more step")
@@ -30,7 +30,7 @@ class RewardTrainingSettings(Settings):
     final_learning_rate: float = Field(default=0.0, ge=0, lt=1, description="reached at the end along a cosine")
     warmup_updates: int = Field(default=50, ge=0, description="updates over which the learning rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="of matrices; biases and norms have none")
-    adam_betas: tuple[Share, Share] = (0.9, 0.98)
+    adam_betas: tuple[Share, Share] = Field(default=(0.9, 0.98), description="decay of both moments of AdamW")
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="after embeddings, attention and feed-forward blocks, and before the head"
@@ -38,7 +38,7 @@ class RewardTrainingSettings(Settings):
     evaluate_every: int = Field(default=100, ge=1, description="updates between two evaluations and checkpoints")
     report_every: int = Field(default=10, ge=1, description="updates that one point of the loss curve averages")
     patience: int | None = Field(
-        default=10, ge=1, description="evaluations without a better one after which training stops; None: never"
+        default=10, ge=1, description="evaluations without a better one after which training stops; null: never"
     )
     stop_on: Literal["auc", "best_of_n"] = Field(
         default="auc",

@@ -274,7 +274,8 @@ def test_the_module_is_the_command() -> None:
 
 @pytest.mark.parametrize("name", list(latentswarm.commands))
 def test_examples_of_the_help_can_be_given(name: str) -> None:
-    lines = str(latentswarm.commands[name].epilog).splitlines()[2:]
+    _, _, given = str(latentswarm.commands[name].epilog).partition("Examples:\n")
+    lines = given.splitlines()
     assert len(lines) == 2
     for line in lines:
         program, command, *arguments = shlex.split(line)

@@ -1,12 +1,15 @@
 """`latentswarm init`: every shipped configuration can be written, and nothing is replaced."""
 
+import json
+import re
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 import yaml
 
 from orchestrator.cli import main
-from orchestrator.config.shipped import shipped_configs
+from orchestrator.config.shipped import SCHEMAS, shipped_configs
 
 ROOT = Path(__file__).parents[4]
 NAMES = sorted(file.stem for file in (ROOT / "tune_configs").glob("*.yaml"))
@@ -29,6 +32,9 @@ def test_what_is_written_is_what_is_shipped(name: str, tmp_path: Path) -> None:
     assert main(["init", name]) == 0
     written = (tmp_path / f"{name}.yaml").read_text()
     assert "tune_configs/" not in written
+    [schema] = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", written, re.MULTILINE)
+    assert Path(unquote(urlparse(schema).path)).parent == SCHEMAS
+    assert json.loads(Path(unquote(urlparse(schema).path)).read_text())["title"].startswith("latentswarm ")
     assert yaml.safe_load(written) == yaml.safe_load((ROOT / "tune_configs" / f"{name}.yaml").read_text())
 
 

@@ -27,6 +27,9 @@ from latent_core.selection.intervals import (
 from orchestrator.analysis.curves import QuestionCosts
 from orchestrator.files import write_csv
 
+REPLAYED, ONLINE = "replayed", "online"
+"""How a rule has decided: on samples that there were anyway, or on what is sampled."""
+
 _FIRST_WAVE = 4
 _FEWEST_SAMPLES = 2 * _FIRST_WAVE
 # Ratio of neighbouring budgets between which the curve of fixed budgets is read linearly.
@@ -57,6 +60,7 @@ class AdaptiveRow:
         flops: Expected cost over all questions, of scoring too where rule or aggregation needs scores; prompts are read
             once.
         flops_prompts_again: The same where every wave reads its prompts again.
+        how: "replayed" on samples that there were, or "online", where the rule decided what was sampled.
     """
 
     trial: str
@@ -77,6 +81,7 @@ class AdaptiveRow:
     questions: int
     flops: float
     flops_prompts_again: float
+    how: str = REPLAYED
 
 
 COLUMNS = tuple(field.name for field in fields(AdaptiveRow))
@@ -174,7 +179,7 @@ def adaptive_rows(
     replays = replay(outcomes, decisions, looks, asked_at=asked_at)
     rows = []
     for name in names:
-        fixed = _FixedBudgets(outcomes, name, waves[-1])
+        fixed = FixedBudgets(outcomes, name, waves[-1])
         for title, budget in wanted[name].items():
             if title in replays:
                 uses_scores = budget.rule.needs_scores or AGGREGATIONS[name].scorer is not None
@@ -198,12 +203,13 @@ def _serves(budget: Budget, scored: bool, gains: GainTables | None) -> bool:
     return bool(known) and all(set(budget.waves) <= waves for waves in known)
 
 
-class _FixedBudgets:
+class FixedBudgets:
     """The curve of an aggregation over fixed budgets, question by question, estimated where it is read."""
 
-    def __init__(self, outcomes: Outcomes, aggregation: str, most: int) -> None:
+    def __init__(self, outcomes: Outcomes, aggregation: str, most: int, least: int = _FIRST_WAVE) -> None:
+        """Begin with no point; budgets are between the least and the most."""
         self._outcomes, self._aggregation = outcomes, aggregation
-        grid, n = [_FIRST_WAVE], _FIRST_WAVE
+        grid, n = [least], least
         while n < most:
             n = min(most, max(n + 1, int(n * _FINEST_RATIO)))
             grid.append(n)
@@ -225,7 +231,7 @@ class _FixedBudgets:
 
 
 def _row(
-    trial: str, rule: str, name: str, made: Replay, fixed: _FixedBudgets, costs: QuestionCosts, uses_scores: bool
+    trial: str, rule: str, name: str, made: Replay, fixed: FixedBudgets, costs: QuestionCosts, uses_scores: bool
 ) -> AdaptiveRow:
     credit, samples = np.clip(made.credit[name], 0.0, 1.0), made.samples
     mean = float(samples.mean())

@@ -66,6 +66,7 @@ class CurvePoint:
         flops: Cost over all questions.
         bounds: Least and greatest possible value of a question.
         used: Trajectories over all questions where they differ in how many they got; n is the most, then.
+        flops_once: The same where prompts are read once, not in every wave; None where there are no waves.
     """
 
     trial: str
@@ -76,6 +77,7 @@ class CurvePoint:
     flops: float
     bounds: tuple[float, float] = UNIT_BOUNDS
     used: int | None = None
+    flops_once: float | None = None
 
     @property
     def value(self) -> float:

@@ -71,14 +71,15 @@ class AdaptiveOutcomes:
         found = []
         for name in known:
             values: FloatArray = np.full(len(self.used), np.nan)
-            flops = 0.0
+            flops = once = 0.0
             for samples, parts in self._parts.items():
                 places = np.concatenate([own for own, _, _ in parts])
                 values[places] = AGGREGATIONS[name](all_parts[samples], samples)
                 cost = sum((one for _, _, one in parts), Cost())
                 flops += cost.of(samples, AGGREGATIONS[name].scorer, budget.waves_to(samples))
-            used = int(self.used.sum())
-            found.append(CurvePoint(self._trial.name, self._trial.sampler, name, budget.last, values, flops, used=used))
+                once += cost.of(samples, AGGREGATIONS[name].scorer)
+            own = self._trial.name, self._trial.sampler, name, budget.last, values, flops
+            found.append(CurvePoint(*own, used=int(self.used.sum()), flops_once=once))
         return found
 
     def summary(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,8 @@ class Tracker:
                     points[place] = row
         for (trial, name, step), row in points.items():
             ends = [(f"{name}_lo", row.lo, step), (f"{name}_hi", row.hi, step)]
-            gain = (f"{name}_minus_fixed", row.difference, step)
-            self.log(trial, [(name, row.value, step), *ends, gain], final=True)
+            gain = [] if isnan(row.difference) else [(f"{name}_minus_fixed", row.difference, step)]
+            self.log(trial, [(name, row.value, step), *ends, *gain], final=True)
 
     def describe(self, text: str) -> None:
         """Set the description of the top run, in Markdown."""

@@ -13,6 +13,7 @@ from orchestrator.analysis.adaptive import AdaptiveRow, AskedRule, adaptive_rows
 from orchestrator.analysis.curves import question_costs
 from orchestrator.analysis.evaluation import CURVE_COLUMNS, TrialResult, blocks, without_empty_scores
 from orchestrator.analysis.kept.results import KeptResults, content_of, source_of
+from orchestrator.analysis.online_rows import online_rows
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
 from orchestrator.names import GREEDY
 
@@ -26,7 +27,7 @@ def evaluate_adaptive(
     gains: GainTables | None = None,
     kept: KeptResults | None = None,
 ) -> list[AdaptiveRow]:
-    """Replay stopping rules on the samples of all sampled trials among results.
+    """Replay stopping rules on the samples of all sampled trials among results; then what rules came to online.
 
     Args:
         results: What the trials came to.
@@ -64,7 +65,7 @@ def evaluate_adaptive(
             made = [asdict(row) for row in _replayed(result, task, asked, gains)]
             found = kept.note(_KIND, trial.name, content, made)
         rows += [AdaptiveRow(**row) for row in found]
-    return rows
+    return rows + online_rows(results, task)
 
 
 def _replayed(

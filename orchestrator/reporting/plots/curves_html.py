@@ -5,8 +5,17 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.analysis.adaptive import AdaptiveRow
 from orchestrator.analysis.curves import CurveRow
 from orchestrator.names import GREEDY
+from orchestrator.reporting.adaptive_layout import (
+    FIXED_COLOUR,
+    FIXED_LABEL,
+    X_LABEL_MEAN,
+    AdaptivePanel,
+    adaptive_panels,
+    rule_look,
+)
 from orchestrator.reporting.artifacts import Report, register_artifact
 from orchestrator.reporting.escaping import in_html
 from orchestrator.reporting.layout import (
@@ -22,6 +31,7 @@ from orchestrator.reporting.layout import (
     panels,
     ticks,
 )
+from orchestrator.reporting.layout import title as aggregation_title
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,6 +39,11 @@ if TYPE_CHECKING:
 _X_LABEL_FLOPS = "FLOPs over all questions"
 # Heights in pixels: of the axes of a row of panels, between rows, above the first one (title and buttons), below.
 _ROW, _BETWEEN, _ABOVE, _BELOW = 400, 110, 120, 80
+_RULE_HOVER = (
+    "<b>%{customdata[0]}</b><br>%{x:.1f} samples in the mean, %{customdata[1]:.1f} waves<br>%{y:.1f} % "
+    "[%{customdata[2]:.1f}, %{customdata[3]:.1f}]<br>%{customdata[4]:+.1f} [%{customdata[5]:+.1f}, "
+    "%{customdata[6]:+.1f}] against as many for every question<br>%{customdata[7]:.2e} FLOPs<extra></extra>"
+)
 _HOVER = (
     "<b>%{fullData.name}</b><br>N = %{customdata[0]}<br>%{y:.1f} % "
     "[%{customdata[1]:.1f}, %{customdata[2]:.1f}]<br>%{customdata[3]:,} trajectories<br>"
@@ -40,20 +55,29 @@ class _Drawn(NamedTuple):
     """A trace and its two possible x coordinates, between which the page switches."""
 
     trace: "go.Scatter"
-    by_samples: list[float | None]
-    by_flops: list[float | None]
+    by_samples: Sequence[float | None]
+    by_flops: Sequence[float | None]
 
 
-def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
+class _Axes(NamedTuple):
+    """One pair of axes: what stands above it, what is in it, and what x says."""
+
+    title: str
+    traces: list[_Drawn]
+    x_label: str = X_LABEL
+
+
+def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str, adaptive: Sequence[AdaptiveRow] = ()) -> None:
     """Write a page with a panel per aggregation, or with one panel where there is a single sampler setting.
 
-    The page holds everything it needs, the plotting library included (some 5 MB). All panels share the ranges of both
-    axes.
+    Where rules were replayed, a panel per aggregation follows with the accuracy of each over its mean samples. The page
+    holds everything it needs, the plotting library included (some 5 MB). All panels share the ranges of both axes.
 
     Args:
         rows: Rows of `curves.csv`, at least one.
         path: The HTML file to write.
         title: Heading of the page.
+        adaptive: Rows of `adaptive.csv` of the same trials.
 
     Raises:
         ValueError: If there are no rows.
@@ -61,32 +85,37 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
     # Only who draws waits for plotly.
     from plotly.subplots import make_subplots
 
-    shown = panels(rows)
+    shown = [_Axes(panel.title, _panel(rows, panel)) for panel in panels(rows)]
     if not shown:
         raise ValueError("there is nothing to plot: no rows")
+    shown += [
+        _Axes(f"{aggregation_title(panel.aggregation)}: samples where they pay", _rules(panel), X_LABEL_MEAN)
+        for panel in adaptive_panels(adaptive, rows)
+    ]
     down, across = grid(len(shown))
     axes_height = _ROW * down + _BETWEEN * (down - 1)
     figure = make_subplots(
         down,
         across,
         specs=[[{} if row * across + column < len(shown) else None for column in range(across)] for row in range(down)],
-        subplot_titles=[in_html(panel.title) for panel in shown],
+        subplot_titles=[in_html(axes.title) for axes in shown],
         horizontal_spacing=0.06,
         vertical_spacing=_BETWEEN / axes_height,
         shared_xaxes="all",
         shared_yaxes="all",
     )
     drawn: list[_Drawn] = []
-    for number, panel in enumerate(shown):
+    for number, axes in enumerate(shown):
         row, column = divmod(number, across)
-        traces = _panel(rows, panel)
-        for item in traces:
+        for item in axes.traces:
             # One entry in the legend switches a setting in all panels.
             item.trace.showlegend = bool(item.trace.name) and item.trace.name not in {one.trace.name for one in drawn}
             item.trace.x = item.by_samples
             figure.add_trace(item.trace, row=row + 1, col=column + 1)
-        drawn += traces
-    figure.update_xaxes(type="log", title_text=X_LABEL, tickvals=ticks(rows), showline=True, showticklabels=True)
+            drawn.append(item)
+    figure.update_xaxes(type="log", tickvals=ticks(rows), showline=True, showticklabels=True)
+    for number, axes in enumerate(shown):
+        figure.update_xaxes(title_text=axes.x_label, row=number // across + 1, col=number % across + 1)
     # Used once the axis shows FLOPs: ticks at 1, 2 and 5 times the powers of ten.
     figure.update_xaxes(dtick="D2", exponentformat="power", tickmode="array")
     figure.update_yaxes(rangemode="tozero", showline=True, showticklabels=True)
@@ -96,7 +125,7 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
         template="plotly_white",
         height=axes_height + _ABOVE + _BELOW,
         margin={"t": _ABOVE, "b": _BELOW},
-        updatemenus=[_switch(drawn, panels=len(shown), top=1 + 0.75 * _ABOVE / axes_height)],
+        updatemenus=[_switch(drawn, [axes.x_label for axes in shown], top=1 + 0.75 * _ABOVE / axes_height)],
     )
     # A fixed id makes equal rows give equal files.
     figure.write_html(path, include_plotlyjs=True, full_html=True, div_id="curves", config={"displaylogo": False})
@@ -104,7 +133,7 @@ def plot_curves_html(rows: Sequence[CurveRow], path: Path, title: str) -> None:
 
 @register_artifact("curves.html", place=2)
 def _curves(report: Report, path: Path) -> None:
-    plot_curves_html(report.evaluation.rows, path, report.title)
+    plot_curves_html(report.evaluation.rows, path, report.title, report.evaluation.adaptive)
 
 
 def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:
@@ -128,6 +157,42 @@ def _panel(rows: Sequence[CurveRow], panel: Panel) -> list[_Drawn]:
         look = {"color": line.colour, "width": 2, "dash": "5px,3px" if line.dashed else "solid"}
         trace = _line(points, line.label, line=look, mode="lines+markers", marker={"symbol": symbol, "size": 8})
         drawn.append(_Drawn(trace, [row.n for row in points], [row.flops for row in points]))
+    return drawn
+
+
+def _rules(panel: AdaptivePanel) -> list[_Drawn]:
+    """What rules came to over their mean samples, beside as many samples for every question."""
+    import plotly.graph_objects as go
+
+    look = {"color": FIXED_COLOUR, "width": 3}
+    fixed = _line(panel.fixed, f"{FIXED_LABEL}, {panel.trial}", line=look)
+    drawn = [_Drawn(fixed, [row.n for row in panel.fixed], [row.flops for row in panel.fixed])]
+    for kind, points in panel.rules.items():
+        style = rule_look(kind)
+        name = in_html(f"rule {kind}")
+        compared = [(row.difference, row.difference_lo, row.difference_hi) for row in points]
+        trace = go.Scatter(
+            y=[100 * row.value for row in points],
+            name=name,
+            legendgroup=name,
+            mode="lines+markers",
+            line={"color": style.colour, "width": 2},
+            marker={"symbol": style.marker, "size": 8},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (high - value) for value, _, high in compared],
+                "arrayminus": [100 * (value - low) for value, low, _ in compared],
+                "thickness": 1,
+                "width": 0,
+            },
+            customdata=[
+                [in_html(row.rule), row.waves, 100 * row.lo, 100 * row.hi, *(100 * one for one in ends), row.flops]
+                for row, ends in zip(points, compared, strict=True)
+            ],
+            hovertemplate=_RULE_HOVER,
+        )
+        drawn.append(_Drawn(trace, [row.samples for row in points], [row.flops for row in points]))
     return drawn
 
 
@@ -159,12 +224,13 @@ def _band(points: Sequence[CurveRow], line: Line, opacity: float) -> _Drawn:
     return _Drawn(trace, [row.n for row in outline], [row.flops for row in outline])
 
 
-def _switch(drawn: Sequence[_Drawn], *, panels: int, top: float) -> dict[str, Any]:
+def _switch(drawn: Sequence[_Drawn], labels: Sequence[str], *, top: float) -> dict[str, Any]:
     """The two buttons that exchange the x coordinates of all traces and the labels of all x axes."""
     by_samples: dict[str, Any] = {}
     by_flops: dict[str, Any] = {}
-    for axis in ["xaxis", *(f"xaxis{panel}" for panel in range(2, panels + 1))]:
-        by_samples |= {f"{axis}.title.text": X_LABEL, f"{axis}.tickmode": "array", f"{axis}.autorange": True}
+    for number, label in enumerate(labels, start=1):
+        axis = "xaxis" if number == 1 else f"xaxis{number}"
+        by_samples |= {f"{axis}.title.text": label, f"{axis}.tickmode": "array", f"{axis}.autorange": True}
         by_flops |= {f"{axis}.title.text": _X_LABEL_FLOPS, f"{axis}.tickmode": "linear", f"{axis}.autorange": True}
     buttons = [
         {"label": "x: N", "method": "update", "args": [{"x": [item.by_samples for item in drawn]}, by_samples]},

@@ -1,5 +1,7 @@
 """What a budget rule came to: each question judged with the samples that it got, and what they cost."""
 
+from dataclasses import replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from latent_core.budgets import parse_budget
 from latent_core.tasks.base import Problem, Task
 from latent_core.trajectory import Trajectory
 from orchestrator.analysis.evaluation import evaluate, points_so_far
+from orchestrator.analysis.online_rows import online_rows
 from orchestrator.store.decisions import WaveBudget
 from orchestrator.store.shards import Shard
 from orchestrator.store.specs import ScoreSpec, ScoreStore, TrajectorySpec, TrajectoryStore
@@ -142,3 +145,42 @@ def test_a_trial_of_a_sweep_reports_the_same(trial: Trial) -> None:
     reported = {(point.aggregation, point.n): point.value for point in points_so_far(trial, PROBLEMS, LAST)}
     written = {(point.aggregation, point.n): point.value for point in evaluate(trial, TASK).points}
     assert reported == pytest.approx(written)
+
+
+def test_a_rule_that_decided_online_has_lines_of_its_own(trial: Trial) -> None:
+    used = used_of(trial)
+    rows = {row.aggregation: row for row in online_rows([evaluate(trial, TASK)], TASK)}
+    assert set(rows) >= {"majority_vote", "best_of_n", "coverage"}
+    best, vote = rows["best_of_n"], rows["majority_vote"]
+    right = [answer_of(q, max(range(n), key=lambda s: score_of(q, s))) == "0" for q, n in enumerate(used)]
+    assert best.value == pytest.approx(np.mean(right))
+    assert (vote.how, vote.rule, vote.horizon) == ("online", "posterior confidence=0.9", LAST)
+    assert vote.samples == pytest.approx(np.mean(used))
+    assert vote.waves == pytest.approx(np.mean([[2, 4, 8, LAST].index(n) + 1 for n in used]))
+    assert vote.flops == pytest.approx(QUESTIONS * PROMPT + sum(used) * SAMPLE)
+    assert vote.flops_prompts_again - vote.flops == pytest.approx((vote.waves - 1) * QUESTIONS * PROMPT)
+    # Nobody has drawn as many for every question.
+    assert np.isnan([vote.fixed, vote.difference, vote.difference_lo, vote.difference_hi]).all()
+
+
+def test_it_is_compared_where_the_run_has_all_its_samples_too(trial: Trial) -> None:
+    used = used_of(trial)
+    full = replace(trial, name="all of them", budget=None)
+    rows = online_rows([evaluate(trial, TASK), evaluate(full, TASK)], TASK)
+    [row] = [row for row in rows if row.aggregation == "coverage"]
+    mean = float(np.mean(used))
+
+    def covered(n: int) -> float:
+        """Chance that n of a question's samples hold a right one, by hypergeometric counts."""
+        right = [sum(answer_of(q, s) == "0" for s in range(LAST)) for q in range(QUESTIONS)]
+        return float(np.mean([1 - comb(LAST - k, n) / comb(LAST, n) for k in right]))
+
+    low, high = int(np.floor(mean)), int(np.ceil(mean))
+    assert low < mean < high <= 9, "the grid of fixed budgets holds all numbers here"
+    assert row.fixed == pytest.approx(covered(low) + (mean - low) * (covered(high) - covered(low)))
+    assert row.difference == pytest.approx(row.value - row.fixed)
+    assert row.difference_lo <= row.difference <= row.difference_hi
+    # A trial without a rule adds none, and one that drew others is no match.
+    assert {one.trial for one in rows} == {trial.name}
+    other = replace(full, cut_answers="vote")
+    assert np.isnan(online_rows([evaluate(trial, TASK), evaluate(other, TASK)], TASK)[0].fixed)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
+from orchestrator.analysis.adaptive import AdaptiveRow
 from orchestrator.analysis.curves import CurveRow
+from orchestrator.reporting.adaptive_layout import adaptive_panels
 from orchestrator.reporting.layout import trials
 from orchestrator.reporting.plots.curves_html import plot_curves_html
 from orchestrator.reporting.plots.curves_png import plot_curves_png
@@ -74,6 +76,50 @@ def test_all_panels_of_a_page_share_their_axes_and_switch_together(tmp_path: Pat
         # All follow the one that follows nobody.
         assert len(matched) == 4
     assert set(re.findall(r'"(xaxis\d*)\.title\.text":"FLOPs', call)) == set(re.findall(r'"(xaxis\d*)":\{', call))
+
+
+def adaptive_rows(aggregation: str, how: str = "replayed") -> list[AdaptiveRow]:
+    """A rule at two settings, on the better of two trials and on the other one."""
+    return [
+        AdaptiveRow(name, rule, aggregation, 8, n, n, n, 2, value, value, value, 0.3, *ends, 10, 1e9 * n, 1e9 * n, how)
+        for name in ("gaussian sigma=0.1", "gaussian sigma=0.4")
+        for rule, n, value, ends in (
+            ("posterior", 6.5, 0.5, (0.2, 0.1, 0.3)),
+            ("posterior confidence=0.6", 4.5, 0.4, (0.1, 0.0, 0.2)),
+        )
+    ]
+
+
+def test_a_page_has_a_panel_of_what_rules_come_to(tmp_path: Path) -> None:
+    rows = make_rows()
+    plot_curves_html(rows, tmp_path / "without.html", "title", adaptive_rows("coverage", "online"))
+    plot_curves_html(rows, tmp_path / "with.html", "title", adaptive_rows("coverage"))
+    plain, page = ((tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("without", "with"))
+    call = page[page.rindex("Plotly.newPlot") :]
+    assert "samples where they pay" in call
+    # What was decided online is one point and no curve.
+    assert "samples where they pay" not in plain
+    assert len(set(re.findall(r'"(xaxis\d*)":\{', call))) == 3
+    assert call.count('"x":[4.5,6.5]') >= 1
+    # The switch changes each panel's own words back.
+    assert re.findall(r'"xaxis3.title.text":"([^"]*)"', call) == [
+        "mean samples per question",
+        "FLOPs over all questions",
+    ]
+    assert re.findall(r'"xaxis.title.text":"([^"]*)"', call)[0] == "samples per question N"
+
+
+def test_panels_of_rules_are_of_the_best_trial() -> None:
+    rows = [*make_rows(), CurveRow("gaussian sigma=0.4", "gaussian", "coverage", 8, 0.9, 0.8, 1.0, 80, 8e9)]
+    both = [*adaptive_rows("coverage"), *adaptive_rows("majority_vote"), *adaptive_rows("best_of_n", "online")]
+    coverage, vote = adaptive_panels(both, rows)
+    assert (coverage.aggregation, coverage.trial, vote.aggregation) == (
+        "coverage",
+        "gaussian sigma=0.4",
+        "majority_vote",
+    )
+    assert [row.samples for row in coverage.rules["posterior"]] == [4.5, 6.5]
+    assert {row.n for row in coverage.fixed} == {4, 8}
 
 
 def test_equal_rows_give_equal_pages(tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ Soft Thinking (arXiv 2505.15778) and the trained reasoners that feed such mixtur
 distribution is filtered to `Candidates`; a sampler may change or draw among them; what is left is `Merged`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from latent_core.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FIRST_WIDTH, _GROWTH = 256, 8
 """A nucleus is looked for among so many of the most probable tokens, and among eight times as many while it is larger:
@@ -62,7 +65,7 @@ class MixtureSettings(Settings):
     cold_stop: ColdStop = ColdStop()
 
     @model_validator(mode="after")
-    def _range_in_order(self) -> "MixtureSettings":
+    def _range_in_order(self) -> MixtureSettings:
         if self.noise_range is not None and not self.noise_range[0] < self.noise_range[1]:
             raise ValueError("noise_range: the first number has to be below the second")
         return self
@@ -111,7 +114,7 @@ class Candidates:
     settings: MixtureSettings
 
     @classmethod
-    def of(cls, logits: Tensor, settings: MixtureSettings) -> "Candidates":
+    def of(cls, logits: Tensor, settings: MixtureSettings) -> Candidates:
         """Filter next-token logits, [rows, vocabulary]."""
         tempered = logits.float() / settings.temperature
         entropy = None
@@ -122,6 +125,8 @@ class Candidates:
         # With a filter the first is the most probable; ties are then resolved as in the mixture.
         clean = logits.argmax(dim=-1) if ids is None else ids[:, 0]
         if ids is None:
+            import torch
+
             ids = torch.arange(logits.shape[-1], device=logits.device).expand_as(weights)
         return cls(ids, weights, clean, entropy, settings)
 
@@ -132,7 +137,7 @@ class Candidates:
         return self.log_weights.double().softmax(dim=-1).float()
 
     @cached_property
-    def chosen(self) -> "Candidates":
+    def chosen(self) -> Candidates:
         """The `width` most probable of them, the most probable first."""
         width = min(self.settings.width, self.ids.shape[-1])
         weights, places = self.log_weights.topk(width, dim=-1)
@@ -187,6 +192,8 @@ def _nucleus(tempered: Tensor, settings: MixtureSettings) -> tuple[Tensor, Tenso
 def _in_nucleus(shares: Tensor, settings: MixtureSettings) -> Tensor:
     """Return which tokens are in the nucleus, bool [rows, n]; shares are in descending order."""
     if settings.top_p == 1.0:
+        import torch
+
         return torch.ones_like(shares, dtype=torch.bool)
     # A token stays while the mass in front of it is short of top_p.
     kept = shares.cumsum(dim=-1) - shares < settings.top_p

@@ -11,16 +11,19 @@ No state is carried from one draw to the next. A trajectory therefore does not d
 on the process that computed it, or on how often it was retried.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from latent_core.kernels import use_kernels
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -43,6 +46,8 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor
     Returns:
         Four int64 tensors of the common shape, each element a uniform 32-bit word.
     """
+    import torch
+
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -78,6 +83,8 @@ class Streams:
     @classmethod
     def for_questions(cls, seed: int, question_ids: Sequence[str], device: torch.device | str = "cpu") -> Self:
         """Open one stream per question, at sample 0."""
+        import torch
+
         keys = [question_key(seed, question_id) for question_id in question_ids]
         zeros = torch.zeros(len(keys), dtype=torch.int64, device=device)
         return cls(torch.tensor(keys, dtype=torch.int64, device=device).reshape(-1, 2), zeros, zeros)
@@ -112,6 +119,8 @@ class Streams:
             from latent_core.kernels import philox
 
             return philox.words(self.key, self.sample, self.rollout, place, count)
+        import torch
+
         block = torch.arange(-(-count // 4), dtype=torch.int64, device=self.sample.device)
         drawn = philox4x32(
             (block.reshape(1, -1), self.sample.reshape(-1, 1), self.rollout.reshape(-1, 1), place.reshape(-1, 1)),
@@ -121,6 +130,8 @@ class Streams:
 
     def _place(self, step: Tensor | int, site: int) -> Tensor:
         """Return step and site as one word, int64 [rows] or [1]."""
+        import torch
+
         if not 0 <= site < _MAX_SITE:
             raise ValueError(f"site {site} is outside [0, {_MAX_SITE})")
         if isinstance(step, int):
@@ -138,6 +149,8 @@ class Streams:
 
     def normal(self, step: Tensor | int, site: int, count: int) -> Tensor:
         """Draw standard normals by the Box-Muller transform, float32 [rows, count]."""
+        import torch
+
         half = -(-count // 2)
         u = self.uniform(step, site, 2 * half)
         radius = torch.sqrt(-2.0 * torch.log(u[:, :half]))
@@ -159,6 +172,8 @@ class Streams:
 
             scale, place = 65536 / (65536 - threshold), self._place(step, site)
             return philox.keep_mask(self.key, self.sample, self.rollout, place, count, threshold, scale)
+        import torch
+
         words = self.words(step, site, -(-count // 2))
         halves = torch.stack([words & 0xFFFF, words >> 16], dim=-1).flatten(1)[:, :count]
         return (halves >= threshold).float().mul_(65536 / (65536 - threshold))

@@ -3,11 +3,15 @@
 Whatever a kernel computes, torch operations elsewhere compute too: they serve every device, and say what is meant.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import logging
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 

@@ -55,6 +55,15 @@ def locate(source: str) -> Path:
     Raises:
         UserError: If there is no such checkpoint.
     """
+    return find_local(source) or _download(source)
+
+
+def find_local(source: str) -> Path | None:
+    """Return the directory of a checkpoint that is named by its place, or None for one that the hub may have.
+
+    Raises:
+        UserError: If there is no such checkpoint.
+    """
     if source.startswith(BUNDLED_PREFIX):
         directory = _BUNDLED_ROOT / source.removeprefix(BUNDLED_PREFIX)
         if not (directory / "config.json").is_file():
@@ -68,7 +77,7 @@ def locate(source: str) -> Path:
         return path
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
         raise UserError(f"checkpoint {source}: no such directory, and not a hub id (owner/name) or bundled:NAME")
-    return _download(source)
+    return None
 
 
 def _download(hub_id: str) -> Path:

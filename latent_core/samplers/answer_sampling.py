@@ -1,13 +1,16 @@
 """Answer-token sampling: the baseline that every latent sampler has to beat."""
 
-from typing import ClassVar
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, ClassVar
+
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import Streams
 from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, Sampler, register_sampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler
@@ -47,6 +50,8 @@ def drawn_token(logits: Tensor, temperature: float, top_p: float, streams: Strea
         streams: The random streams of the rows.
         step: The step of the token.
     """
+    import torch
+
     probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
         dim=-1, descending=True, stable=True
     )

@@ -1,18 +1,22 @@
 """The interface between the rollout engine and whatever perturbs it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
-from torch import Tensor
 
 from latent_core.errors import UserError
 from latent_core.mixtures import Candidates, Merged
 from latent_core.randomness import Streams
 from latent_core.registry import Registry, nearest_hint
 from latent_core.settings import Settings, explain_validation_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEAST_STRENGTH = 1e-30
 """Least scale of noise, temperature or share that is not 0: with a margin, what single precision still computes with.

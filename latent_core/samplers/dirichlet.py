@@ -1,16 +1,19 @@
 """Dirichlet draws in place of the weights of vocabulary mixtures."""
 
-import math
-from typing import ClassVar
+from __future__ import annotations
 
-import torch
+import math
+from typing import TYPE_CHECKING, ClassVar
+
 from pydantic import Field
-from torch import Tensor
 
 from latent_core.mixtures import Candidates, Merged
 from latent_core.randomness import Streams
 from latent_core.samplers.base import DrawSite, register_sampler
 from latent_core.samplers.thought_sampler import ThoughtSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ATTEMPTS = 8
 """An attempt fails in less than one of twenty cases, all of them in one of 10**10; the last one is then taken."""
@@ -49,6 +52,8 @@ def log_gamma_draws(shape: Tensor, uniform: Tensor) -> Tensor:
         shape: Positive, [...].
         uniform: In (0, 1), [..., 3 x attempts + 1].
     """
+    import torch
+
     first, angle, accept = uniform[..., :-1].unflatten(-1, (3, _ATTEMPTS)).unbind(-2)
     normal = (-2.0 * first.log()).sqrt() * (2.0 * math.pi * angle).cos()
     d = (shape + 1.0 - 1.0 / 3.0)[..., None]

@@ -1,12 +1,16 @@
 """Additive Gaussian noise on the fed-back latent vectors."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import Streams
 from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, Sampler, nothing_or_at_least, register_sampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler

@@ -1,14 +1,18 @@
 """Gumbel noise on the weights of vocabulary mixtures."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.mixtures import Candidates, Merged
 from latent_core.randomness import Streams
 from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, nothing_or_at_least, register_sampler
 from latent_core.samplers.thought_sampler import ThoughtSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler

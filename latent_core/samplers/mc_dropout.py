@@ -1,10 +1,10 @@
 """Monte Carlo dropout: dropout stays on, and every trajectory draws its own masks."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, ClassVar, Literal
+
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import LEAST_DROPOUT, Streams
 from latent_core.samplers.base import (
@@ -17,6 +17,9 @@ from latent_core.samplers.base import (
     phases_in_order,
     register_sampler,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler
@@ -115,6 +118,8 @@ class _DropoutMasks(ModulePerturbation):
         self, layer: int, weights: Tensor, query_positions: Tensor, key_positions: Tensor
     ) -> Tensor:
         """Mask weights by the absolute positions of query and key, so that padding does not shift any draw."""
+        import torch
+
         heads = weights.shape[1]
         number = DrawSite.in_layer(Site.ATTENTION_WEIGHTS, layer)
         if self._per_step and self._in_prompt:

@@ -1,15 +1,18 @@
 """Multiplex: several tokens drawn at each step and merged into one latent."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, ClassVar, Literal
+
 from pydantic import Field
-from torch import Tensor
 
 from latent_core.mixtures import Candidates, Merged
 from latent_core.randomness import Streams
 from latent_core.samplers.base import DrawSite, register_sampler
 from latent_core.samplers.thought_sampler import ThoughtSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler
@@ -30,6 +33,8 @@ class Multiplex(ThoughtSampler):
 
     def drawn(self, candidates: Candidates, streams: Streams, step: int) -> Tensor:
         """Return the places of the drawn candidates, int64 [rows, draws], in the order of drawing."""
+        import torch
+
         cumulative = candidates.probabilities.cumsum(dim=-1)
         point = streams.uniform(step, DrawSite.MIXTURE, self.draws) * cumulative[:, -1:]
         found = torch.searchsorted(cumulative, point, right=True)
@@ -40,5 +45,7 @@ class Multiplex(ThoughtSampler):
         places = self.drawn(candidates, streams, step)
         weights = candidates.log_weights.gather(-1, places)
         if self.weights == "equal":
+            import torch
+
             weights = torch.zeros_like(weights)
         return Merged(candidates.ids.gather(-1, places), weights.softmax(dim=-1))

@@ -1,13 +1,17 @@
 """Policy: latents drawn from the distribution that a stochastic head predicts."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import Streams
 from latent_core.samplers.base import LEAST_STRENGTH, DrawSite, nothing_or_at_least, register_sampler
 from latent_core.samplers.thought_sampler import ThoughtSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler

@@ -1,12 +1,12 @@
 """Singular-value perturbation: every trajectory thinks with a slightly different weight of its own."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import Streams
-from latent_core.row_invariance import row_product
 from latent_core.samplers.base import (
     LEAST_STRENGTH,
     DrawSite,
@@ -19,6 +19,9 @@ from latent_core.samplers.base import (
     phases_in_order,
     register_sampler,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register_sampler
@@ -105,4 +108,6 @@ class _ScaledSingularValues(ModulePerturbation):
 
 def _rows(inputs: Tensor, matrix: Tensor) -> Tensor:
     """Multiply vectors, [rows, positions, k], with a matrix, [k, n]; returns [rows * positions, n]."""
+    from latent_core.row_invariance import row_product
+
     return row_product(inputs.flatten(0, 1), matrix)

@@ -1,11 +1,17 @@
 """Samplers of thoughts: those that draw latents of reasoners made for it, and answer tokens too if they are told to."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from latent_core.randomness import Streams
 from latent_core.samplers.answer_sampling import drawn_token
 from latent_core.samplers.base import LEAST_STRENGTH, Sampler, nothing_or_at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ThoughtSampler(Sampler):

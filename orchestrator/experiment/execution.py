@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import ray
-from ray.actor import ActorHandle
 from rich.console import Console
 
 from latent_core.errors import UserError
@@ -16,17 +14,15 @@ from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.lease import Lease, lease_is_lost
 from orchestrator.experiment.run_directory import check_run_file
-from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
-from orchestrator.pipeline.rollouts import Sampling
-from orchestrator.progress.board import create_board
-from orchestrator.progress.display import ProgressDisplay
-from orchestrator.progress.utilization import ActorMeter
 from orchestrator.store.places import check_writable
 from orchestrator.store.trial import Trial
 from orchestrator.tracking.server import check_tracking, tracking_uri
-from workers.pool import actor_pool
 
 if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+    from orchestrator.pipeline.rollouts import Sampling
+    from orchestrator.progress.utilization import ActorMeter
     from orchestrator.tracking.tracker import Tracker
 
 _LAST_WORDS_SECONDS = 10.0
@@ -50,10 +46,10 @@ class ExperimentRun:
     def __init__(
         self,
         experiment: Experiment,
-        sampling: Sampling,
-        board: ActorHandle[Any],
+        sampling: "Sampling",
+        board: "ActorHandle[Any]",
         tracker: "Tracker",
-        meter: ActorMeter,
+        meter: "ActorMeter",
         resumed: bool,
         missing: int,
     ) -> None:
@@ -148,6 +144,16 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
 def _sample_missing(
     experiment: Experiment, sample: SampleTrials, to_do: int, lacked: int, resumed: bool, console: Console
 ) -> ExperimentRun:
+    # A command that finds everything in the store need not wait for Ray to be imported.
+    import ray
+
+    from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
+    from orchestrator.pipeline.rollouts import Sampling
+    from orchestrator.progress.board import create_board
+    from orchestrator.progress.display import ProgressDisplay
+    from orchestrator.progress.utilization import ActorMeter
+    from workers.pool import actor_pool
+
     plan = experiment.plan
     greedy, *others = experiment.sampled_trials()
     tracker: Tracker | None = None

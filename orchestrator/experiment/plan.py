@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from latent_core.budgets import Budget
 from latent_core.errors import UserError
-from latent_core.kinds import trajectory_extras
-from latent_core.models.checkpoint import Checkpoint
+from latent_core.models.files import find_local
 from latent_core.samplers import Sampler, parse_sampler
-from latent_core.tasks.base import Problem, Task
+from latent_core.tasks.base import Problem, Task, questions_of
 from latent_core.tasks.reading import reading_of
 from latent_core.tasks.references import ReferenceCounts, count_references
 from orchestrator.config.run import RunConfig
@@ -24,6 +23,7 @@ from orchestrator.tracking.server import check_uri
 
 if TYPE_CHECKING:
     from latent_core.models.backbones import Backbone
+    from latent_core.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
     """
 
     config: RunConfig
-    checkpoint: Checkpoint
+    checkpoint: "Checkpoint"
     task: Task
     task_fingerprint: str
     latent_steps: int
@@ -132,6 +132,8 @@ class Plan:
         )
 
     def _spec(self, sampler: Sampler, config: RunConfig) -> TrajectorySpec:
+        from latent_core.kinds import trajectory_extras
+
         return TrajectorySpec(
             checkpoint=self.checkpoint.fingerprint,
             task=self.task_fingerprint,
@@ -190,11 +192,13 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         UserError: If the checkpoint, the task or MLflow's place cannot be used, no reference answer can be met, or a
             question does not fit the model's context.
     """
+    whole = _checked_without_models(config)
+    # Model code takes seconds to import; whoever has named something that is not there need not wait for it.
     from latent_core.models.backbones import check_sampler, find_backbone
+    from latent_core.models.checkpoint import Checkpoint
     from latent_core.models.feedback.base import check_draws
     from latent_core.models.meta_model import check_model, weights_left_out
 
-    check_uri(config.tracking)
     checkpoint = Checkpoint.open(config.checkpoint)
     model = check_model(checkpoint)
     backbone = find_backbone(config.checkpoint, model.base_model)
@@ -202,14 +206,11 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         check_sampler(config.checkpoint, backbone, one.sampler)
         check_draws(config.checkpoint, checkpoint.format.feedback, one.sampler)
     scorer = plan_scorer(config, checkpoint)
-    whole = config.task.load()
     task = whole.head(config.task.limit)
-    if not task.problems:
-        raise UserError(f"task {task.name}: the data set is empty")
     references = count_references(task, checkpoint.format.extractor)
     latent_steps = config.latent_steps or checkpoint.latent_steps
     answer_tokens = config.answer_tokens or checkpoint.format.answer_tokens
-    prompts = [checkpoint.prompt_ids(problem.question) for problem in task.problems]
+    prompts = checkpoint.prompt_ids_of(questions_of(task))
     remarks = (
         *check_prompts(checkpoint, task, prompts),
         *check_questions(task),
@@ -245,6 +246,18 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
         reading,
         weights_left_out(checkpoint, model),
     )
+
+
+def _checked_without_models(config: RunConfig) -> Task:
+    """Refuse what is not there, as far as that can be told without model code; returns the whole task."""
+    check_uri(config.tracking)
+    for source in (config.checkpoint, config.scorer.checkpoint):
+        if source is not None:
+            find_local(source)
+    task = config.task.load()
+    if not task.problems:
+        raise UserError(f"task {task.name}: the data set is empty")
+    return task
 
 
 def _latents(config: RunConfig, scorer: ScorerPlan | None) -> str:

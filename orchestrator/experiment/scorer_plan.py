@@ -2,21 +2,24 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from latent_core.budgets import GainTables
 from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
-from latent_core.kinds import scorer_extras
-from latent_core.models.checkpoint import Checkpoint
-from latent_core.reward.checkpoint import CARD_FILE, RewardCheckpoint
 from latent_core.reward.step_auc import first_telling_step
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from orchestrator.config.run import RunConfig, SearchConfig
 from orchestrator.store.specs import BeamShape, ScoreSpec, ScoreStore, TrajectoryStore
 from orchestrator.store.trial import Scored
+
+if TYPE_CHECKING:
+    from latent_core.models.checkpoint import Checkpoint
+    from latent_core.reward.checkpoint import RewardCheckpoint
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ScorerPlan:
         left_out: Tensors of the checkpoint that nothing uses, by rule, and files beside its weights; empty if none.
     """
 
-    reward: RewardCheckpoint
+    reward: "RewardCheckpoint"
     source: str
     dtype: str
     score_answer: bool
@@ -60,10 +63,16 @@ class ScorerPlan:
 
     def scored(self, trajectories: TrajectoryStore) -> Scored:
         """Return where the scores of a trial are and how they are used."""
-        extras = scorer_extras(self.reward)
-        spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, trajectories.latents, extras)
+        latents = trajectories.latents
+        spec = ScoreSpec(self.reward.fingerprint, self.dtype, self.score_answer, latents, self._extras)
         answers = self.answer_calibration if self.score_answer else None
         return Scored(ScoreStore(trajectories, spec), self.calibration, answers)
+
+    @cached_property
+    def _extras(self) -> dict[str, Any]:
+        from latent_core.kinds import scorer_extras
+
+        return scorer_extras(self.reward)
 
     def beam(self, search: SearchConfig, beams: int, latent_steps: int) -> BeamShape:
         """Return a search that this LatentRM guides.
@@ -77,7 +86,7 @@ class ScorerPlan:
             UserError: As `prune_from`.
         """
         width = beams * search.candidates
-        shape = BeamShape(beams, search.candidates, self.reward.fingerprint, self.dtype, scorer_extras(self.reward))
+        shape = BeamShape(beams, search.candidates, self.reward.fingerprint, self.dtype, self._extras)
         if search.kind == "smc":
             shape = replace(shape, beams=width, candidates=1, kind="smc", temperature=search.temperature)
         prune_from = self.prune_from(search, latent_steps)
@@ -100,6 +109,8 @@ class ScorerPlan:
             return search.prune_from
         areas = self.reward.card.auc_by_step
         if areas is None:
+            from latent_core.reward.checkpoint import CARD_FILE
+
             raise UserError(
                 f"search.prune_from: auto needs to know from which latent step on {self.reward.source} can tell right "
                 f"from wrong, and its {CARD_FILE} does not say; set a step from 1 (prunes at once) to {latent_steps} "
@@ -108,7 +119,7 @@ class ScorerPlan:
         return first_telling_step(areas, latent_steps)
 
 
-def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
+def plan_scorer(config: RunConfig, checkpoint: "Checkpoint") -> ScorerPlan | None:
     """Check the configured LatentRM against the reasoner; None where there is none.
 
     Raises:
@@ -125,6 +136,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
             "float16 or float32"
         )
     # Model code takes seconds to import; only who has a LatentRM waits for it.
+    from latent_core.reward.checkpoint import RewardCheckpoint
     from latent_core.reward.meta_model import check_reward_weights
 
     reward = RewardCheckpoint.open(scorer.checkpoint)
@@ -148,7 +160,7 @@ def plan_scorer(config: RunConfig, checkpoint: Checkpoint) -> ScorerPlan | None:
     )
 
 
-def _fitted(reward: RewardCheckpoint, name: str) -> VoteCalibration:
+def _fitted(reward: "RewardCheckpoint", name: str) -> VoteCalibration:
     """Return the calibration that was fitted when the LatentRM was trained, else the default one."""
     path = reward.directory / name
     if not path.is_file():

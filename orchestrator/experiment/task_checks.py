@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import Checkpoint
 from latent_core.tasks.base import Task
 from latent_core.tasks.probing import find_fault, needs_probing
 from latent_core.tasks.repeats import count_repeats, overlap_with
+
+if TYPE_CHECKING:
+    from latent_core.models.checkpoint import Checkpoint
 
 _MOST = 0.5
 """A question of which a larger share is lost is another question."""
@@ -16,7 +19,7 @@ _TRAIN_SECONDS = 10.0
 """How long questions of the train split are drawn and compared: enough for all that lie in files."""
 
 
-def check_prompts(checkpoint: Checkpoint, task: Task, prompts: Sequence[Sequence[int]]) -> Iterator[str]:
+def check_prompts(checkpoint: "Checkpoint", task: Task, prompts: Sequence[Sequence[int]]) -> Iterator[str]:
     """Count the questions of which the checkpoint's tokenizer cannot represent a part.
 
     Args:

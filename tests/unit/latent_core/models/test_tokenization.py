@@ -1,12 +1,14 @@
 """Ids are those of the checkpoint's own tokenizer.json, whatever class transformers has for its model type."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checkpoints import save_checkpoint_of
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import ByT5Tokenizer
 
 from latent_core.errors import UserError
 from latent_core.models.checkpoint import Checkpoint
@@ -145,6 +147,35 @@ def test_a_latent_rm_reads_the_prompt_of_its_reasoner(tmp_path: Path, opens: boo
     assert read.prompt_ids(QUESTION) == asked.prompt_ids(QUESTION)
     assert len(read.opening) == opens
     assert bool(read.beyond) is opens
+
+
+MANY = [QUESTION, "", "a", "\u6f22\u5b57 na\u00efve \U0001f600", "<|end-latent|> 7", "  x =\n\n007 ", QUESTION * 40]
+
+
+@pytest.mark.parametrize("opening", [False, True])
+def test_many_prompts_are_read_as_each_of_them(tmp_path: Path, opening: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = checkpoint_with(tmp_path / "one", "llama", {"opening_token": True} if opening else {})
+    save_tokenizer(directory, THREE_DIGITS, "<s> $A", tokenizer_class="PreTrainedTokenizerFast")
+    checkpoint = Checkpoint.open(str(directory))
+    assert len(checkpoint.opening) == opening
+    one_by_one = [checkpoint.prompt_ids(question) for question in MANY]
+    assert checkpoint.prompt_ids_of(MANY) == one_by_one
+    monkeypatch.setattr("latent_core.models.checkpoint._READ_AT_ONCE", 3)
+    assert checkpoint.prompt_ids_of(MANY) == one_by_one
+    assert checkpoint.prompt_ids_of([]) == []
+
+
+def test_many_prompts_of_a_tokenizer_in_python_are_read_too(tiny_checkpoint: Path) -> None:
+    checkpoint = replace(Checkpoint.open(str(tiny_checkpoint)), tokenizer=ByT5Tokenizer())
+    assert checkpoint.prompt_ids_of(MANY) == [checkpoint.prompt_ids(question) for question in MANY]
+
+
+def test_of_many_prompts_the_one_is_named_that_cannot_be_read(tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(str(tiny_checkpoint))
+    library: Any = checkpoint.tokenizer
+    library._tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="none"))
+    with pytest.raises(UserError, match=r"^checkpoint .*: its tokenizer cannot read 'what\?': "):
+        checkpoint.prompt_ids_of(["what?", "when?"])
 
 
 def test_a_described_checkpoint_opens_its_prompts_only_where_it_says_so(tmp_path: Path) -> None:

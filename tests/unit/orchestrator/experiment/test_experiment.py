@@ -26,6 +26,7 @@ from orchestrator.experiment.execution import ExperimentRun, carry_out
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.finalize import finalize, start_tracking
 from orchestrator.jobs.run_status import run_status
+from orchestrator.pipeline import cluster
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.shards import Shard
 from orchestrator.store.trial import Trial
@@ -147,7 +148,7 @@ def test_a_run_with_a_newer_grader_samples_nothing_and_is_judged_by_it(
     before.record()
 
     rule()
-    monkeypatch.setattr(execution, "connect", refuse)
+    monkeypatch.setattr(cluster, "connect", refuse)
     after = planned("new")
     assert before.trials[0].store.name != after.trials[0].store.name
     to_do, words = said(after)

@@ -164,7 +164,9 @@ class GraphRunner:
         for buffers, name in zip(self._suffixes, ("keys", "values"), strict=True):
             for buffer, layer in zip(buffers, state.suffix.layers, strict=False):
                 buffer[:, :, :length] = getattr(layer, name)
-        kv_buffers = [KVBuffer(keys, values, length) for keys, values in zip(*self._suffixes, strict=True)]
+        # Graphs write to this memory: what outgrows it goes elsewhere.
+        pairs = zip(*self._suffixes, strict=True)
+        kv_buffers = [KVBuffer(keys, values, length, movable=False) for keys, values in pairs]
         self._kv_buffers = [weakref.ref(kv_buffer) for kv_buffer in kv_buffers]
         return kv_buffers
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_core.attention.suffix import SuffixCache
+from latent_core.attention.suffix import KVBuffer, SuffixCache, SuffixLayer
 
 ROWS, HEADS, SIZE = 3, 2, 4
 
@@ -60,6 +60,31 @@ def test_every_older_tail_stays_what_it_was() -> None:
         assert_holds(suffix, list(range(length)))
 
 
+def test_a_buffer_that_is_outgrown_is_not_kept_for_older_tails() -> None:
+    suffixes = [grown(grown(SuffixCache(), 0), 1)]
+    first = contents(suffixes[0])[0].untyped_storage().data_ptr()
+    while contents(suffixes[-1])[0].untyped_storage().data_ptr() == first:
+        suffixes.append(grown(suffixes[-1], len(suffixes) + 1))
+        assert len(suffixes) < 100
+    storages = {contents(suffix)[0].untyped_storage().data_ptr() for suffix in suffixes}
+    assert len(storages) == 1
+    for suffix in suffixes:
+        assert_holds(suffix, list(range(int(suffix.get_seq_length()))))
+
+
+def test_memory_that_belongs_to_somebody_else_is_left_where_it_is() -> None:
+    keys, *others = (torch.zeros(ROWS, HEADS, 2, SIZE) for _ in range(4))
+    fixed = SuffixCache.within([KVBuffer(keys, others[0], 0, False), KVBuffer(others[1], others[2], 0, False)])
+    suffix = fixed
+    for seed in range(4):
+        suffix = grown(suffix, seed)
+    assert_holds(suffix, [0, 1, 2, 3])
+    layer = fixed.layers[0]
+    assert isinstance(layer, SuffixLayer)
+    assert layer.keys is not None
+    assert layer.keys.untyped_storage().data_ptr() == keys.untyped_storage().data_ptr()
+
+
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_two_continuations_of_one_tail_do_not_meet(length: int) -> None:
     stem = SuffixCache()
@@ -103,3 +128,14 @@ def test_gradients_flow_through_every_position() -> None:
     torch.autograd.backward(keys.square().sum() + more.sum())
     for one in (first, second):
         torch.testing.assert_close(one.grad, 2 * one.detach() + 1)
+
+
+def test_a_tail_that_gradients_flow_through_keeps_them_when_another_grows_without() -> None:
+    first = drawn(0)[0].requires_grad_()
+    suffix = SuffixCache()
+    suffix.update(first, first, 0)
+    with torch.no_grad():
+        suffix.copied().update(drawn(1)[0], drawn(1)[0], 0)
+    keys = contents(suffix)[0]
+    torch.autograd.backward(keys.sum())
+    torch.testing.assert_close(first.grad, torch.ones_like(first))

@@ -20,7 +20,7 @@ from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.output_head import OutputHead
 from latent_core.models.packed_linear import pack_linear_layers
 from latent_core.models.token_confidence import TokenConfidence
-from latent_core.models.weights import load_feedback, load_gate, load_model
+from latent_core.models.weights import leave_files, load_feedback, load_gate, load_model
 from latent_core.samplers.base import ModulePerturbation, Site
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -87,8 +87,9 @@ class LatentReasoner:
         if packed:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
-            reasoner.output_head.settle()
             gates = [] if reasoner.gate is None else [reasoner.gate]
+            leave_files([reasoner.model, reasoner.feedback, *gates])
+            reasoner.output_head.settle()
             rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback, *gates])
             reasoner.row_rules = [*rules, *reasoner.output_head.rules]
         return reasoner

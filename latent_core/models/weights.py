@@ -190,6 +190,21 @@ def load_model(
     return loaded[0], sorted(loaded[1]["missing_keys"])
 
 
+def leave_files(modules: Iterable[nn.Module]) -> None:
+    """Copy what modules still read from mapped weight files into memory of their own.
+
+    Tensors of safetensors are views of a mapped file. A single one keeps all of it mapped, also the weights that have
+    been laid out anew since, and whoever writes the file changes or ends what is being computed.
+
+    Args:
+        modules: On a CPU; names, and tensors that modules share, stay.
+    """
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.layout is torch.strided and tensor.device.type == "cpu":
+                tensor.data = tensor.detach().clone(memory_format=torch.preserve_format)
+
+
 def check_finite(where: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
     """Refuse weights that are infinite or no numbers: whatever follows from them would be read as an answer.
 

@@ -23,7 +23,7 @@ from latent_core.models.files import LATENT_FILE
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.packed_linear import pack_linear_layers
-from latent_core.models.weights import load_model
+from latent_core.models.weights import leave_files, load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
 from latent_core.reward.meta_model import check_reward_weights, names_of_backbone, reward_meta_device_model
 
@@ -82,6 +82,7 @@ class LatentRewardModel(nn.Module):
         reward_model = reward_model.to(device).eval().requires_grad_(False)
         if packed:
             pack_linear_layers(reward_model.model.base_model)
+            leave_files([reward_model.model])
             reward_model.row_rules = make_rows_invariant([reward_model.model])
         return reward_model
 

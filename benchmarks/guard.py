@@ -24,7 +24,7 @@ import ray
 import torch
 from rich.console import Console
 
-from benchmarks import mixtures, rollout, score, store
+from benchmarks import mixtures, rollout, score, score_beside_sampling, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from orchestrator.config.run import ClusterConfig
@@ -36,7 +36,8 @@ TOLERANCE = 0.25
 """Largest share by which a ratio may have fallen."""
 
 ANY_PROCESSOR = "any processor"
-"""Key of the ratios that do not depend on vector instructions: of planning and of keeping actors busy."""
+"""Key of the ratios that do not depend on vector instructions: of planning, of keeping actors busy, and of two passes
+through the same layers."""
 
 _CPU = torch.device("cpu")
 _QUESTIONS, _ROUNDS = 2, 3
@@ -73,6 +74,14 @@ def score_ratios() -> dict[str, float]:
     return {f"score: N={line.n}": line.ours / line.plain for line in lines}
 
 
+def beside_sampling_ratios() -> dict[str, float]:
+    """CPU seconds of sampling over those of scoring the same trajectories."""
+    with _random_folder() as folder:
+        bench = score_beside_sampling.Bench("gpt2-small", folder, torch.float32)
+    line = bench.line(64, 1, rounds=1)
+    return {f"beside sampling: scoring, N={line.n}": 1 / line.share}
+
+
 def pool_ratios() -> dict[str, float]:
     """Time that actors compute over time that passes."""
     connect(ClusterConfig(), _ACTORS + 4, Console(file=sys.stderr))
@@ -103,6 +112,7 @@ MEASUREMENTS: tuple[tuple[Callable[[], dict[str, float]], bool], ...] = (
     (score_ratios, True),
     (rollout_ratios, True),
     (mixture_ratios, True),
+    (beside_sampling_ratios, False),
     (pool_ratios, False),
 )
 """What is measured, and whether it depends on the processor's vector instructions."""

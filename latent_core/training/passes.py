@@ -1,14 +1,16 @@
 """The differentiable forward pass over prompt, thoughts and answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from transformers import DynamicCache, GPT2LMHeadModel
-from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+from transformers import DynamicCache, GPT2LMHeadModel, PreTrainedModel
 
+from latent_core.models.backbones import find_backbone
+from latent_core.samplers.base import Site
 from latent_core.training.batch import Batch
 
 
@@ -32,20 +34,112 @@ class Prediction:
     answer_ids: Tensor
 
 
+@dataclass(frozen=True)
+class Disturbance:
+    """What training does to latent steps.
+
+    Attributes:
+        dropout: Probability of dropout after the feed-forward blocks.
+        noise: Standard deviation of the noise on fed-back vectors, as a share of each vector's RMS.
+        least_noise: Where given, each row draws its own standard deviation between this and `noise`.
+        gradient: Whether the losses of later positions reach the thoughts through the fed-back vectors.
+    """
+
+    dropout: float = 0.0
+    noise: float = 0.0
+    least_noise: float | None = None
+    gradient: bool = True
+
+
+UNDISTURBED = Disturbance()
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """Where a batch is behind its latent steps.
+
+    Attributes:
+        latents: The hidden states that hold the thoughts, before feedback and noise, float [rows, steps, width].
+        cache: Keys and values of prompt and latents.
+        mask: 1 at tokens and latents and 0 at padding, int64 [rows, prompt + steps].
+        position: Position of the last latent, int64 [rows, 1].
+    """
+
+    latents: Tensor
+    cache: DynamicCache
+    mask: Tensor
+    position: Tensor
+
+
 @contextmanager
-def feed_forward_dropout(model: GPT2LMHeadModel, probability: float) -> Iterator[None]:
+def feed_forward_dropout(model: PreTrainedModel, probability: float) -> Iterator[None]:
     """Switch dropout on after every feed-forward block, and nowhere else."""
-    dropouts = [module.dropout for module in model.modules() if isinstance(module, GPT2MLP)]
-    before = [(dropout.p, dropout.training) for dropout in dropouts]
-    for dropout in dropouts:
-        dropout.p = probability
-        dropout.train(probability > 0)
+    base: nn.Module = model.base_model
+    backbone = find_backbone("in training", base)
+    hooks = [
+        block.get_submodule(backbone.sites[Site.FEED_FORWARD]).register_forward_hook(
+            lambda _module, _inputs, output: drop(output, probability)
+        )
+        for block in (backbone.blocks(base) if probability else ())
+    ]
     try:
         yield
     finally:
-        for dropout, (p, training) in zip(dropouts, before, strict=True):
-            dropout.p = p
-            dropout.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def take_latent_steps(
+    model: PreTrainedModel,
+    batch_prompt: tuple[Tensor, Tensor, Tensor],
+    steps: int,
+    disturbance: Disturbance = UNDISTURBED,
+    *,
+    feedback: nn.Module | None = None,
+    generator: torch.Generator | None = None,
+    watch: Callable[[Tensor], None] | None = None,
+) -> Thinking:
+    """Read prompts and take latent steps one after the other.
+
+    Args:
+        model: The reasoner, in evaluation mode.
+        batch_prompt: Token ids, mask and positions, int64 [rows, prompt] each; the last column is of no padding.
+        steps: Latent steps.
+        disturbance: What is done to them.
+        feedback: What turns hidden states into what is fed back; None for the hidden states themselves.
+        generator: Source of the noise, on the CPU; torch's own without one. Dropout always draws from torch's own.
+        watch: Called with what is fed back at every step, noise included, [rows, 1, width].
+    """
+    prompt, mask, positions = batch_prompt
+    cache = DynamicCache(config=model.config)
+    level: Tensor | float = disturbance.noise
+    if disturbance.least_noise is not None:
+        share = torch.rand(len(prompt), 1, 1, generator=generator).to(prompt.device)
+        level = disturbance.least_noise + (disturbance.noise - disturbance.least_noise) * share
+    position = positions[:, -1:]
+    hidden = model.base_model(
+        input_ids=prompt, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+    ).last_hidden_state[:, -1:]
+    latents = []
+    with feed_forward_dropout(model, disturbance.dropout):
+        for _ in range(steps):
+            latents.append(hidden)
+            if not disturbance.gradient:
+                hidden = hidden.detach()
+            if feedback is not None:
+                hidden = feedback(hidden)
+            if disturbance.noise:
+                # The size of the noise is a number, not a way to lower the loss: no gradient through it.
+                scale = level * hidden.detach().square().mean(-1, keepdim=True).sqrt()
+                hidden = hidden + scale * torch.randn(hidden.shape, generator=generator).to(hidden.device)
+            if watch is not None:
+                watch(hidden)
+            mask = torch.cat([mask, torch.ones_like(position)], dim=1)
+            position = position + 1
+            hidden = model.base_model(
+                inputs_embeds=hidden, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+            ).last_hidden_state
+    return Thinking(torch.cat(latents, dim=1), cache, mask, position)
 
 
 def _after_thoughts(model: GPT2LMHeadModel, answer: Tensor) -> Tensor:
@@ -87,46 +181,30 @@ def latent_pass(
         model: The reasoner, in evaluation mode.
         batch: Problems; their written thoughts give the number of latent steps. With a guide, what each fed-back
             vector decodes to is the truth for all that follows.
-        dropout: Probability of dropout after the feed-forward blocks on latent steps.
-        noise: Standard deviation of the noise on fed-back vectors, as a share of each vector's RMS.
-        least_noise: Where given, each row draws its own standard deviation between this and `noise`.
-        gradient: Whether the losses of later positions reach the thoughts through the fed-back vectors.
+        dropout: As in `Disturbance`, as the next three.
+        noise: As in `Disturbance`.
+        least_noise: As in `Disturbance`.
+        gradient: As in `Disturbance`.
         generator: Source of the noise; torch's own without one. Dropout always draws from torch's own.
     """
-    cache = DynamicCache(config=model.config)
-    level: Tensor | float = noise
-    if least_noise is not None:
-        level = least_noise + (noise - least_noise) * torch.rand(len(batch), 1, 1, generator=generator)
-    mask, position = batch.mask, batch.positions[:, -1:]
-    hidden = model.transformer(
-        input_ids=batch.prompt, attention_mask=mask, position_ids=batch.positions, past_key_values=cache, use_cache=True
-    ).last_hidden_state[:, -1:]
-    latents, taken = [], []
-    with feed_forward_dropout(model, dropout):
-        for _ in range(batch.thoughts.shape[1]):
-            latents.append(hidden)
-            if not gradient:
-                hidden = hidden.detach()
-            if noise:
-                # The size of the noise is a number, not a way to lower the loss: no gradient through it.
-                scale = level * hidden.detach().square().mean(-1, keepdim=True).sqrt()
-                hidden = hidden + scale * torch.randn(hidden.shape, generator=generator)
-            if batch.guide is not None:
-                taken.append(model.lm_head(hidden.detach()).argmax(-1))
-            mask = torch.cat([mask, torch.ones_like(position)], dim=1)
-            position = position + 1
-            hidden = model.transformer(
-                inputs_embeds=hidden, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-            ).last_hidden_state
+    taken: list[Tensor] = []
+    thinking = take_latent_steps(
+        model,
+        (batch.prompt, batch.mask, batch.positions),
+        batch.thoughts.shape[1],
+        Disturbance(dropout, noise, least_noise, gradient),
+        generator=generator,
+        watch=None if batch.guide is None else lambda fed: taken.append(model.lm_head(fed.detach()).argmax(-1)),
+    )
     thoughts = torch.cat(taken, dim=1) if batch.guide is not None else batch.thoughts
     answer = batch.guide.answer(thoughts) if batch.guide is not None else batch.answer
     behind = _after_thoughts(model, answer)
     answered = model.transformer(
         input_ids=behind,
-        attention_mask=torch.cat([mask, torch.ones_like(behind)], dim=1),
-        position_ids=position + 1 + torch.arange(behind.shape[1]),
-        past_key_values=cache,
+        attention_mask=torch.cat([thinking.mask, torch.ones_like(behind)], dim=1),
+        position_ids=thinking.position + 1 + torch.arange(behind.shape[1]),
+        past_key_values=thinking.cache,
         use_cache=True,
     ).last_hidden_state
-    stacked = torch.cat(latents, dim=1)
-    return Prediction(stacked, model.lm_head(stacked), model.lm_head(answered), thoughts, answer)
+    thought = model.lm_head(thinking.latents)
+    return Prediction(thinking.latents, thought, model.lm_head(answered), thoughts, answer)

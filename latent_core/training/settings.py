@@ -1,4 +1,4 @@
-"""Everything that determines a training run of the bundled reasoner."""
+"""Everything that determines a training run of a reasoner."""
 
 from typing import Literal, Self
 
@@ -6,7 +6,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from latent_core.errors import UserError
 from latent_core.settings import Settings, Share
-from latent_core.training.families import FAMILIES
+from latent_core.training.families import FAMILIES, AnnotatedFamily
+
+_OF_BASES = ("hidden_steps", "chain_weight", "distillation_weight")
+_OF_NOTHING = ("thought_loss_weight", "commitment_weight", "detours")
+"""Settings of stages that one way of starting has and the other has not."""
 
 
 class ArchitectureSettings(Settings):
@@ -52,11 +56,26 @@ class ArchitectureSettings(Settings):
         return self
 
 
+class DataSettings(Settings):
+    """Problems that a family reads from a file."""
+
+    path: str = Field(min_length=1, description="file with questions and annotated answers; never a test split")
+    variants: int = Field(
+        default=0, ge=0, description="the most versions of each problem with other numbers that are trained on too"
+    )
+    validation_share: float = Field(
+        default=0.02, gt=0, lt=1, description="share of the problems that is held out, by the hash of the question"
+    )
+    longest: int = Field(
+        default=320, ge=16, description="tokens of question, chain and answer; longer problems are left out"
+    )
+
+
 class StageSettings(Settings):
     """One stage of the curriculum.
 
     With thoughts "written" the positions of the latent steps hold tokens (a chain of thought without marks); with
-    "latent" each holds the previous hidden state.
+    "latent" each holds the previous hidden state. A pretrained model reads the written chain as it stands in its data.
     """
 
     name: str = Field(min_length=1, description="what reports call it")
@@ -96,10 +115,30 @@ class StageSettings(Settings):
         default=None, ge=0, description="where given, each problem draws its own noise between this and latent_noise"
     )
 
+    hidden_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="of a pretrained model: how many of the first written steps latents stand for, the others being "
+        "written behind them (COCONUT's curriculum); None for all",
+    )
+    chain_weight: float = Field(
+        default=0.0, ge=0, description="of a pretrained model: weight of the loss of the whole written chain"
+    )
+    distillation_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="of a pretrained model: weight of the distance between the hidden states before the answer behind "
+        "latents and behind the written chain (CODI's self-distillation)",
+    )
+
     @model_validator(mode="after")
     def _noise_needs_latents(self) -> Self:
         if self.thoughts == "written" and (self.latent_dropout or self.latent_noise):
             raise ValueError("latent_dropout and latent_noise have no meaning where thoughts are written")
+        if self.thoughts == "written" and (self.hidden_steps or self.chain_weight or self.distillation_weight):
+            raise ValueError("hidden_steps, chain_weight and distillation_weight need thoughts that are latent")
+        if self.hidden_steps and self.distillation_weight:
+            raise ValueError("distillation_weight needs latents that stand for all steps: leave hidden_steps out")
         if self.thoughts == "latent" and self.detours:
             raise ValueError("detours have no meaning where thoughts are latent")
         if self.least_latent_noise is not None and self.least_latent_noise > self.latent_noise:
@@ -123,9 +162,35 @@ class ReasonerTrainingSettings(Settings):
         default=1000, ge=1, description="updates between two measurements on validation problems"
     )
     evaluation_problems: int = Field(default=512, ge=1, description="validation problems of a measurement")
-    weights_dtype: Literal["float16", "float32"] = Field(default="float32", description="type of the saved weights")
+    weights_dtype: Literal["float16", "bfloat16", "float32"] = Field(
+        default="float32", description="type of the saved weights"
+    )
+    save_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="updates between two states from which a killed training goes on; None saves none",
+    )
+    base: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the language model to start from: a directory or hub id; None for a GPT-2 from nothing",
+    )
+    data: DataSettings | None = Field(default=None, description="the problems, for a family that reads a file")
+    feedback: Literal["identity", "projector"] = Field(
+        default="identity", description="with a base: what is fed back, hidden states or CODI's projector of them"
+    )
+    latents_per_step: int = Field(
+        default=2, ge=1, description="with a base: latents in place of each of the hidden_steps of a stage"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="with a base: where it is trained")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="with a base: of products; weights and optimizer stay in float32"
+    )
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="problems that are computed at once; None for the whole batch"
+    )
     architecture: ArchitectureSettings = Field(
-        default=ArchitectureSettings(), description="the shape and the initial weights"
+        default=ArchitectureSettings(), description="the shape and the initial weights, without a base"
     )
     stages: tuple[StageSettings, ...] = Field(min_length=1, description="the curriculum, one stage after the other")
 
@@ -146,3 +211,32 @@ class ReasonerTrainingSettings(Settings):
             if not family.fewest_steps <= steps <= family.most_steps:
                 raise ValueError(f"{info.data['family']} needs {family.fewest_steps} to {family.most_steps}")
         return steps
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        """Refuse settings that only the other way of starting has: nothing would come of them."""
+        from_base = isinstance(FAMILIES[self.family], AnnotatedFamily)
+        for name, value in (("base", self.base), ("data", self.data)):
+            if from_base and value is None:
+                raise ValueError(f"family {self.family} needs a {name}: it starts from a language model and a file")
+            if not from_base and value is not None:
+                raise ValueError(f"family {self.family} is learned from nothing: leave {name} out")
+        others = ("architecture",) if from_base else ("feedback", "latents_per_step", "device", "precision")
+        of_stages = _OF_NOTHING if from_base else _OF_BASES
+        if wrong := sorted(self.model_fields_set & set(others) & self._changed):
+            raise ValueError(f"{wrong[0]} has no meaning for family {self.family}")
+        for stage in self.stages:
+            if wrong := sorted(name for name in of_stages if getattr(stage, name) != _default(name)):
+                raise ValueError(f"stage {stage.name}: {wrong[0]} has no meaning for family {self.family}")
+        if from_base and (self.stages[-1].thoughts == "written" or self.stages[-1].hidden_steps is not None):
+            raise ValueError(f"stage {self.stages[-1].name}: the last stage has to be the reasoner's own: all latents")
+        return self
+
+    @property
+    def _changed(self) -> set[str]:
+        """Settings that do not have their default."""
+        return {name for name, one in type(self).model_fields.items() if getattr(self, name) != one.default}
+
+
+def _default(name: str) -> object:
+    return StageSettings.model_fields[name].default

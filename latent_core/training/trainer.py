@@ -1,26 +1,26 @@
 """Train a reasoner, stage by stage."""
 
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy
-from transformers import GPT2LMHeadModel
 
-from latent_core.training.batch import Batch
-from latent_core.training.families import FAMILIES
-from latent_core.training.model import build_model, save_checkpoint
-from latent_core.training.passes import Prediction, latent_pass, written_pass
+from latent_core.errors import UserError
+from latent_core.training.from_base import FromBase
+from latent_core.training.from_nothing import FromNothing
+from latent_core.training.learner import Learner
 from latent_core.training.settings import ReasonerTrainingSettings, StageSettings
-from latent_core.training.tokenizer import build_tokenizer
 
 Report = Callable[[dict[str, float | int | str]], None]
 
-_EVALUATION_ROWS = 128
+STATE_FILE = "training_state.pt"
+"""Where a training that saves its state goes on; it is removed when the training ends."""
 
 
 def learning_rate(stage: StageSettings, update: int) -> float:
@@ -30,70 +30,6 @@ def learning_rate(stage: StageSettings, update: int) -> float:
     progress = (update - stage.warmup_updates) / max(1, stage.updates - stage.warmup_updates)
     share = 0.5 * (1 + math.cos(math.pi * progress))
     return stage.final_learning_rate + (stage.learning_rate - stage.final_learning_rate) * share
-
-
-def predict(model: GPT2LMHeadModel, batch: Batch, stage: StageSettings, generator: torch.Generator) -> Prediction:
-    """Run the pass that the stage trains."""
-    if stage.thoughts == "written":
-        return written_pass(model, batch)
-    return latent_pass(
-        model,
-        batch,
-        dropout=stage.latent_dropout,
-        noise=stage.latent_noise,
-        least_noise=stage.least_latent_noise,
-        gradient=stage.latent_gradient,
-        generator=generator,
-    )
-
-
-def losses(prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the mean losses of the answer's tokens and of the thoughts, two scalars."""
-    answer = cross_entropy(prediction.answer.flatten(0, 1), prediction.answer_ids.flatten())
-    if batch.guide is None:
-        return answer, cross_entropy(prediction.thoughts.flatten(0, 1), batch.thoughts.flatten())
-    steps = prediction.taken.shape[1]
-    right = torch.stack([batch.guide.next_thoughts(prediction.taken[:, :step]) for step in range(steps)], dim=1)
-    return answer, any_right_loss(prediction.thoughts, right)
-
-
-def any_right_loss(logits: Tensor, right: Tensor) -> Tensor:
-    """Return the mean of -log P(a right token), a scalar.
-
-    Nothing is said about how probability is shared among right tokens, so a thought may settle for one of them.
-
-    Args:
-        logits: [rows, steps, vocabulary].
-        right: Which tokens are right, bool, same shape; a step where none is counts as no loss.
-    """
-    chosen = logits.masked_fill(~right, -torch.inf).logsumexp(-1)
-    loss = logits.logsumexp(-1) - torch.where(right.any(-1), chosen, logits.logsumexp(-1))
-    return loss.mean()
-
-
-def commitment_loss(model: GPT2LMHeadModel, prediction: Prediction) -> Tensor:
-    """Return the mean of 1 - cos(latent, embedding of the token it decodes to), a scalar.
-
-    A latent halfway between two tokens is read as the one or the other by chance; this loss makes it choose.
-    """
-    nearest = model.transformer.wte.weight.detach()[prediction.thoughts.argmax(-1)]
-    return (1 - cosine_similarity(prediction.latents, nearest, dim=-1)).mean()
-
-
-@torch.no_grad()
-def greedy_accuracy(model: GPT2LMHeadModel, problems: Sequence[Batch]) -> float:
-    """Share of problems whose whole answer is the most likely one at every token after undisturbed latent steps.
-
-    Each token is predicted behind the reference tokens. For a wholly correct answer that is what greedy decoding does.
-    """
-    right = 0
-    for batch in problems:
-        prediction = latent_pass(model, batch)
-        solved = (prediction.answer.argmax(-1) == prediction.answer_ids).all(1)
-        if batch.guide is not None:
-            solved &= batch.guide.solved(prediction.taken)
-        right += int(solved.sum())
-    return right / sum(len(batch) for batch in problems)
 
 
 @contextmanager
@@ -108,9 +44,10 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def train_reasoner(settings: ReasonerTrainingSettings, output_dir: Path, report: Report) -> dict[str, float]:
-    """Train a reasoner from nothing and save it.
+    """Train a reasoner and save it.
 
-    The checkpoint is written at the end of every stage, so an interruption costs one stage.
+    The checkpoint is written at the end of every stage. With `save_every` an interruption costs as many updates, and
+    training goes on from there with the same numbers; without it, training begins anew.
 
     Args:
         settings: The recipe. The same recipe gives the same weights on the same kind of machine.
@@ -119,52 +56,124 @@ def train_reasoner(settings: ReasonerTrainingSettings, output_dir: Path, report:
 
     Returns:
         Greedy accuracy on validation problems (0..1), the last losses, the number of updates and the seconds taken.
+
+    Raises:
+        UserError: If the model or the problems to start from cannot be had, or another training was begun there.
     """
     with _threads(settings.threads):
-        return _train(settings, output_dir, report)
+        learner: Learner[Any] = FromNothing(settings) if settings.base is None else FromBase(settings)
+        training = _Training(settings, learner, output_dir, report)
+        training.go_on()
+        return training.run()
 
 
-def _train(settings: ReasonerTrainingSettings, output_dir: Path, report: Report) -> dict[str, float]:
-    began = time.monotonic()
-    torch.manual_seed(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    family = FAMILIES[settings.family]
-    tokenizer = build_tokenizer(family.vocabulary(), settings.architecture.positions)
-    # Evaluation mode throughout: dropout is switched on where a stage asks for it, on latent steps only.
-    model = build_model(settings.architecture, tokenizer, settings.latent_steps).train(False)
-    family.initialise(model, tokenizer, settings.architecture.embedding_std or settings.architecture.initial_std)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1.0, betas=settings.adam_betas, weight_decay=settings.weight_decay
-    )
-    count = settings.evaluation_problems
-    held_out = next(family.batches("validation", count, 1, settings.seed, tokenizer, settings.latent_steps))
-    validation = [held_out.rows(first, first + _EVALUATION_ROWS) for first in range(0, count, _EVALUATION_ROWS)]
-    metrics: dict[str, float] = {}
-    done = 0
-    for index, stage in enumerate(settings.stages):
-        # A seed of its own for every stage, so that no stage repeats the problems of another.
-        seed = settings.seed * len(settings.stages) + index
-        problems = family.batches(
-            "train", settings.batch_size, stage.updates, seed, tokenizer, settings.latent_steps, stage.detours
+@dataclass(frozen=True)
+class _Place:
+    """How far a training is: updates done in all, and those of them in the stage that it is in."""
+
+    done: int = 0
+    stage: int = 0
+    update: int = 0
+
+
+class _Training:
+    """A training in progress."""
+
+    def __init__(
+        self, settings: ReasonerTrainingSettings, learner: Learner[Any], output_dir: Path, report: Report
+    ) -> None:
+        self._began = time.monotonic()
+        self._settings, self._learner, self._out, self._report = settings, learner, output_dir, report
+        self._weights = list(learner.trained.parameters())
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=1.0, betas=settings.adam_betas, weight_decay=settings.weight_decay
         )
-        for update, batch in enumerate(problems):
-            for group in optimizer.param_groups:
+        self._place, self._before = _Place(), 0.0
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def run(self) -> dict[str, float]:
+        """Do what is left, save the checkpoint, and measure it."""
+        for index in range(self._place.stage, len(self._settings.stages)):
+            self._run_stage(index, self._settings.stages[index])
+            self._learner.save(self._out)
+        self._metrics["greedy_accuracy"] = self._learner.accuracy()
+        (self._out / STATE_FILE).unlink(missing_ok=True)
+        return {**self._metrics, "updates": self._place.done, "seconds": self._seconds}
+
+    def _run_stage(self, index: int, stage: StageSettings) -> None:
+        settings, first = self._settings, self._place.update
+        for update, batch in enumerate(self._learner.batches(index, stage, first), start=first):
+            for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate(stage, update)
-            prediction = predict(model, batch, stage, generator)
-            answer, thoughts = losses(prediction, batch)
-            loss = answer + stage.thought_loss_weight * thoughts
-            if stage.commitment_weight:
-                loss = loss + stage.commitment_weight * commitment_loss(model, prediction)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-            optimizer.step()
-            done += 1
+            losses = self._add_gradients(batch, stage)
+            torch.nn.utils.clip_grad_norm_(self._weights, settings.gradient_clip)
+            self._optimizer.step()
+            done = self._place.done + 1
+            self._place = _Place(done, index, update + 1)
+            said: dict[str, float | int | str] = {"stage": stage.name, "update": done}
             if done % settings.report_every == 0:
-                metrics = {"answer_loss": answer.item(), "thought_loss": thoughts.item()}
-                report({"stage": stage.name, "update": done, "seconds": time.monotonic() - began, **metrics})
+                self._metrics = {name: float(value) for name, value in losses.items()}
+                self._report({**said, "seconds": self._seconds, **self._metrics})
             if done % settings.evaluate_every == 0:
-                report({"stage": stage.name, "update": done, "greedy_accuracy": greedy_accuracy(model, validation)})
-        save_checkpoint(model, tokenizer, output_dir, getattr(torch, settings.weights_dtype))
-    metrics["greedy_accuracy"] = greedy_accuracy(model, validation)
-    return {**metrics, "updates": done, "seconds": time.monotonic() - began}
+                self._report({**said, "greedy_accuracy": self._learner.accuracy()})
+            if settings.save_every is not None and done % settings.save_every == 0:
+                self._save_state()
+        self._place = _Place(self._place.done, index + 1)
+
+    def _add_gradients(self, batch: Any, stage: StageSettings) -> dict[str, float | torch.Tensor]:
+        """Leave the gradients of a batch in the weights, some rows at a time; return the losses of all."""
+        self._optimizer.zero_grad()
+        rows = len(batch)
+        at_once = self._settings.micro_batch or rows
+        sums: dict[str, float | torch.Tensor] = {}
+        for start in range(0, rows, at_once):
+            part = batch if at_once >= rows else batch.rows(start, min(start + at_once, rows))
+            share = len(part) / rows
+            losses = self._learner.losses(part, stage)
+            torch.autograd.backward(losses.total if share == 1 else losses.total * share)
+            for name, value in losses.parts.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() * share
+        return sums
+
+    def _save_state(self) -> None:
+        """Write down all that the rest of the training depends on."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        file, device = self._out / STATE_FILE, self._settings.device
+        state = {
+            "recipe": self._settings.model_dump_json(),
+            "place": (self._place.done, self._place.stage, self._place.update),
+            "seconds": self._seconds,
+            "weights": self._learner.trained.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "noise": self._learner.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if device == "cuda" else None,
+        }
+        partial = file.with_name(file.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, file)
+
+    def go_on(self) -> None:
+        """Go back to the state that was saved last, if there is one.
+
+        Raises:
+            UserError: If it is that of another recipe.
+        """
+        file = self._out / STATE_FILE
+        if self._settings.save_every is None or not file.is_file():
+            return
+        state = torch.load(file, map_location=self._settings.device, weights_only=True)
+        if state["recipe"] != self._settings.model_dump_json():
+            raise UserError(f"--out {self._out}: holds a training with another recipe; name another directory")
+        self._place, self._before = _Place(*state["place"]), float(state["seconds"])
+        self._learner.trained.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._learner.generator.set_state(state["noise"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu())
+        self._report({"stage": "going on", "update": self._place.done})

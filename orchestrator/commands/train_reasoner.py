@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     epilog=most_used("train-reasoner")
     + examples(
         "train-reasoner tune_configs/train_tiny.yaml --dry-run",
-        "train-reasoner tune_configs/train_tiny.yaml seed=1 --out tiny",
+        "train-reasoner tune_configs/train_gsm8k.yaml base=smollm2 data.path=gsm8k_train.jsonl --out runs/gsm8k",
     ),
 )
 @takes_config
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
-    """Train a small latent reasoner from a recipe."""
+    """Train a small latent reasoner from a recipe, from nothing or from a language model."""
     from latent_core.training.settings import ReasonerTrainingSettings
     from orchestrator.config.loading import load_config
     from orchestrator.experiment.run_directory import TRAINING_FILE, check_kind
@@ -60,15 +60,30 @@ def _plan(settings: "ReasonerTrainingSettings", out: Path) -> list[str]:
     """Return what a dry run prints."""
     from orchestrator.experiment.run_directory import TRAINING_FILE
 
-    shape, problems = settings.architecture, f"of {settings.batch_size} problems"
+    problems = f"of {settings.batch_size} problems"
     stages = [
         f"stage       {stage.name}: {stage.thoughts} thoughts, {stage.updates:,} updates {problems}"
         for stage in settings.stages
     ]
     return [
         f"family      {settings.family}, {settings.latent_steps} latent steps, seed {settings.seed}",
-        f"model       {shape.layers} layers, width {shape.width}, {settings.weights_dtype}",
+        *_start(settings),
         *stages,
         f"threads     {settings.threads}",
         f"results     {out}" + ("  (the checkpoint there is replaced)" if (out / TRAINING_FILE).is_file() else ""),
+    ]
+
+
+def _start(settings: "ReasonerTrainingSettings") -> list[str]:
+    """Return what training starts from, which is looked at without loading any weights."""
+    if settings.base is None or settings.data is None:
+        shape = settings.architecture
+        return [f"model       {shape.layers} layers, width {shape.width}, {settings.weights_dtype}"]
+    from latent_core.training.from_base import check_start
+
+    model, problems = check_start(settings)
+    return [
+        f"model       {settings.base} ({model}), feedback {settings.feedback}, {settings.weights_dtype}",
+        f"problems    {settings.data.path}: {problems:,} with calculations, {settings.data.variants} variants at most",
+        f"device      {settings.device}, products in {settings.precision}",
     ]

@@ -12,7 +12,7 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 from latent_core.tasks.path_finding import HOPS, NODES, Core, draw_cores, tell, vocabulary
 from latent_core.tasks.word_problems import Split
 from latent_core.training.batch import Batch, encode_prompts
-from latent_core.training.families.base import FAMILIES, Family
+from latent_core.training.families.base import FAMILIES, SyntheticFamily
 
 _NO_EDGE = -1
 
@@ -136,7 +136,7 @@ class PathGuide:
         return torch.where(right.any(1, keepdim=True), right, possible)
 
 
-class PathFinding(Family):
+class PathFinding(SyntheticFamily):
     """Problems with many right walks: what is right next depends on the thoughts before."""
 
     fewest_steps = most_steps = HOPS

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from latent_core.tasks.word_problems import MAX_STEPS, Core, Split, draw_cores, tell, vocabulary
 from latent_core.training.batch import Batch, encode_prompts
-from latent_core.training.families.base import FAMILIES, Family
+from latent_core.training.families.base import FAMILIES, SyntheticFamily
 
 _CHUNK = 4096
 
@@ -26,7 +26,7 @@ def encode(
     return Batch(prompt, mask, steps, answer)
 
 
-class WordProblems(Family):
+class WordProblems(SyntheticFamily):
     """Shorter problems repeat their last value."""
 
     fewest_steps = MAX_STEPS

@@ -3,7 +3,7 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from latent_core.training.batch import Batch
-from latent_core.training.families import FAMILIES
+from latent_core.training.families import FAMILIES, SyntheticFamily
 from latent_core.training.model import build_model, number_features
 from latent_core.training.passes import feed_forward_dropout, latent_pass, written_pass
 from latent_core.training.settings import ArchitectureSettings
@@ -14,7 +14,8 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return build_tokenizer(list(dict.fromkeys(word for name in FAMILIES for word in FAMILIES[name].vocabulary())), 128)
+    families = [one for one in (FAMILIES[name] for name in FAMILIES) if isinstance(one, SyntheticFamily)]
+    return build_tokenizer(list(dict.fromkeys(word for family in families for word in family.vocabulary())), 128)
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +78,37 @@ def test_noise_comes_from_the_generator(model: GPT2LMHeadModel, batch: Batch) ->
     assert torch.equal(first.answer, again.answer)
 
 
-def test_feed_forward_dropout_leaves_the_model_as_it_was(model: GPT2LMHeadModel) -> None:
-    before = [(module.p, module.training) for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+@torch.no_grad()
+def test_feed_forward_dropout_acts_there_alone_and_leaves_the_model_as_it_was(model: GPT2LMHeadModel) -> None:
+    probe = torch.randn(4, 50, 40, generator=torch.Generator().manual_seed(0))
+    block = model.transformer.h[0]
+    before = block.mlp(probe)
+    zeros = {}
     with feed_forward_dropout(model, 0.3):
-        active = [
-            name for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout) and module.training
-        ]
-    assert active == ["transformer.h.0.mlp.dropout", "transformer.h.1.mlp.dropout"]
-    after = [(module.p, module.training) for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    assert after == before
+        for name, module in model.named_modules():
+            if name.endswith(("attn.c_proj", "mlp.c_proj", "mlp.c_fc", "ln_2")):
+                width = module.nx if hasattr(module, "nx") else 40
+                zeros[name] = float((module(torch.randn(2000, width)) == 0).float().mean())
+    assert {name for name, share in zeros.items() if share > 0} == {
+        f"transformer.h.{layer}.mlp.c_proj" for layer in (0, 1)
+    }
+    assert all(abs(share - 0.3) < 0.02 for share in zeros.values() if share)
+    assert torch.equal(block.mlp(probe), before)
+    assert not any(module.training for module in model.modules())
+
+
+@torch.no_grad()
+def test_feed_forward_dropout_draws_what_the_modules_of_the_architecture_would(model: GPT2LMHeadModel) -> None:
+    probe, block = torch.randn(4, 50, 40, generator=torch.Generator().manual_seed(0)), model.transformer.h[0]
+    torch.manual_seed(7)
+    with feed_forward_dropout(model, 0.3):
+        ours = block.mlp(probe)
+    torch.manual_seed(7)
+    block.mlp.dropout.p = 0.3
+    block.mlp.dropout.train()
+    theirs = block.mlp(probe)
+    block.mlp.dropout.eval()
+    assert torch.equal(ours, theirs)
 
 
 @torch.no_grad()

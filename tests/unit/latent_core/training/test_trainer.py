@@ -5,11 +5,13 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 
 from latent_core.models.checkpoint import Checkpoint
+from latent_core.training.from_nothing import any_right_loss
 from latent_core.training.settings import ArchitectureSettings, ReasonerTrainingSettings, StageSettings
-from latent_core.training.trainer import any_right_loss, learning_rate, train_reasoner
+from latent_core.training.trainer import learning_rate, train_reasoner
 
 ROOT = Path(__file__).parents[4]
 BUNDLED = {"train_tiny": "coconut-tiny", "train_paths": "coconut-paths"}
@@ -157,3 +159,30 @@ def test_the_bundled_checkpoint_is_one_that_the_recipe_makes(recipe: ReasonerTra
     ids = [config.latent_start_id, config.latent_end_id, config.latent_id]
     assert tokenizer.convert_tokens_to_ids(special) == ids
     assert sum(path.stat().st_size for path in bundled.iterdir()) < 4_000_000
+
+
+WEIGHTS = {"train_tiny": 4433.760442748692, "train_paths": 3246.491548160576}
+"""Sums of the absolute weights after six updates a stage, as trained before there were other ways to start."""
+
+
+def test_the_recipes_of_the_bundled_reasoners_still_give_these_weights(
+    recipe: ReasonerTrainingSettings, name: str, tmp_path: Path
+) -> None:
+    train_reasoner(scaled_down(recipe, updates=6), tmp_path, lambda _: None)
+    weights = load_file(tmp_path / "model.safetensors").values()
+    assert sum(float(one.double().abs().sum()) for one in weights) == pytest.approx(WEIGHTS[name], rel=1e-6)
+
+
+def test_the_bundled_recipes_can_be_killed_too(recipe: ReasonerTrainingSettings, tmp_path: Path) -> None:
+    settings = scaled_down(recipe, updates=4).model_copy(update={"save_every": 3})
+
+    def kill(report: dict[str, float | int | str]) -> None:
+        if report["update"] == 5:
+            raise InterruptedError
+
+    train_reasoner(settings, tmp_path / "whole", lambda _: None)
+    with pytest.raises(InterruptedError):
+        train_reasoner(settings, tmp_path / "killed", kill)
+    train_reasoner(settings, tmp_path / "killed", lambda _: None)
+    first, again = ((tmp_path / one / "model.safetensors").read_bytes() for one in ("whole", "killed"))
+    assert first == again

@@ -1,8 +1,11 @@
 """Training recipes as the command line reads them; training itself is tested beside the trainer."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from base_models import recipe_of, save_base, save_problems
 
 from latent_core.errors import UserError
 from latent_core.training.settings import ReasonerTrainingSettings
@@ -20,7 +23,8 @@ def test_the_shipped_recipe_with_overrides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "family", "latent_steps"), [("train_tiny", "word_problems", 6), ("train_paths", "path_finding", 4)]
+    ("file", "family", "latent_steps"),
+    [("train_tiny", "word_problems", 6), ("train_paths", "path_finding", 4), ("train_gsm8k", "gsm8k", 6)],
 )
 def test_each_shipped_recipe_names_its_family(file: str, family: str, latent_steps: int) -> None:
     recipe = load_config(ReasonerTrainingSettings, str(RECIPES / f"{file}.yaml"))
@@ -67,3 +71,42 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert f"results     {out}" in said.replace("\n", "")
     assert not out.exists()
     assert main(["train-reasoner", RECIPE, "seed=x", "--out", str(out), "--dry-run"]) == 2
+
+
+def test_a_reasoner_from_a_language_model_is_planned_trained_and_inspected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, data = save_base(tmp_path / "base"), save_problems(tmp_path / "train.jsonl")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(json.dumps(recipe_of(base, data, feedback="projector")))
+    assert main(["train-reasoner", str(recipe), "--out", str(out), "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "(llama), feedback projector" in said
+    assert "with calculations, 2 variants at most" in said
+    assert not out.exists()
+    assert main(["train-reasoner", str(recipe), "--out", str(out)]) == 0
+    assert "greedy accuracy" in capsys.readouterr().out
+    assert main(["inspect", str(out), "--question", "Ann has 3 pens and buys 4. How many?"]) == 0
+    assert "projector" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("base=none", "checkpoint none: no such directory"),
+        ("data.path=none.jsonl", "data.path none.jsonl: cannot be read"),
+        ("device=cuda", "torch sees no GPU"),
+    ],
+)
+def test_a_start_that_is_not_there(
+    override: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if override == "device=cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(recipe_of(save_base(tmp_path / "base"), save_problems(tmp_path / "train.jsonl"))))
+    out = tmp_path / "out"
+    assert main(["train-reasoner", str(recipe), override, "--out", str(out)]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    if override != "device=cuda":
+        assert main(["train-reasoner", str(recipe), override, "--out", str(out), "--dry-run"]) == 2

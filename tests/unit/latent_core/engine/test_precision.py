@@ -1,5 +1,7 @@
 """Half precision changes few answers."""
 
+from functools import cache
+
 import pytest
 import torch
 from support import shared_folder
@@ -23,14 +25,24 @@ def greedy_answers(problems: list[Problem], dtype: torch.dtype) -> list[str | No
     return answers
 
 
+@cache
+def problems_of(source: str) -> list[Problem]:
+    if source == "a real benchmark":
+        return list(load_task(path=str(shared_folder("data") / "multiarith.json")).problems[:200])
+    return list(load_task(name="word_problems").problems[:128])
+
+
+@cache
+def whole_answers(source: str) -> list[str | None]:
+    """What every half precision is compared with."""
+    return greedy_answers(problems_of(source), torch.float32)
+
+
 @pytest.mark.parametrize("source", ["a real benchmark", "the problems it was trained for"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_greedy_answers_stay_the_same(source: str, dtype: torch.dtype) -> None:
-    if source == "a real benchmark":
-        problems = list(load_task(path=str(shared_folder("data") / "multiarith.json")).problems[:200])
-    else:
-        problems = list(load_task(name="word_problems").problems[:128])
-    whole, half = greedy_answers(problems, torch.float32), greedy_answers(problems, dtype)
+    problems, whole = problems_of(source), whole_answers(source)
+    half = greedy_answers(problems, dtype)
     # Near ties fall the other way; where most answers can be read, more of them show.
     most = 0.05 if source == "a real benchmark" else 0.08
     assert sum(one != other for one, other in zip(whole, half, strict=True)) / len(problems) <= most

@@ -70,7 +70,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     }
     space = {"sampler.kind": "gumbel", "sampler.scale": [0.5, 2.0], "sampler.temperature": 0.5}
     training = {"questions_per_batch": 2, "updates": 4, "warmup_updates": 1, "evaluate_every": 2, "patience": None}
-    run = {**shared, "budgets": [1, CANDIDATES], "scorer": {"checkpoint": "latent-rm"}}
+    run = {**shared, "budgets": [1, CANDIDATES], "scorer": {"checkpoint": "trained/latent-rm"}}
     configurations = {
         "annotate": {**shared, "candidates": CANDIDATES, "rollouts": 2},
         "train-rm": {"data": "labels", "validation_share": 0.3, "training": training},
@@ -83,7 +83,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_chat_model_is_labelled_scored_and_swept(folder: Path) -> None:
-    for command, out in (("annotate", "labels"), ("train-rm", "latent-rm"), ("run", "out"), ("sweep", "swept")):
+    for command, out in (("annotate", "labels"), ("train-rm", "trained"), ("run", "out"), ("sweep", "swept")):
         done = run_command(folder, command, f"{command}.yaml", "--out", out)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     labelled = json.loads((folder / "labels" / "summary.json").read_text())

@@ -69,7 +69,9 @@ def shared_prefix_attention(
         return output.transpose(1, 2), None
 
     layer, keys = int(module.layer_idx), key.shape[2]  # type: ignore[arg-type]
-    if prefix is not None and queries == 1 and weight_transform is None and use_kernels(query.device):
+    # The kernel has no backward pass.
+    alone = prefix is not None and queries == 1 and weight_transform is None and not torch.is_grad_enabled()
+    if prefix is not None and alone and use_kernels(query.device):
         return _decoded(query, key, value, prefix, layer, scale, suffix_length), None
     query = query * scale
     own = _own_scores(query, key)
@@ -122,7 +124,8 @@ def _decoded(
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
+    exact = torch.promote_types(scores.dtype, torch.float32)
+    return torch.softmax(scores, dim=-1, dtype=exact).to(scores.dtype)
 
 
 def _transformed(

@@ -141,7 +141,7 @@ class SuffixLayer(DynamicLayer):
         assert self.keys is not None
         assert self.values is not None
         length = self._length + keys.shape[2]
-        if torch.is_grad_enabled() and (keys.requires_grad or self.keys.requires_grad):
+        if torch.is_grad_enabled() and any(one.requires_grad for one in (keys, values, self.keys, self.values)):
             # What a backward pass will read must not be written over.
             self._look_at(_whole(torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)))
             return

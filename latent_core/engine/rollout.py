@@ -11,6 +11,7 @@ from latent_core.attention.padding import length_buckets, right_padded
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.suffix import SuffixCache
 from latent_core.engine.answer_buffer import AnswerBuffer, Answers
+from latent_core.engine.gradients import verb
 from latent_core.engine.runtime import RolloutRuntime
 from latent_core.engine.state import RolloutState, even_selection, halved_selection
 from latent_core.models.feedback.base import Moment, Thought, check_draws
@@ -45,7 +46,7 @@ class RolloutEngine:
         self.sampler = sampler
         self.runtime = RolloutRuntime.of(reasoner)
 
-    @torch.inference_mode()
+    @verb
     def prefill(
         self, prompts: Sequence[Sequence[int]], question_ids: Sequence[str], seed: int, samples: range | None = None
     ) -> RolloutState:
@@ -121,22 +122,22 @@ class RolloutEngine:
             return state
         return self.branch(state, len(samples), samples.start)
 
-    @torch.inference_mode()
+    @verb
     def branch(self, state: RolloutState, n: int, first: int = 0) -> RolloutState:
         """Turn each row into n rows; the prompt stays shared. See `RolloutState.branch`."""
         return state.branch(n, first)
 
-    @torch.inference_mode()
+    @verb
     def select(self, state: RolloutState, rows: Tensor) -> RolloutState:
         """Keep some rows. See `RolloutState.select`."""
         return state.select(rows)
 
-    @torch.inference_mode()
+    @verb
     def step(self, state: RolloutState) -> RolloutState:
         """Take one latent step: perturb the latent, feed it back, append to the suffix."""
         return self.advance(state, self.think(state))
 
-    @torch.inference_mode()
+    @verb
     def think(self, state: RolloutState) -> Thought:
         """Return what the next step feeds back, perturbed, and which rows stop instead: the first half of `step`.
 
@@ -150,18 +151,18 @@ class RolloutEngine:
             return replace(thought, stops=gate(thought.latents if gate.reads_latent else state.hidden))
         return thought if thought.stops is not None else replace(thought, stops=self._stops(state, taken + 1))
 
-    @torch.inference_mode()
+    @verb
     def wants_to_stop(self, state: RolloutState) -> Tensor:
         """Return which rows would stop now instead of thinking, bool [rows]; none where the length is fixed."""
         stops = self.think(state).stops
         return torch.zeros_like(state.calm, dtype=torch.bool) if stops is None else stops
 
-    @torch.inference_mode()
+    @verb
     def propose(self, state: RolloutState) -> Tensor:
         """Return the perturbed vectors that the next step feeds back, [rows, hidden size]."""
         return self._think(state, state.latents.shape[1] + 1).latents
 
-    @torch.inference_mode()
+    @verb
     def advance(self, state: RolloutState, thought: Thought) -> RolloutState:
         """Feed thoughts back and append to the suffix: the second half of `step`."""
         fed = self.feed(state, thought.latents)
@@ -169,7 +170,7 @@ class RolloutEngine:
             fed = replace(fed, thought_ids=torch.cat([state.thought_ids, thought.token_ids[:, None]], dim=1))
         return fed if thought.calm is None else replace(fed, calm=thought.calm)
 
-    @torch.inference_mode()
+    @verb
     def feed(self, state: RolloutState, latents: Tensor) -> RolloutState:
         """Feed vectors [rows, hidden size] back and append to the suffix."""
         state = self._feed(state, latents, Phase.LATENT, state.latents.shape[1] + 1)
@@ -204,7 +205,28 @@ class RolloutEngine:
         probability = self.reasoner.logits(state.hidden).float().softmax(dim=-1)[:, end_id]
         return self.sampler.draw_stop(probability, state.streams, step)
 
-    @torch.inference_mode()
+    @verb
+    def close(self, state: RolloutState) -> RolloutState:
+        """Feed what stands behind the last latent, so that the first answer token comes next."""
+        reasoner = self.reasoner
+        for fed_id in reasoner.checkpoint.fed_ids:
+            inputs = reasoner.embed(torch.full((state.rows,), fed_id, device=state.hidden.device))
+            if reasoner.checkpoint.format.last_latent == "with_end" and state.next_step == state.latents.shape[1] + 1:
+                inputs = inputs + self.propose(state)
+            state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
+        return state
+
+    @verb
+    def answer_logits(self, state: RolloutState) -> Tensor:
+        """Return the logits of the next answer token, [rows, vocabulary]."""
+        return self._writable(self.reasoner.logits(state.hidden))
+
+    @verb
+    def write(self, state: RolloutState, tokens: Tensor) -> RolloutState:
+        """Feed answer tokens, int64 [rows]."""
+        return self._feed(state, self.reasoner.embed(tokens), Phase.ANSWER, state.next_step)
+
+    @verb
     def decode(
         self,
         state: RolloutState,
@@ -235,11 +257,7 @@ class RolloutEngine:
         origin = torch.arange(rows, device=device)
         unfinished = torch.ones(rows, dtype=torch.bool, device=device)
         thinking = torch.full((rows,), truncated, device=device)
-        for fed_id in () if truncated else reasoner.checkpoint.fed_ids:
-            inputs = reasoner.embed(torch.full((rows,), fed_id, device=device))
-            if reasoner.checkpoint.format.last_latent == "with_end" and state.next_step == state.latents.shape[1] + 1:
-                inputs = inputs + self.propose(state)
-            state = self._feed(state, inputs, Phase.ANSWER, state.next_step)
+        state = state if truncated else self.close(state)
         for position in range(max_tokens):
             needs_logits = keep_logits or not self.sampler.is_greedy or bool(reasoner.checkpoint.never_written)
             logits = reasoner.logits(state.hidden) if needs_logits else None

@@ -19,6 +19,8 @@ from latent_core.engine.latent_steps import ActiveRows
 from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.errors import UserError
+from latent_core.models.reasoner import LatentReasoner
+from latent_core.tasks.base import Problem
 from latent_core.trajectory import NO_TOKEN, TrajectoryBatch, is_cut
 
 _DTYPES: dict[torch.dtype, Any] = {torch.float16: np.float16, torch.float32: np.float32}
@@ -176,9 +178,48 @@ def _finite_steps(latents: Tensor) -> Tensor:
     return finite.long().cumprod(dim=-1).sum(dim=-1)
 
 
+def visible_ids(reasoner: LatentReasoner, ids: Ragged) -> Ragged:
+    """Return the ids that do not show thinking."""
+    ids = ids.packed()
+    is_shown = ids.values != reasoner.checkpoint.latent_id
+    if is_shown.all():
+        return ids
+    before = np.append(0, np.cumsum(is_shown))
+    return Ragged.behind_each_other(ids.values[is_shown], before[ids.starts + ids.lengths] - before[ids.starts])
+
+
+def read_answers(
+    reasoner: LatentReasoner, problems: Sequence[Problem], questions: NDArray[Any], ids: Ragged
+) -> tuple[list[str], list[str | None], NDArray[np.bool_]]:
+    """Read and judge answers; samples often write the same, which is read once.
+
+    Args:
+        reasoner: What has written them.
+        problems: The questions.
+        questions: Which of them each answer belongs to, int64 [answers].
+        ids: The ids of each answer, without those that show thinking.
+
+    Returns:
+        Texts, canonical answers (None where there is none to be read), and which are right, bool [answers].
+    """
+    begins, ends = ids.starts, ids.starts + ids.lengths
+    raw, size = ids.values.tobytes(), ids.values.itemsize
+    written = [raw[first:end] for first, end in zip((begins * size).tolist(), (ends * size).tolist(), strict=True)]
+    known: dict[tuple[int, bytes], int] = {}
+    place = [known.setdefault(one, len(known)) for one in zip(questions.tolist(), written, strict=True)]
+    _, first = np.unique(place, return_index=True)
+    asked = [problems[one] for one in questions[first].tolist()]
+    own, flat = reasoner.checkpoint.format.extract_answer, ids.values.tolist()
+    distinct = [flat[begin:end] for begin, end in zip(begins[first].tolist(), ends[first].tolist(), strict=True)]
+    texts = reasoner.texts_of(distinct)
+    answers = [problem.canonical(problem.extract(text, own)) for problem, text in zip(asked, texts, strict=True)]
+    correct = [problem.is_correct(answer) for problem, answer in zip(asked, answers, strict=True)]
+    return list(map(texts.__getitem__, place)), list(map(answers.__getitem__, place)), np.array(correct)[place]
+
+
 @dataclass(frozen=True)
 class _Reader:
-    """Reads what rows have written; samples often write the same, and reading it once is enough."""
+    """Makes the batch of what rows have thought and written."""
 
     engine: RolloutEngine
     prompt_batch: PromptBatch
@@ -187,8 +228,8 @@ class _Reader:
         """Make the batch of finished rows, question by question in sample order."""
         problems, per_question = self.prompt_batch.problems, len(samples)
         questions = np.repeat(np.arange(len(problems)), per_question)
-        tokens, shown = rows.ids.lengths, self._shown(rows.ids)
-        texts, answers, correct = self._grades(questions, shown)
+        tokens, shown = rows.ids.lengths, visible_ids(self.engine.reasoner, rows.ids)
+        texts, answers, correct = read_answers(self.engine.reasoner, problems, questions, shown)
         last = np.full(len(rows), NO_TOKEN)
         last[shown.lengths > 0] = shown.values[(shown.starts + shown.lengths - 1)[shown.lengths > 0]]
         prompt_flops, flops = self._costs(questions, rows.steps, tokens, rows.truncated)
@@ -219,34 +260,6 @@ class _Reader:
         ]
         ids, indices = batch.take(failed).question_id, batch.sample_index[failed].tolist()
         return batch.replaced(failed, TrajectoryBatch.failed(ids, indices, errors))
-
-    def _shown(self, ids: Ragged) -> Ragged:
-        """Return the ids that do not show thinking."""
-        ids = ids.packed()
-        is_shown = ids.values != self.engine.reasoner.checkpoint.latent_id
-        if is_shown.all():
-            return ids
-        before = np.append(0, np.cumsum(is_shown))
-        return Ragged.behind_each_other(ids.values[is_shown], before[ids.starts + ids.lengths] - before[ids.starts])
-
-    def _grades(self, questions: NDArray[Any], ids: Ragged) -> tuple[list[str], list[str | None], NDArray[np.bool_]]:
-        """Read and judge answers, given as their questions and ids: texts, canonical answers, and which are right."""
-        begins, ends = ids.starts, ids.starts + ids.lengths
-        raw, size = ids.values.tobytes(), ids.values.itemsize
-        written = [raw[first:end] for first, end in zip((begins * size).tolist(), (ends * size).tolist(), strict=True)]
-        known: dict[tuple[int, bytes], int] = {}
-        place = [known.setdefault(one, len(known)) for one in zip(questions.tolist(), written, strict=True)]
-        _, first = np.unique(place, return_index=True)
-        reasoner, problems = (
-            self.engine.reasoner,
-            [self.prompt_batch.problems[one] for one in questions[first].tolist()],
-        )
-        own, flat = reasoner.checkpoint.format.extract_answer, ids.values.tolist()
-        distinct = [flat[begin:end] for begin, end in zip(begins[first].tolist(), ends[first].tolist(), strict=True)]
-        texts = reasoner.texts_of(distinct)
-        answers = [problem.canonical(problem.extract(text, own)) for problem, text in zip(problems, texts, strict=True)]
-        correct = [problem.is_correct(answer) for problem, answer in zip(problems, answers, strict=True)]
-        return list(map(texts.__getitem__, place)), list(map(answers.__getitem__, place)), np.array(correct)[place]
 
     def _costs(
         self, questions: NDArray[Any], steps: NDArray[Any], tokens: NDArray[Any], truncated: NDArray[np.bool_]

@@ -54,8 +54,14 @@ class PerturbedModules:
         if (projection, layer) not in self._factors:
             part = self.backbone.projections[projection]
             module = self._blocks[layer].get_submodule(part.path)
-            self._factors[projection, layer] = _decomposed(_weight(module, part))
+            # Tensors of inference mode could not be used where gradients are built later.
+            with torch.inference_mode(False), torch.no_grad():
+                self._factors[projection, layer] = _decomposed(_weight(module, part))
         return self._factors[projection, layer]
+
+    def forget_factors(self) -> None:
+        """Let factors be computed anew, after the weights have changed."""
+        self._factors.clear()
 
     def perturbation_flops(self, sampler: Sampler, prompt_tokens: int, latent_steps: int) -> float:
         """Return the FLOPs that a sampler's matrix products add to a trajectory; an own prompt is part of it."""

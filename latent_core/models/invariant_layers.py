@@ -35,10 +35,14 @@ class LayerRule:
     rule: RowRule
 
 
-def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
+def make_rows_invariant(modules: Iterable[nn.Module], *, live: bool = False) -> list[LayerRule]:
     """Let the linear layers within modules on a CPU be computed by their rules; those that need none stay as they are.
 
     Names and parameters of the layers stay; their weights may be copied, and can then be neither trained nor replaced.
+
+    Args:
+        modules: The modules.
+        live: Whether weights are to be trained or replaced: nothing is copied, and every product reads them anew.
 
     Returns:
         The rule of every kind of layer that there is.
@@ -47,7 +51,7 @@ def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
     for module in modules:
         for layer in module.modules():
             if isinstance(layer, nn.Linear | Conv1D | PackedLinear) and layer.weight.device.type == "cpu":
-                rule, product = invariant_rows(layer)
+                rule, product = invariant_rows(layer, live=live)
                 found[rule] = None
                 if product is not None:
                     # Of the instance, so that hooks, names and types stay.
@@ -58,17 +62,24 @@ def make_rows_invariant(modules: Iterable[nn.Module]) -> list[LayerRule]:
     return list(found)
 
 
-def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear) -> tuple[LayerRule, Rows | None]:
-    """Return the rule of a layer, and what computes it by that rule; None where the layer does so already."""
+def invariant_rows(
+    layer: nn.Linear | Conv1D | PackedLinear, *, live: bool = False
+) -> tuple[LayerRule, Rows | None]:
+    """Return the rule of a layer, and what computes it by that rule; None where the layer does so already.
+
+    Args:
+        layer: The layer.
+        live: See `make_rows_invariant`.
+    """
     inputs, outputs, dtype = *_shape(layer), layer.weight.dtype
     key = (type(layer), dtype, inputs, outputs, layer.bias is None)
-    if key not in _chosen:
-        _chosen[key] = _choose(key, layer, inputs, dtype)
-    product, rule = _chosen[key]
+    if (key, live) not in _chosen:
+        _chosen[key, live] = _choose(key, layer, inputs, dtype, live)
+    product, rule = _chosen[key, live]
     described = LayerRule(f"{str(dtype).removeprefix('torch.')} {inputs} -> {outputs}", product, rule)
     if product == "itself" and rule.is_free:
         return described, None
-    return described, partial(rule.apply, dict(_products(layer))[product]())
+    return described, partial(rule.apply, dict(_products(layer, live))[product]())
 
 
 def _is_activation(layer: nn.Module) -> bool:
@@ -95,25 +106,28 @@ def _without_rest(function: Rows, inputs: Tensor) -> Tensor:
 _chosen: dict[tuple[Any, ...], tuple[str, RowRule]] = {}
 
 
-def _choose(key: tuple[Any, ...], layer: nn.Module, width: int, dtype: torch.dtype) -> tuple[str, RowRule]:
+def _choose(key: tuple[Any, ...], layer: nn.Module, width: int, dtype: torch.dtype, live: bool) -> tuple[str, RowRule]:
     """Return the product of a layer that is fastest among those that are invariant, and its rule."""
 
     def example(rows: int) -> tuple[Tensor]:
         return (torch.randn(rows, width).to(dtype),)
 
     measured: dict[str, RowRule] = {}
-    for name, make in _products(layer):
+    for name, make in _products(layer, live):
         measured[name] = known_rule((name, *key), make(), example, sparse=is_slow(dtype))
         if measured[name].holds and measured[name].chunk is None:
             return name, measured[name]
     return next(((name, rule) for name, rule in measured.items() if rule.holds), ("itself", DOES_NOT_HOLD))
 
 
-def _products(layer: nn.Module) -> Iterator[tuple[str, Callable[[], Rows]]]:
-    """Yield products that compute a layer up to rounding, the fastest first."""
+def _products(layer: nn.Module, live: bool) -> Iterator[tuple[str, Callable[[], Rows]]]:
+    """Yield products that compute a layer up to rounding, the fastest first; `live` ones read its weights each time."""
     # The method, not the module: hooks are not part of it.
     yield "itself", lambda: type(layer).forward.__get__(layer)
     if type(layer) not in (nn.Linear, Conv1D, PackedLinear):
+        return
+    if live:
+        yield from _live_products(layer)
         return
     bias: Any = layer.bias
     if type(layer) is not PackedLinear and can_pack(_weight(layer)):
@@ -122,6 +136,21 @@ def _products(layer: nn.Module) -> Iterator[tuple[str, Callable[[], Rows]]]:
         yield "rows of weights", lambda: partial(nn.functional.linear, weight=_weight(layer).contiguous(), bias=bias)
     if type(layer) is not Conv1D:
         yield "columns of weights", lambda: partial(_columns, _weight(layer).T.contiguous(), bias)
+
+
+def _live_products(layer: Any) -> Iterator[tuple[str, Callable[[], Rows]]]:
+    """Yield products of a layer's weight as it is when they are called, laid out the other way."""
+
+    def rows_of_weights(inputs: Tensor) -> Tensor:
+        return nn.functional.linear(inputs, layer.weight.T.contiguous(), layer.bias)
+
+    def columns_of_weights(inputs: Tensor) -> Tensor:
+        return _columns(layer.weight.T.contiguous(), layer.bias, inputs)
+
+    if type(layer) is Conv1D:
+        yield "rows of weights", lambda: rows_of_weights
+    elif type(layer) is nn.Linear:
+        yield "columns of weights", lambda: columns_of_weights
 
 
 def _columns(weight: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:

@@ -71,17 +71,20 @@ class OutputHead:
         tokens = self.most_likely(hidden) if by_head else logits.argmax(dim=-1)
         return tokens, TokenConfidence.of_logits(logits, tokens)
 
-    def settle(self) -> None:
+    def settle(self, *, packed: bool = True) -> None:
         """Cut the head into pieces that give a row the same bits whatever is beside it; on CPUs only.
 
         They may have a copy of the weight, laid out for speed. The weight itself stays: embeddings may share it.
+
+        Args:
+            packed: Whether a layout may be taken in which gradients do not reach what the head reads.
         """
         if type(self._head) is not nn.Linear or self._head.weight.device.type != "cpu":
             return
         found: dict[LayerRule, None] = {}
         self._pieces = []
-        for layer in layers_of(self._head, packed=True):
-            rule, product = invariant_rows(layer)
+        for layer in layers_of(self._head, packed=packed):
+            rule, product = invariant_rows(layer, live=not packed)
             found[rule] = None
             self._pieces.append(product or layer)
         self.rules = list(found)

@@ -37,6 +37,7 @@ class LatentReasoner:
         flops: Cost model of its forward passes.
         gate: What decides whether to think on; None where the format has no gate.
         row_rules: How its linear layers are computed on a CPU for rows not to depend on their neighbours.
+        trainable: Whether gradients reach its weights, and these can be replaced.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LatentReasoner:
         self.gate = gate
         self.modules = PerturbedModules(checkpoint.source, model)
         self.row_rules: list[LayerRule] = []
+        self.trainable = False
 
     @classmethod
     def from_pretrained(
@@ -59,6 +61,7 @@ class LatentReasoner:
         dtype: torch.dtype = torch.float32,
         *,
         packed: bool = True,
+        trainable: bool = False,
     ) -> "LatentReasoner":
         """Load a reasoner.
 
@@ -68,6 +71,8 @@ class LatentReasoner:
             dtype: Precision of weights and activations.
             packed: Let weights be laid out for speed, and so that rows do not depend on their neighbours; they can
                 neither be trained nor replaced afterwards.
+            trainable: Leave weights as they are, so that they can be trained and replaced; rows do not depend on their
+                neighbours either, and are the same to the bit in every process that loads the reasoner like this.
 
         Raises:
             UserError: If the checkpoint is missing, incomplete, or not a latent reasoner.
@@ -84,13 +89,16 @@ class LatentReasoner:
         mixture = checkpoint.format.mixture
         feedback = load_feedback(source, kind, weights, checkpoint.config, device, dtype, mixture)
         reasoner = cls(checkpoint, model, feedback, _gate(checkpoint, model, device, dtype))
-        if packed:
+        reasoner.trainable = trainable
+        if packed and not trainable:
             pack_linear_layers(reasoner.model.base_model)
             pack_linear_layers(reasoner.feedback)
+        if packed or trainable:
             gates = [] if reasoner.gate is None else [reasoner.gate]
             leave_files([reasoner.model, reasoner.feedback, *gates])
-            reasoner.output_head.settle()
-            rules = make_rows_invariant([reasoner.model.base_model, reasoner.feedback, *gates])
+            reasoner.output_head.settle(packed=not trainable)
+            modules = [reasoner.model.base_model, reasoner.feedback, *gates]
+            rules = make_rows_invariant(modules, live=trainable)
             reasoner.row_rules = [*rules, *reasoner.output_head.rules]
         return reasoner
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, field_validator
 
@@ -40,24 +41,57 @@ class AnswerSampling(Sampler):
         return drawn_token(logits, self.temperature, self.top_p, streams, step)
 
 
+@dataclass(frozen=True)
+class TokenDistribution:
+    """What tokens are drawn from: probabilities of the most probable ones, summed up.
+
+    Attributes:
+        tokens: Ids by falling probability, int64 [rows, vocabulary].
+        cumulative: Sums of the probabilities that are kept, [rows, vocabulary].
+    """
+
+    tokens: Tensor
+    cumulative: Tensor
+
+    @classmethod
+    def of_logits(cls, logits: Tensor, temperature: float, top_p: float) -> Self:
+        """Temper and truncate the distribution of logits, [rows, vocabulary].
+
+        Args:
+            logits: [rows, vocabulary].
+            temperature: Divides them.
+            top_p: Smallest set of most probable tokens whose mass reaches this share is kept; 1 keeps all.
+        """
+        import torch
+
+        probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
+            dim=-1, descending=True, stable=True
+        )
+        cumulative = probabilities.cumsum(dim=-1)
+        # A token stays while the mass in front of it is short of top_p, so the most probable one always does.
+        return cls(tokens, torch.where(cumulative - probabilities < top_p, probabilities, 0.0).cumsum(dim=-1))
+
+    def take(self, rows: Tensor) -> Self:
+        """Return the distributions of some rows, int64 [n]."""
+        return type(self)(self.tokens[rows], self.cumulative[rows])
+
+    def draw(self, streams: Streams, step: int) -> Tensor:
+        """Draw one token per row, int64 [rows], by inverting the cumulative distribution at one uniform."""
+        import torch
+
+        point = streams.uniform(step, DrawSite.ANSWER_TOKEN, 1) * self.cumulative[:, -1:]
+        chosen = torch.searchsorted(self.cumulative, point, right=True).clamp_(max=self.tokens.shape[-1] - 1)
+        return self.tokens.gather(1, chosen).squeeze(1)
+
+
 def drawn_token(logits: Tensor, temperature: float, top_p: float, streams: Streams, step: int) -> Tensor:
-    """Draw one token per row, int64 [rows], by inverting the cumulative distribution at one uniform.
+    """Draw one token per row, int64 [rows], from its tempered and truncated distribution.
 
     Args:
         logits: [rows, vocabulary].
-        temperature: Divides them.
-        top_p: Smallest set of most probable tokens whose mass reaches this share is kept; 1 keeps all.
+        temperature: See `TokenDistribution.of_logits`.
+        top_p: Likewise.
         streams: The random streams of the rows.
         step: The step of the token.
     """
-    import torch
-
-    probabilities, tokens = torch.softmax(logits.float() / temperature, dim=-1).sort(
-        dim=-1, descending=True, stable=True
-    )
-    cumulative = probabilities.cumsum(dim=-1)
-    # A token stays while the mass in front of it is short of top_p, so the most probable one always does.
-    kept = torch.where(cumulative - probabilities < top_p, probabilities, 0.0).cumsum(dim=-1)
-    point = streams.uniform(step, DrawSite.ANSWER_TOKEN, 1) * kept[:, -1:]
-    chosen = torch.searchsorted(kept, point, right=True).clamp_(max=logits.shape[-1] - 1)
-    return tokens.gather(1, chosen).squeeze(1)
+    return TokenDistribution.of_logits(logits, temperature, top_p).draw(streams, step)

@@ -167,6 +167,9 @@ class Sampler(Settings):
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised with the behaviour of a shipped sampler: what an older one has sampled is not taken for its own."""
+    silent: ClassVar[tuple[str, ...]] = ()
+    """Settings that came after the sampler was shipped: where they have their default they are not written down, so
+    that stores and folders which never heard of them go on."""
     feedbacks: ClassVar[tuple[str, ...]] = ()
     """Kinds of feedback head of which one is needed, because what it draws from is only there; () for any head."""
 
@@ -267,8 +270,13 @@ class Sampler(Settings):
         return " ".join(words)
 
     def to_config(self) -> dict[str, Any]:
-        """Return the complete setting as plain data, `kind` first; `parse_sampler` reads it back."""
-        return {"kind": self.kind, **self.model_dump(mode="json")}
+        """Return the setting as plain data, `kind` first; `parse_sampler` reads it back.
+
+        It is complete but for `silent` settings that have their default.
+        """
+        fields = type(self).model_fields
+        unsaid = {name for name in self.silent if getattr(self, name) == fields[name].default}
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=unsaid)}
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "latent_core.samplers", group="samplers")

@@ -11,19 +11,19 @@ from latent_core.samplers.base import (
     DrawSite,
     ModulePerturbation,
     Phase,
-    Sampler,
     Site,
     nothing_or_at_least,
     phases_in_order,
     register_sampler,
 )
+from latent_core.samplers.thought_sampler import ANSWER_SETTINGS, ThoughtSampler
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @register_sampler
-class MonteCarloDropout(Sampler):
+class MonteCarloDropout(ThoughtSampler):
     """Dropout at chosen sites of the network while chosen phases run (arXiv 2510.07745, section 3).
 
     Attributes:
@@ -38,6 +38,7 @@ class MonteCarloDropout(Sampler):
     """
 
     kind: ClassVar[str] = "mc_dropout"
+    silent: ClassVar[tuple[str, ...]] = ANSWER_SETTINGS
 
     p: float = Field(ge=0.0, lt=1.0)
     sites: tuple[Site, ...] = (Site.FEED_FORWARD,)
@@ -78,8 +79,8 @@ class MonteCarloDropout(Sampler):
 
     @property
     def deterministic(self) -> bool:
-        """True where nothing is ever dropped."""
-        return self.p == 0.0
+        """True where nothing is ever dropped, and answers are greedy."""
+        return self.p == 0.0 and self.is_greedy
 
     @property
     def module_sites(self) -> frozenset[Site]:

@@ -13,19 +13,19 @@ from latent_core.samplers.base import (
     ModulePerturbation,
     Phase,
     Projection,
-    Sampler,
     SingularFactors,
     nothing_or_at_least,
     phases_in_order,
     register_sampler,
 )
+from latent_core.samplers.thought_sampler import ANSWER_SETTINGS, ThoughtSampler
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @register_sampler
-class SingularValuePerturbation(Sampler):
+class SingularValuePerturbation(ThoughtSampler):
     """Scales the singular values of a projection by 1 + alpha g, g ~ N(0, I), one draw per layer and trajectory.
 
     With W = U diag(s) V^T, a trajectory thinks with W' = U diag(s (1 + alpha g)) V^T in every layer, held while it
@@ -40,6 +40,7 @@ class SingularValuePerturbation(Sampler):
     """
 
     kind: ClassVar[str] = "singular_value"
+    silent: ClassVar[tuple[str, ...]] = ANSWER_SETTINGS
 
     alpha: float = Field(ge=0.0)
     projection: Projection = Projection.ATTENTION_VALUE
@@ -72,8 +73,8 @@ class SingularValuePerturbation(Sampler):
 
     @property
     def deterministic(self) -> bool:
-        """True where no singular value is ever changed."""
-        return self.alpha == 0.0
+        """True where no singular value is ever changed, and answers are greedy."""
+        return self.alpha == 0.0 and self.is_greedy
 
     def projections(self, phase: Phase) -> frozenset[Projection]:
         """Return the projection where the phase is in scope."""

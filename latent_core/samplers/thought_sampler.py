@@ -1,4 +1,4 @@
-"""Samplers of thoughts: those that draw latents of reasoners made for it, and answer tokens too if they are told to."""
+"""Samplers of thoughts: those that make latents differ, and draw answer tokens too if they are told to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from latent_core.samplers.base import LEAST_STRENGTH, Sampler, nothing_or_at_lea
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ANSWER_SETTINGS = ("answer_temperature", "answer_top_p")
+"""Settings that samplers which were shipped without them leave unsaid."""
 
 
 class ThoughtSampler(Sampler):

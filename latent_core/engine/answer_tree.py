@@ -44,7 +44,13 @@ class BranchedAnswers:
 
 @verb
 def write_answers(
-    engine: RolloutEngine, state: RolloutState, n: int, max_tokens: int, temperature: float, choose: Choose
+    engine: RolloutEngine,
+    state: RolloutState,
+    n: int,
+    max_tokens: int,
+    temperature: float,
+    choose: Choose,
+    lengths: Tensor | None = None,
 ) -> BranchedAnswers:
     """Write n answers behind each row of a state.
 
@@ -55,12 +61,14 @@ def write_answers(
         max_tokens: Longest answer in tokens.
         temperature: Divides the logits of the log-probabilities.
         choose: Chooses tokens.
+        lengths: After how many tokens each answer stops in any case, int64 [rows, n]; None for `max_tokens`.
     """
     rows, device = state.rows, state.hidden.device
     token_ids = torch.full((rows, n, max_tokens), engine.reasoner.end_of_text_id, device=device)
-    live = torch.ones(rows, n, dtype=torch.bool, device=device)
+    most = torch.full((rows, n), max_tokens, device=device) if lengths is None else lengths
+    live = most > 0
     node = torch.arange(rows, device=device)[:, None].expand(rows, n)
-    lengths, finite = torch.zeros_like(node), live
+    written, finite = torch.zeros_like(node), torch.ones_like(live)
     logprob: Tensor = state.hidden.new_zeros(rows, n, dtype=_exact(state.hidden.dtype))
     entropy = logprob.detach()
     if max_tokens > 0:
@@ -75,13 +83,13 @@ def write_answers(
         entropy = entropy + torch.where(live, _entropy(log_probabilities.detach())[node], 0.0)
         finite = finite & (state.hidden.detach().isfinite().all(dim=-1)[node] | ~live)
         token_ids[:, :, position] = torch.where(live, tokens, token_ids[:, :, position])
-        lengths = lengths + live
-        live = live & ~engine.reasoner.ends_answer(tokens)
+        written = written + live
+        live = live & ~engine.reasoner.ends_answer(tokens) & (written < most)
         if position + 1 == max_tokens or not bool(live.any()):
             break
         state, node = _grown(engine, state, node, tokens, live)
-    longest = max(1, int(lengths.max()))
-    return BranchedAnswers(token_ids[:, :, :longest], lengths, logprob, entropy / lengths.clamp(min=1), finite)
+    longest = int(written.max())
+    return BranchedAnswers(token_ids[:, :, :longest], written, logprob, entropy / written.clamp(min=1), finite)
 
 
 def _grown(

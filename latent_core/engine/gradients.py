@@ -15,14 +15,14 @@ _builds: ContextVar[bool] = ContextVar("builds_gradients", default=False)
 
 
 @contextmanager
-def gradients() -> Iterator[None]:
-    """Let the verbs within build gradients of the weights that ask for them.
+def gradients(wanted: bool = True) -> Iterator[None]:
+    """Let the verbs within build gradients of the weights that ask for them, or no longer.
 
     The reasoner has to be one that can be trained: packed layers have none.
     """
-    token = _builds.set(True)
+    token = _builds.set(wanted)
     try:
-        with torch.enable_grad():
+        with torch.set_grad_enabled(wanted):
             yield
     finally:
         _builds.reset(token)

@@ -146,14 +146,18 @@ def rollout(
     check_sampler(sampler, settings)
     engine, prompt_batch = RolloutEngine(reasoner, sampler), PromptBatch.of(reasoner, problems)
     roller = _Roller(engine, settings, seed, version, reward_model)
-    at_once = range(0, len(problems), settings.micro_batch)
-    parts = [MicroBatch(slice(i, min(i + settings.micro_batch, len(problems))), range(0)) for i in at_once]
     found = engine.runtime.row_limit.run(
-        [replace(part, samples=range(settings.trajectories)) for part in parts],
+        batches_of(len(problems), settings),
         divisible=False,
         compute=lambda part: roller.roll(prompt_batch.part(part.questions)),
     )
     return prompt_batch.unsort(RolloutBatch.concat(found))
+
+
+def batches_of(questions: int, settings: PolicySettings) -> list[MicroBatch]:
+    """Cut so many questions into the parts that are computed at a time."""
+    size, samples = settings.micro_batch, range(settings.trajectories)
+    return [MicroBatch(slice(first, min(first + size, questions)), samples) for first in range(0, questions, size)]
 
 
 @dataclass(frozen=True)

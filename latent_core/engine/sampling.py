@@ -66,8 +66,18 @@ def start_samples(
 
     Batches below the smallest size are filled up with later samples, which are computed and dropped.
     """
-    per_question = max(len(samples), -(-MIN_ROWS // len(prompt_batch.problems)))
+    questions = len(prompt_batch.problems)
+    per_question = _computed_samples(questions, samples)
     computed = range(samples.start, samples.start + per_question)
     state = engine.start(prompt_batch.prompts, prompt_batch.question_ids, seed, computed)
-    kept = [first * per_question + row for first in range(len(prompt_batch.problems)) for row in range(len(samples))]
-    return state, kept
+    return state, kept_rows(questions, samples)
+
+
+def kept_rows(questions: int, samples: range) -> list[int]:
+    """Return which rows of `start_samples` were asked for, question by question in sample order."""
+    per_question = _computed_samples(questions, samples)
+    return [first * per_question + row for first in range(questions) for row in range(len(samples))]
+
+
+def _computed_samples(questions: int, samples: range) -> int:
+    return max(len(samples), -(-MIN_ROWS // questions))

@@ -14,43 +14,38 @@ Baseline = Callable[[Advantages], Advantages]
 BASELINES: Registry[Baseline] = Registry("baseline")
 """Baselines by the name that settings call them."""
 
+_NOTHING = 1e-9
+"""Standard deviation of rewards that are equal but for rounding."""
+
 
 def leave_one_out(rewards: Advantages) -> Advantages:
-    """Reward minus the mean reward of the other answers of the question (Kool et al. 2019; RLOO, arXiv 2402.14740).
+    """Reward minus the mean reward of the other answers of the question (RLOO, arXiv 2402.14740).
 
     What an answer is compared with does not depend on it, so the gradient stays unbiased.
 
     Args:
-        rewards: [questions, answers]; NaN where an answer does not count.
+        rewards: [questions, answers].
 
     Returns:
-        [questions, answers]; 0 where an answer does not count or is alone.
+        [questions, answers]; 0 for an answer that is alone.
     """
-    number = (~np.isnan(rewards)).sum(axis=1, keepdims=True)
-    centred = rewards - _mean(rewards)
-    return np.where(np.isnan(centred), 0.0, centred * number / np.maximum(number - 1, 1))
+    answers = rewards.shape[1]
+    centred: Advantages = rewards - rewards.mean(axis=1, keepdims=True)
+    return centred * (answers / max(answers - 1, 1))
 
 
 def group_normalized(rewards: Advantages) -> Advantages:
     """Reward minus the mean of the question's answers, over their standard deviation (GRPO, arXiv 2402.03300).
 
     Args:
-        rewards: [questions, answers]; NaN where an answer does not count.
+        rewards: [questions, answers].
 
     Returns:
-        [questions, answers]; 0 where all answers are alike.
+        [questions, answers]; 0 where all answers earn the same.
     """
-    centred = rewards - _mean(rewards)
-    number = (~np.isnan(rewards)).sum(axis=1, keepdims=True)
-    deviation = np.sqrt(np.nansum(centred**2, axis=1, keepdims=True) / np.maximum(number, 1))
-    scaled = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-9)
-    return np.where(np.isnan(scaled), 0.0, scaled)
-
-
-def _mean(rewards: Advantages) -> Advantages:
-    number = (~np.isnan(rewards)).sum(axis=1, keepdims=True)
-    mean: Advantages = np.nansum(rewards, axis=1, keepdims=True) / np.maximum(number, 1)
-    return mean
+    centred = rewards - rewards.mean(axis=1, keepdims=True)
+    deviation = rewards.std(axis=1, keepdims=True)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > _NOTHING)
 
 
 BASELINES.register("leave_one_out", leave_one_out)

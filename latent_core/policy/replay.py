@@ -17,7 +17,7 @@ from latent_core.engine.gradients import gradients
 from latent_core.engine.latent_steps import ActiveRows, run_latent_steps
 from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
-from latent_core.engine.sampling import start_samples
+from latent_core.engine.sampling import kept_rows, start_samples
 from latent_core.engine.state import RolloutState
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.policy.checks import answer_tokens_of, latent_steps_of
@@ -85,7 +85,7 @@ class Replay:
     @cached_property
     def kept(self) -> Tensor:
         """Rows of the computed states that the trajectories are, int64 [trajectories]; batches may be filled up."""
-        _, kept = start_samples(self.engine, self.prompt_batch, self.samples, self.seed)
+        kept = kept_rows(len(self.prompt_batch.problems), self.samples)
         return torch.tensor(kept, device=self.engine.reasoner.device)
 
     def replayed(self) -> list[ActiveRows]:

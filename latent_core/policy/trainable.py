@@ -82,6 +82,11 @@ class TrainableWeights:
         kept = {} if self._low_rank else {name: one.detach().clone() for name, one in chosen.items()}
         self._start: dict[str, Tensor] = kept
 
+    @property
+    def names(self) -> list[str]:
+        """Names in the model of the tensors that training changes."""
+        return [f"{path}.weight" for path in self._low_rank] or [*self._own]
+
     def gradients_of(self, loss: Tensor) -> dict[str, Tensor]:
         """Return the gradient of a scalar by every weight; zeros where it does not depend on one."""
         found = torch.autograd.grad(loss, list(self._own.values()), allow_unused=True)

@@ -174,7 +174,7 @@ def _weighted_own_values(weights: Tensor, value: Tensor) -> Tensor:
 
 def _own_product(left: Tensor, right: Tensor, queries: int) -> Tensor:
     """Multiply a row's matrices, [rows, heads, m, k] and [rows, heads, k, n]."""
-    if left.device.type == "cpu" and left.dtype != torch.float32 and queries < _FEW_QUERIES:
+    if left.device.type == "cpu" and left.dtype.itemsize < torch.float32.itemsize and queries < _FEW_QUERIES:
         # In reduced precision torch takes another kernel where a batch comes to more than 4,096 multiplications, and a
         # row's bits depend on how many rows there are. In float32 it looks at one matrix at a time.
         return (left.float() @ right.float()).to(left.dtype)

@@ -126,8 +126,12 @@ class PolicyLearner:
 
         def compute(batch: MicroBatch) -> None:
             part, measured = update.part(batch.questions), Surrogate(self.settings)
+            replay = self._replay(part)
+            # First, since it changes weights for a moment, which a backward pass would notice.
+            start = self._start_likelihood(replay) if self.settings.kl else None
             with gradients(), parametrize.cached():
-                found = self._trained.gradients_of(self._loss(part, measured) / update.answers)
+                loss = self._loss(replay, part, start, measured)
+                found = self._trained.gradients_of(loss / update.answers)
             # Only now, so that a part that runs out of memory has left nothing behind.
             surrogate.add(measured)
             for name, gradient in found.items():
@@ -139,15 +143,14 @@ class PolicyLearner:
             self._limit.run(batches_of(len(update), self.settings), divisible=False, compute=compute)
         return surrogate
 
-    def _loss(self, part: UpdateBatch, measured: Surrogate) -> Tensor:
+    def _loss(self, replay: Replay, part: UpdateBatch, start: Tensor | None, measured: Surrogate) -> Tensor:
         """Return the sum of the losses of all answers to some questions, a scalar."""
-        replay, device = self._replay(part), self.reasoner.device
+        device = self.reasoner.device
         likelihood = OBJECTIVES[self.settings.objective].log_likelihood(replay)
         advantages = torch.from_numpy(part.advantages).to(device=device, dtype=likelihood.dtype)
         behaviour = None
         if (part.version != self.version).any():
             behaviour = torch.from_numpy(part.logprob).to(device=device, dtype=likelihood.dtype)
-        start = self._start_likelihood(replay) if self.settings.kl else None
         return measured.loss(likelihood, advantages.reshape(len(likelihood), -1), behaviour, start)
 
     def _replay(self, part: UpdateBatch) -> Replay:
@@ -158,9 +161,12 @@ class PolicyLearner:
         return Replay(self._engine, prompt_batch, samples, part.seed, self.settings, written)
 
     def _start_likelihood(self, replay: Replay) -> Tensor:
-        """Return what the start says of the same answers under the same draws, without gradients."""
+        """Return the log-likelihood of the same draws under the weights of the start, without gradients."""
+        objective = OBJECTIVES[self.settings.objective]
+        if objective.needs_current_weights:
+            _ = replay.drawn_latents  # Those of the policy, not of its start.
         with self._trained.at_start(), gradients(False):
-            found = replay.answers(replay.replayed()).logprob
+            found = objective.log_likelihood(replay)
         return found.clone()
 
     def _step(self) -> dict[str, float]:

@@ -62,9 +62,7 @@ def make_rows_invariant(modules: Iterable[nn.Module], *, live: bool = False) -> 
     return list(found)
 
 
-def invariant_rows(
-    layer: nn.Linear | Conv1D | PackedLinear, *, live: bool = False
-) -> tuple[LayerRule, Rows | None]:
+def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear, *, live: bool = False) -> tuple[LayerRule, Rows | None]:
     """Return the rule of a layer, and what computes it by that rule; None where the layer does so already.
 
     Args:

@@ -17,7 +17,7 @@ REPLAYED = ("gaussian", "mc_dropout", "singular_value")
 """Samplers whose draws do not depend on the weights, so that a trajectory is a differentiable function of them."""
 
 
-def check_sampler(sampler: Sampler, settings: PolicySettings) -> None:
+def check_sampler(sampler: Sampler) -> None:
     """Refuse a sampler without randomness, or one through whose draws there is no gradient.
 
     Raises:
@@ -25,13 +25,13 @@ def check_sampler(sampler: Sampler, settings: PolicySettings) -> None:
     """
     if sampler.kind not in REPLAYED:
         raise UserError(
-            f"sampler {sampler.describe()!r}: a policy is trained on latents that differ by draws which can be replayed "
-            f"with gradients; use one of {', '.join(REPLAYED)}"
+            f"sampler {sampler.describe()!r}: a policy is trained on latents that differ by draws that can be "
+            f"replayed with gradients; use one of {', '.join(REPLAYED)}"
         )
     if _makes_no_difference(sampler):
         raise UserError(
-            f"sampler {sampler.describe()!r}: it disturbs nothing, so all trajectories of a question are the same; give "
-            "it a strength above 0"
+            f"sampler {sampler.describe()!r}: it disturbs nothing, so all trajectories of a question are the same; "
+            "give it a strength above 0"
         )
 
 
@@ -51,7 +51,7 @@ def check_policy(checkpoint: Checkpoint, sampler: Sampler, settings: PolicySetti
     Raises:
         UserError: In one line, with the cure.
     """
-    check_sampler(sampler, settings)
+    check_sampler(sampler)
     objective = OBJECTIVES[settings.objective]
     if objective.needs_fixed_length and checkpoint.format.adaptive:
         raise UserError(
@@ -87,7 +87,9 @@ def check_questions(problems: Sequence[Problem], task: str) -> None:
         UserError: If there is none.
     """
     if not problems:
-        raise UserError(f"task {task}: it has no training questions, and a policy is never trained on the test questions")
+        raise UserError(
+            f"task {task}: it has no training questions, and a policy is never trained on the test questions"
+        )
 
 
 def latent_steps_of(checkpoint: Checkpoint, settings: PolicySettings) -> int:

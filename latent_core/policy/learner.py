@@ -13,7 +13,6 @@ from latent_core.engine.micro_batches import MicroBatch, RowLimit
 from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.models.reasoner import LatentReasoner
-from latent_core.policy.baselines import BASELINES
 from latent_core.policy.checks import check_policy
 from latent_core.policy.objectives import OBJECTIVES
 from latent_core.policy.replay import Replay, WrittenAnswers
@@ -75,9 +74,9 @@ class PolicyLearner:
             reduce: Averages gradients over workers before the step.
 
         Returns:
-            `loss`; `kl` to the start, where it has a coefficient; `ratio` and `ratio_clipped`, mean importance ratio and
-            the share of those that are not followed, where rollouts are of older weights; what `UpdateBatch.numbers`
-            says; `stale`, the share of such rollouts; `grad_norm` before it is clipped; `learning_rate`.
+            `loss`; `kl` to the start, where it has a coefficient; `ratio` and `ratio_clipped`, mean importance ratio
+            and the share of those that are not followed, where rollouts are of older weights; `stale`, the share of
+            such rollouts; what `UpdateBatch.numbers` says; `grad_norm` before it is clipped; `learning_rate`.
 
         Raises:
             ValueError: If a question lacks rollouts, or rollouts are of several seeds or of later weights.

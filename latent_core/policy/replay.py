@@ -102,8 +102,8 @@ class Replay:
         """Return what the policy says of answers behind replayed trajectories.
 
         Args:
-            stops: Where they have stopped thinking. Behind those that were cut off in it nothing is written, and what is
-                said of nothing is 0.
+            stops: Where they have stopped thinking. Behind those that were cut off in it nothing is written, and what
+                is said of nothing is 0.
             written: The answers; None for those that were sampled.
         """
         written = self.written if written is None else written
@@ -134,9 +134,10 @@ class Replay:
         state, _ = start_samples(self._quiet, self.prompt_batch, self.samples, self.seed)
         total = drawn.new_zeros(len(drawn), dtype=torch.promote_types(drawn.dtype, torch.float32))
         for step in range(self.latent_steps):
-            away = (drawn[:, step] - self._quiet.propose(state)).to(total.dtype)
+            latent = drawn[:, step].to(total.dtype)
+            away = latent - self._quiet.propose(state).to(total.dtype)
             # A share of the size of what was drawn: a number that does not depend on the weights here.
-            scale = self.settings.latent_sigma * drawn[:, step].to(total.dtype).square().mean(dim=-1, keepdim=True).sqrt()
+            scale = self.settings.latent_sigma * latent.square().mean(dim=-1, keepdim=True).sqrt()
             total = total - 0.5 * (away / scale).square().sum(dim=-1)
             state = self._quiet.feed(state, drawn[:, step])
         return total[self.kept], state

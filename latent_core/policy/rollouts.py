@@ -21,6 +21,7 @@ from latent_core.engine.prompt_batch import PromptBatch
 from latent_core.engine.rollout import RolloutEngine
 from latent_core.engine.sampling import start_samples
 from latent_core.engine.trajectories import read_answers, visible_ids
+from latent_core.errors import UserError
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.policy.checks import answer_tokens_of, check_sampler, latent_steps_of
 from latent_core.policy.rewards import latent_scores, rewards_of
@@ -143,7 +144,9 @@ def rollout(
     Raises:
         UserError: If the sampler draws nothing that can be replayed, or scores have a weight and there is no LatentRM.
     """
-    check_sampler(sampler, settings)
+    check_sampler(sampler)
+    if settings.shaping_weight and reward_model is None:
+        raise UserError("shaping_weight: it weighs scores of a LatentRM, and none is named; name one, or leave it at 0")
     engine, prompt_batch = RolloutEngine(reasoner, sampler), PromptBatch.of(reasoner, problems)
     roller = _Roller(engine, settings, seed, version, reward_model)
     found = engine.runtime.row_limit.run(
@@ -271,11 +274,10 @@ class _Roller:
         cut = is_cut(lengths, last, limits, reasoner.checkpoint.answer_ends) | truncated
         steps = rolled.steps.numpy()
         scores = None
-        if settings.shaping_weight:
-            assert self.reward_model is not None  # Checked before anything was rolled out.
-            scores = latent_scores(self.reward_model, some.prompts, rolled.latents, rolled.steps)
+        if self.reward_model is not None and settings.shaping_weight:
+            scores = np.repeat(latent_scores(self.reward_model, some.prompts, rolled.latents, rolled.steps), k)
         right = correct & ~cut
-        reward = rewards_of(right, np.repeat(steps, k), most, settings, None if scores is None else np.repeat(scores, k))
+        reward = rewards_of(right, np.repeat(steps, k), most, settings, scores)
         return RolloutBatch(
             question_id=[some.problems[one].question_id for one in questions.tolist()],
             trajectory=np.tile(np.repeat(np.arange(settings.trajectories), k), len(some.problems)).astype(np.int32),

@@ -27,7 +27,10 @@ class PolicySettings(Settings):
     adam_betas: tuple[Share, Share] = (0.9, 0.99)
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     clip: float | None = Field(
-        default=None, gt=0, lt=1, description="how far the importance ratio may leave 1 and still be followed; None: any"
+        default=None,
+        gt=0,
+        lt=1,
+        description="how far the importance ratio may leave 1 and still be followed; None: any",
     )
     importance_cap: float = Field(
         default=2.0, ge=1, description="where rollouts are of older weights, the largest importance ratio"

@@ -1,4 +1,4 @@
-"""Surrogate loss of a policy: log-likelihoods weighed by advantages, importance ratios and the divergence from the start.
+"""Surrogate loss of a policy: log-likelihoods weighed by advantages, with importance ratios and a divergence.
 
 Its gradient is that of -E[reward]; where rollouts are of older weights, with truncated importance ratios (Ionides 2008,
 "Truncated Importance Sampling"), and with the clipped ones of PPO (arXiv 1707.06347) where they are asked for.

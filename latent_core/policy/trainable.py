@@ -140,8 +140,8 @@ class TrainableWeights:
         backbone, source = self._reasoner.modules.backbone, self._reasoner.checkpoint.source
         if Projection.ATTENTION_VALUE not in backbone.projections:
             raise UserError(
-                f"trainable value_projections: the blocks of {source} are laid out like those of no known backbone; use "
-                "all or lora, or describe the layout in a new file in latent_core/models/backbones"
+                f"trainable value_projections: the blocks of {source} are laid out like those of no known backbone; "
+                "use all or lora, or describe the layout in a new file in latent_core/models/backbones"
             )
         part = backbone.projections[Projection.ATTENTION_VALUE]
         found: dict[str, nn.Parameter] = {}

@@ -59,7 +59,7 @@ class UpdateBatch:
 
         Returns:
             The batch; its numbers are means over all rollouts: `reward`, `accuracy`, `no_signal` (share of questions
-            all of whose answers earn the same), `failed` (share of questions with an answer that could not be computed),
+            all of whose answers earn the same), `failed` (share of those with an answer that could not be computed),
             `entropy`, `spread`, `cut`, `unparsable`, `latent_steps`.
 
         Raises:

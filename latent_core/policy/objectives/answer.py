@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def answer(replay: "Replay") -> Tensor:
     """Return the log-probability of every sampled answer, [trajectories, answers].
 
-    A trajectory is a function of its draws and the weights; the draws do not depend on the weights. So the answer is all
-    that is random given them, and -A log p(answer | draws) has the whole gradient of the expected reward.
+    A trajectory is a function of its draws and the weights; the draws do not depend on the weights. So the answer is
+    all that is random given them, and -A log p(answer | draws) has the whole gradient of the expected reward.
     """
     return replay.answers(replay.replayed()).logprob

@@ -1,7 +1,5 @@
 """Answers that share their beginnings are those that branching and decoding writes."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from checkpoints import save_checkpoint_of

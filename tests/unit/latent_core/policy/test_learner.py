@@ -1,4 +1,4 @@
-"""A learner learns, can be stopped and resumed to the bit, and its weights and checkpoints are what it computes with."""
+"""A learner learns, can be stopped and resumed to the bit, and saves what it computes with."""
 
 import pickle
 from dataclasses import replace
@@ -32,7 +32,7 @@ def rewarded(reasoner: LatentReasoner, problems: list[Problem], settings: Policy
     return replace(rows, reward=np.random.default_rng(seed).random(len(rows), dtype=np.float32))
 
 
-def load(checkpoint: Path) -> LatentReasoner:
+def load(checkpoint: Path | str) -> LatentReasoner:
     return LatentReasoner.from_pretrained(str(checkpoint), trainable=True)
 
 
@@ -176,7 +176,7 @@ def test_the_divergence_begins_at_nothing(
 
 def test_a_policy_is_saved_in_the_layout_of_its_start(tmp_path: Path) -> None:
     settings = PolicySettings(trajectories=2, answers=4, learning_rate=1e-3, warmup_updates=0)
-    learner = PolicyLearner(LatentReasoner.from_pretrained("bundled:coconut-tiny", trainable=True), DROPOUT, settings, 0)
+    learner = PolicyLearner(load("bundled:coconut-tiny"), DROPOUT, settings, 0)
     problems = word_problems("train", 6).problems
     numbers = learner.update(problems, rollout(learner.reasoner, DROPOUT, problems, settings, 0, 0))
     assert numbers["grad_norm"] > 0
@@ -187,18 +187,21 @@ def test_a_policy_is_saved_in_the_layout_of_its_start(tmp_path: Path) -> None:
     assert made.fingerprint != start.fingerprint
     found, expected = (
         rollout(one, DROPOUT, problems, settings, 1, 1).logprob.tobytes()
-        for one in (LatentReasoner.from_pretrained(str(tmp_path / "policy"), trainable=True), learner.reasoner)
+        for one in (load(tmp_path / "policy"), learner.reasoner)
     )
     assert found == expected
 
 
-def test_conventions_come_along(checkpoint: Path, problems: list[Problem], settings: PolicySettings, tmp_path: Path) -> None:
+def test_conventions_come_along(
+    checkpoint: Path, problems: list[Problem], settings: PolicySettings, tmp_path: Path
+) -> None:
     learner = PolicyLearner(load(checkpoint), DROPOUT, settings.model_copy(update={"trainable": "lora"}), 0)
     learner.update(problems, rewarded(learner.reasoner, problems, settings, 0))
     learner.save(tmp_path / "policy")
     assert (tmp_path / "policy" / "latent.json").read_bytes() == (checkpoint / "latent.json").read_bytes()
     found, expected = (
-        rollout(one, DROPOUT, problems, settings, 1, 1).logprob.tobytes() for one in (load(tmp_path / "policy"), learner.reasoner)
+        rollout(one, DROPOUT, problems, settings, 1, 1).logprob.tobytes()
+        for one in (load(tmp_path / "policy"), learner.reasoner)
     )
     assert found == expected
 

@@ -68,16 +68,24 @@ def sampled(
     return {(row.question_id, row.sample_index): row.latents.tobytes() for row in rows if row.latents is not None}
 
 
-def trained(reasoner: LatentReasoner, sampler: dict[str, Any], problems: list[Problem], settings: PolicySettings) -> PolicyLearner:
+def trained(
+    reasoner: LatentReasoner, sampler: dict[str, Any], problems: list[Problem], settings: PolicySettings
+) -> PolicyLearner:
     """Do an update that moves the weights."""
     made = parse_sampler(sampler)
-    learner = PolicyLearner(reasoner, made, settings.model_copy(update={"learning_rate": 0.1, "objective": "supervised"}), 0)
+    learner = PolicyLearner(
+        reasoner, made, settings.model_copy(update={"learning_rate": 0.1, "objective": "supervised"}), 0
+    )
     learner.update(problems, rollout(reasoner, made, problems, settings, SEED, 0))
     return learner
 
 
 def test_latents_are_the_same_in_another_batch(
-    reasoner: LatentReasoner, checkpoint: Path, sampler: dict[str, Any], problems: list[Problem], settings: PolicySettings
+    reasoner: LatentReasoner,
+    checkpoint: Path,
+    sampler: dict[str, Any],
+    problems: list[Problem],
+    settings: PolicySettings,
 ) -> None:
     """After an update too: actors have loaded what the learner has come to."""
     learner = trained(reasoner, sampler, problems, settings)

@@ -83,7 +83,9 @@ def test_a_rollout_weighs_little(tiny: LatentReasoner) -> None:
     assert len(rows) == 48 * 64
     assert len(pickle.dumps(rows)) <= 200 * len(rows)
     columns = {name: column for name, column in vars(rows).items() if name != "answer_ids"}
-    columns["answer_ids"] = [ids.tolist() for ids in map(rows.answer_ids.__getitem__, range(len(rows))) if ids is not None]
+    columns["answer_ids"] = [
+        ids.tolist() for ids in map(rows.answer_ids.__getitem__, range(len(rows))) if ids is not None
+    ]
     assert pa.table(columns).nbytes <= 200 * len(rows)
 
 
@@ -118,7 +120,9 @@ def test_scores_of_rewards_are_those_of_the_latent_reward_model(paths: LatentRea
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_rows_of_a_batch_are_records(reasoner: LatentReasoner, problems: list[Problem], settings: PolicySettings) -> None:
+def test_rows_of_a_batch_are_records(
+    reasoner: LatentReasoner, problems: list[Problem], settings: PolicySettings
+) -> None:
     rows = rollout(reasoner, SAMPLER, problems, settings, 0, 0)
     first = rows[0]
     assert (first.question_id, first.trajectory, first.answer, first.seed) == ("q0", 0, 0, 0)

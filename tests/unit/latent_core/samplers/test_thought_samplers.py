@@ -1,6 +1,7 @@
 """Draws of Gumbel noise, of Dirichlet weights, of several tokens and of a policy have the distributions they say."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,34 @@ def test_one_sided_noise_gives_the_same_mixture() -> None:
     one, two = (GumbelNoise(one_sided=side).merge(asked, streams(50), 1) for side in (True, False))
     assert torch.equal(one.ids, two.ids)
     torch.testing.assert_close(one.weights, two.weights)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"kind": "gaussian", "sigma": 0.5, "relative": False},
+        {"kind": "mc_dropout", "p": 0.2, "sites": ["feed_forward"], "scope": ["latent"], "mask": "step"},
+        {"kind": "singular_value", "alpha": 0.1, "projection": "attention_value", "scope": ["prompt", "latent"]},
+    ],
+)
+def test_samplers_of_latents_can_draw_answers_too(config: dict[str, Any]) -> None:
+    plain, drawing = parse_sampler(config), parse_sampler({**config, "answer_temperature": 0.8})
+    # As it stands in the keys of stores that are older than the setting.
+    assert plain.to_config() == config
+    assert drawing.to_config() == {**config, "answer_temperature": 0.8}
+    assert parse_sampler(drawing.to_config()) == drawing
+    assert plain.is_greedy
+    assert not drawing.is_greedy
+    logits = torch.tensor(PROBABILITIES).log().expand(ROWS, -1)
+    assert (plain.choose_token(logits, streams(), 7) == 0).all()
+    expected = parse_sampler({"kind": "answer_sampling", "temperature": 0.8})
+    assert torch.equal(drawing.choose_token(logits, streams(), 7), expected.choose_token(logits, streams(), 7))
+    assert torch.equal(plain.perturb_latent(logits, streams(), 2), drawing.perturb_latent(logits, streams(), 2))
+
+
+def test_without_strength_drawn_answers_still_differ() -> None:
+    assert parse_sampler({"kind": "gaussian", "sigma": 0.0}).deterministic
+    assert not parse_sampler({"kind": "gaussian", "sigma": 0.0, "answer_temperature": 1.0}).deterministic
 
 
 @pytest.mark.parametrize("shape", [0.05, 0.5, 1.0, 30.0])

@@ -31,7 +31,8 @@ def leave_one_out(rewards: Advantages) -> Advantages:
     """
     answers = rewards.shape[1]
     centred: Advantages = rewards - rewards.mean(axis=1, keepdims=True)
-    return centred * (answers / max(answers - 1, 1))
+    advantages: Advantages = centred * (answers / max(answers - 1, 1))
+    return advantages
 
 
 def group_normalized(rewards: Advantages) -> Advantages:
@@ -45,7 +46,8 @@ def group_normalized(rewards: Advantages) -> Advantages:
     """
     centred = rewards - rewards.mean(axis=1, keepdims=True)
     deviation = rewards.std(axis=1, keepdims=True)
-    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > _NOTHING)
+    advantages: Advantages = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > _NOTHING)
+    return advantages
 
 
 BASELINES.register("leave_one_out", leave_one_out)

@@ -12,6 +12,7 @@ from latent_core.policy.checks import answer_tokens_of, latent_steps_of
 from latent_core.policy.settings import PolicySettings
 from latent_core.samplers.base import Sampler
 from latent_core.samplers.none import NoSampling
+from latent_core.selection.estimators.coverage import pass_at_n
 from latent_core.selection.estimators.majority import majority_at_n
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import TrajectoryBatch
@@ -78,7 +79,7 @@ def _validated(
         greedy=greedy.correct.astype(np.float64),
         mean=correct.mean(axis=1),
         majority=majority_at_n(votes, correct, samples),
-        coverage=correct.any(axis=1).astype(np.float64),
+        coverage=pass_at_n(correct, samples),
     )
 
 

@@ -118,10 +118,18 @@ class Replay:
             places.append(stop.origin[counted])
         return self._in_order(rows, written, parts, places)
 
-    def answers_behind(self, state: RolloutState) -> AnswerLikelihood:
-        """Return what the undisturbed policy says of the sampled answers behind the last latents of a state."""
+    def answer_logprob(self) -> Tensor:
+        """Return the log-probability of the sampled answers behind the replayed latents, [trajectories, answers]."""
+        return self.answers(self.replayed()).logprob
+
+    def reference_logprob(self) -> Tensor:
+        """Return that of the reference answer of each trajectory's question, [trajectories, 1]."""
+        return self.answers(self.replayed(), self.references()).logprob
+
+    def answer_logprob_behind(self, state: RolloutState) -> Tensor:
+        """Return that of the sampled answers behind the last latents of a state, [trajectories, answers]."""
         stop = ActiveRows.of(state).closed(self._quiet, self.latent_steps)
-        return self.answers([stop])
+        return self.answers([stop]).logprob
 
     def density(self) -> tuple[Tensor, RolloutState]:
         """Feed the drawn latents back, held fixed, and look at what the model would have thought undisturbed.

@@ -2,16 +2,35 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
+from latent_core.engine.state import RolloutState
 from latent_core.registry import Registry
 
-if TYPE_CHECKING:
-    from latent_core.policy.replay import Replay
 
-LogLikelihood = Callable[["Replay"], Tensor]
+class Replayed(Protocol):
+    """Trajectories that can be replayed, as objectives see them: `latent_core.policy.replay.Replay`."""
+
+    @property
+    def answer_ids(self) -> Tensor:
+        """Tokens of the sampled answers, int64 [trajectories, answers, longest]."""
+
+    def answer_logprob(self) -> Tensor:
+        """Log-probability of the sampled answers behind the replayed latents, [trajectories, answers]."""
+
+    def reference_logprob(self) -> Tensor:
+        """Log-probability of the reference answers behind the replayed latents, [trajectories, 1]."""
+
+    def density(self) -> tuple[Tensor, RolloutState]:
+        """Log-likelihood of the drawn latents, [trajectories], and the state behind them."""
+
+    def answer_logprob_behind(self, state: RolloutState) -> Tensor:
+        """Log-probability of the sampled answers behind such a state, [trajectories, answers]."""
+
+
+LogLikelihood = Callable[[Replayed], Tensor]
 """Takes the replay of some trajectories to log-likelihoods [trajectories, answers], differentiable."""
 
 

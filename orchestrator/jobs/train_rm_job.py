@@ -2,12 +2,8 @@
 
 import importlib.metadata
 import json
-import logging
-import os
-import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,18 +26,17 @@ from orchestrator.experiment.run_directory import (
 )
 from orchestrator.files import write_json
 from orchestrator.pipeline.cluster import connect
+from orchestrator.pipeline.training_job import HISTORY_FILE, WriteHistory, fit_and_follow, prepare_ray_train
 from orchestrator.reward_training.export import finish_training
-from orchestrator.reward_training.failures import fit_through_losses
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training
 from orchestrator.reward_training.report import print_report, summarize
-from orchestrator.reward_training.tracking import HISTORY_FILE, RewardTracking, WriteHistory
+from orchestrator.reward_training.tracking import RewardTracking
 from orchestrator.reward_training.worker import KEEP_BY, train_worker
 from orchestrator.tracking.server import check_tracking, tracking_uri
 
 MODEL_FOLDER = "latent-rm"
 _CHECKPOINTS = "checkpoints"
-_POLL_SECONDS = 0.5
 
 
 def train_reward_model(
@@ -154,10 +149,7 @@ def _connect(config: TrainRewardConfig, console: Console) -> None:
     threads = config.training.threads
     cpus = config.workers * threads + 1  # One reads the data.
     connect(config.cluster, cpus, console)
-    # How often Ray Train looks for reports, and with them for the death of a worker; workers wait for that.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-    for name in ("ray.train", "ray.train.v2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    prepare_ray_train()
     whole = ray.cluster_resources()
     for resource, needed in (("CPU", cpus), ("GPU", config.workers * config.gpus)):
         if needed > whole.get(resource, 0):
@@ -196,25 +188,13 @@ def _train(plan: RewardPlan, out: Path, tracking: RewardTracking, console: Conso
 
     if resumes:
         console.print("going on from the last checkpoint, if there is one")
-    box: dict[str, Any] = {}
-
-    def fit() -> None:
-        try:
-            box["result"] = fit_through_losses(lambda: trainer().fit(), config.max_failures, partial(say, console))
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
-            box["error"] = error
-
-    # In a thread of its own, because the driver alone writes to MLflow, and does so while training goes on.
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
-        tracking.follow(history)
-    if "error" in box:
-        raise box["error"]
-    tracking.follow(history)
-    result: ray.train.Result = box["result"]
-    return result
+    return fit_and_follow(
+        trainer,
+        lambda: tracking.follow(history),
+        console,
+        losses=config.max_failures,
+        needs_less="training.questions_per_batch, which changes the training, or add workers or memory",
+    )
 
 
 def _finish(

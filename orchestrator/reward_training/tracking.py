@@ -5,36 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray.train
-from ray.train import UserCallback
 from rich.console import Console
 
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.console import masked, say
-from orchestrator.files import write_json
 from orchestrator.tracking.server import tracking_uri
 from orchestrator.tracking.tracker import Tracker
 
-HISTORY_FILE = "history.json"
 _LAST_WORDS_SECONDS = 10.0
 """How long a failed training waits for MLflow to be told so."""
-
-
-class WriteHistory(UserCallback):
-    """Writes what workers report where the driver finds it.
-
-    Ray Train calls it in its controller, a process of its own on the driver's node.
-    """
-
-    def __init__(self, file: Path) -> None:
-        """Name the file."""
-        self._file = file
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: ray.train.Checkpoint | None
-    ) -> None:
-        """Replace the file; `metrics` holds one dictionary per worker, all with the same history."""
-        write_json(self._file, metrics[0]["history"])
 
 
 class RewardTracking:

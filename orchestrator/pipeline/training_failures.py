@@ -22,13 +22,14 @@ _OF_LOST_PEERS = ("gloo", "Connection closed by peer", "Connection reset by peer
 """What the workers that are left say of one that is lost; gloo has no class of its own for it."""
 
 
-def fit_through_losses(fit: Callable[[], T], losses: int, say: Callable[[str], None]) -> T:
+def fit_through_losses(fit: Callable[[], T], losses: int, say: Callable[[str], None], needs_less: str) -> T:
     """Run a training, and run it on after each loss of a worker.
 
     Args:
         fit: Trains, from the last checkpoint on.
         losses: How many losses are borne.
         say: Tells a person of each.
+        needs_less: What to lower where memory does not suffice, in words.
 
     Raises:
         UserError: If the training code has raised it, or memory does not suffice.
@@ -40,7 +41,7 @@ def fit_through_losses(fit: Callable[[], T], losses: int, say: Callable[[str], N
             return fit()
         except TrainingFailedError as error:
             if not is_loss(error) or lost == losses:
-                raise explained(error) from error
+                raise explained(error, needs_less) from error
         lost += 1
         say(f"a training worker was lost ({lost} of {losses} times); going on from the last checkpoint")
 
@@ -60,7 +61,7 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(mark in str(error) for mark in _OF_LOST_PEERS)
 
 
-def explained(error: TrainingFailedError) -> BaseException:
+def explained(error: TrainingFailedError, needs_less: str) -> BaseException:
     """Return what a failed training is to end with: one line for what is the user's to mend, else the error itself."""
     failures = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else []
     for failure in failures:
@@ -69,6 +70,6 @@ def explained(error: TrainingFailedError) -> BaseException:
         if isinstance(failure, torch.OutOfMemoryError):
             return UserError(
                 f"out of memory: a training worker has none left ({' '.join(str(failure).split())[:200]}); lower "
-                "training.questions_per_batch, which changes the training, or add workers or memory"
+                f"{needs_less}"
             )
     return user_error(error) or error

@@ -5,7 +5,7 @@ from ray.exceptions import ActorDiedError
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from latent_core.errors import UserError
-from orchestrator.reward_training.failures import fit_through_losses
+from orchestrator.pipeline.training_failures import fit_through_losses
 
 LOST = WorkerGroupError("lost", {0: ActorDiedError(), 1: RuntimeError("[gloo/transport/tcp/pair.cc:534] closed")})
 PEER = WorkerGroupError("peer", {1: RuntimeError("Connection closed by peer [127.0.0.1]:1234")})
@@ -24,7 +24,7 @@ def starts(*outcomes: WorkerGroupError | int, losses: int = 8) -> tuple[int, int
         raise outcome
 
     try:
-        end: int | BaseException = fit_through_losses(fit, losses, said.append)
+        end: int | BaseException = fit_through_losses(fit, losses, said.append, "micro_batch")
     except (UserError, WorkerGroupError) as error:
         end = error
     return len(outcomes) - len(waiting), end, said

@@ -28,7 +28,7 @@ demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU core
 # or that have several nodes must not meet: `cluster`, `drill` and `jobs` are in one group. The others in it make both
 # lanes equally long.
 CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate bundled_reasoner calls cluster drill jobs mixtures \
-	same_trajectories scoring study sweep_failures sweep_resume train_rm)
+	same_trajectories scoring study sweep_failures sweep_resume train_policy train_rm)
 
 test: setup ## Check style, types and imports and run every test: two groups at a time, each printed when it ends
 	$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \

@@ -42,6 +42,7 @@ _COMMANDS = {
     "sweep": ("sweep", "Run every setting of the config's search space with Ray Tune."),
     "annotate": ("annotate", "Label latent steps by stochastic rollouts, for train-rm."),
     "train-rm": ("train_rm", "Train a LatentRM on the labels that annotate has written."),
+    "train-policy": ("train_policy", "Train a reasoner by reinforcement learning on its sampler's own rollouts."),
     "train-reasoner": ("train_reasoner", "Train a small latent reasoner from a recipe."),
     "status": (
         "status",
@@ -59,6 +60,7 @@ _AFTER_INTERRUPT = {
     "sweep": _GOES_ON,
     "annotate": "; what has been labelled is in the store, and the same command goes on",
     "train-rm": "; the same command goes on from the last checkpoint",
+    "train-policy": "; the same command goes on from the last checkpoint",
 }
 
 

@@ -24,6 +24,7 @@ _IMPORTED = (
     "orchestrator.experiment.command_plans",
     "orchestrator.jobs.annotation",
     "orchestrator.jobs.train_rm_job",
+    "orchestrator.jobs.train_policy_job",
     "mlflow.store.tracking.sqlalchemy_store",
     "transformers.models.gpt2.modeling_gpt2",
     "transformers.models.llama.modeling_llama",

@@ -33,7 +33,9 @@ logger = logging.getLogger(__name__)
 class ReasonerWorker(ModelActor):
     """Model actor that holds a reasoner."""
 
-    def __init__(self, checkpoint: str, dtype: str, threads: int, device: str = "cpu") -> None:
+    def __init__(
+        self, checkpoint: str, dtype: str, threads: int, device: str = "cpu", *, trainable: bool = False
+    ) -> None:
         """Load the checkpoint.
 
         Args:
@@ -41,6 +43,7 @@ class ReasonerWorker(ModelActor):
             dtype: Name of a precision in `DTYPES`.
             threads: CPU threads.
             device: "cpu", or "cuda" for the GPU that Ray makes visible to this actor.
+            trainable: Whether its weights are to be replaced.
         """
         super().__init__()
         import torch
@@ -48,7 +51,9 @@ class ReasonerWorker(ModelActor):
         from latent_core.models.reasoner import DTYPES, LatentReasoner
 
         torch.set_num_threads(threads)
-        self._reasoner = LatentReasoner.from_pretrained(checkpoint, device=device, dtype=DTYPES[dtype])
+        self._reasoner = LatentReasoner.from_pretrained(
+            checkpoint, device=device, dtype=DTYPES[dtype], trainable=trainable
+        )
         self._reward_models: dict[tuple[str, str], LatentRewardModel] = {}
         self._checked: set[tuple[str, frozenset[str], str]] = set()
         self._freeze_garbage_collector()

@@ -24,7 +24,7 @@ class PolicySettings(Settings):
     micro_batch: int = Field(default=16, ge=1, description="questions per pass; halved where memory is short")
     learning_rate: float = Field(default=1e-4, gt=0, lt=1, description="reached after the warm-up, and kept")
     warmup_updates: int = Field(default=10, ge=0, description="updates over which the learning rate rises")
-    adam_betas: tuple[Share, Share] = (0.9, 0.99)
+    adam_betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="decay of AdamW's two moments")
     gradient_clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     clip: float | None = Field(
         default=None,

@@ -79,6 +79,16 @@ _MOST_USED = {
         ("training.learning_rate", "its peak"),
         ("workers", "data-parallel workers; gpus for each of them"),
     ),
+    "train-policy": (
+        ("checkpoint", "the reasoner that training begins with"),
+        ("task.name", "the training questions, or task.path; validation.task, those that judge"),
+        ("sampler.kind", "what makes the trajectories of a question differ"),
+        ("policy.objective", "answer, latent_likelihood, both, or the control supervised"),
+        ("policy.trajectories", "per question; policy.answers behind each"),
+        ("updates", "how many at most; staleness=1 rolls out for the next one meanwhile"),
+        ("actors", "processes that roll out; learner.workers learn"),
+        ("seed", "of all random draws"),
+    ),
     "train-reasoner": (
         ("family", "the problems"),
         ("latent_steps", "how long it thinks"),

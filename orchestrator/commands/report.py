@@ -53,6 +53,13 @@ def command(
     trial: str | None,
 ) -> None:
     """Draw the tables and pictures of runs anew, and compare several runs, finished or not."""
+    from orchestrator.experiment.run_directory import directory_kind
+
+    if len(directories) == 1 and directory_kind(directories[0]) == "train-policy":
+        from orchestrator.jobs.train_policy_job import show_policy
+
+        show_policy(directories[0])
+        return
     from orchestrator.analysis.adaptive import parse_asked
     from orchestrator.jobs.run_reports import fit_gain_of, paper_of, report_runs
 

@@ -11,6 +11,7 @@ _MODELS: Final[Mapping[str, str]] = {
     "sweep": "orchestrator.config.run:RunConfig",
     "annotate": "orchestrator.config.annotate:AnnotateConfig",
     "train-rm": "orchestrator.config.reward_training:TrainRewardConfig",
+    "train-policy": "orchestrator.config.policy_training:TrainPolicyConfig",
     "train-reasoner": "latent_core.training.settings:ReasonerTrainingSettings",
 }
 

@@ -46,7 +46,7 @@ class Owner:
     """Writer of a run directory, as its lease names it.
 
     Attributes:
-        command: What it was called as: "run", "sweep", "annotate" or "train-rm".
+        command: What it was called as: "run", "sweep", "annotate", "train-rm" or "train-policy".
         host: Name of its machine, for people.
         machine: Which boot of which machine, and which process namespace: process ids mean nothing elsewhere.
         process: Its process id.

@@ -24,6 +24,9 @@ RUN_FILE = "run.json"
 GROUP_FILE = "study.json"
 TRAINING_PLAN_FILE = "plan.json"
 TRAINING_FILE = "training.json"
+SUMMARY_FILE = "summary.json"
+POLICY_FOLDER = "checkpoint"
+"""Where `train-policy` puts the policy."""
 TUNE_FOLDER = "tune"
 """Where Ray Tune keeps the state of a sweep's trials."""
 FORMAT = 1
@@ -35,6 +38,7 @@ _KINDS = {
     GROUP: "a group of sweeps",
     "annotate": "a labelled set, as `annotate` makes it",
     "train-rm": "the training of a LatentRM, as `train-rm` makes it",
+    "train-policy": "the training of a policy, as `train-policy` makes it",
     "train-reasoner": "a reasoner that `train-reasoner` has made",
 }
 _EXPERIMENTS = ("run", "sweep")
@@ -74,7 +78,7 @@ class RunDirectory:
     def summary(self) -> dict[str, Any] | None:
         """Read `summary.json`; None where the run has not written it, or not all of it."""
         try:
-            content = json.loads((self.out / "summary.json").read_text(encoding="utf-8"))
+            content = json.loads((self.out / SUMMARY_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
@@ -186,7 +190,7 @@ def write_work_file(out: Path, command: str, facts: Mapping[str, Any]) -> None:
 
     Args:
         out: The run directory; it exists.
-        command: "annotate" or "train-rm".
+        command: "annotate", "train-rm" or "train-policy".
         facts: What `status` needs besides.
     """
     content = {

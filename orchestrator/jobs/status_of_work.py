@@ -9,7 +9,13 @@ from latent_core.errors import UserError
 from orchestrator.config.loading import read_yaml
 from orchestrator.console import masked
 from orchestrator.experiment.lease import is_alive, read_owner
-from orchestrator.experiment.run_directory import TRAINING_FILE, directory_kind, read_work_file
+from orchestrator.experiment.run_directory import (
+    POLICY_FOLDER,
+    SUMMARY_FILE,
+    TRAINING_FILE,
+    directory_kind,
+    read_work_file,
+)
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.labels import MANIFEST_FILE, LabelManifest
 
@@ -22,7 +28,7 @@ class WorkStatus:
 
     Attributes:
         out: Its run directory.
-        command: "annotate", "train-rm" or "train-reasoner".
+        command: "annotate", "train-rm", "train-policy" or "train-reasoner".
         finished: Whether its result is written.
         done: What of it is there; None where nobody can tell.
         wanted: What is there in the end; None where nobody can tell.
@@ -75,7 +81,7 @@ def running_owner(out: Path) -> str | None:
 
 
 def work_status(out: Path) -> WorkStatus | None:
-    """Look at the directory of `annotate`, `train-rm` or `train-reasoner`; None where it is none of them.
+    """Look at the directory of a command that samples no trials; None where it is none of them.
 
     Raises:
         UserError: If it cannot be used, or its store cannot be read.
@@ -84,7 +90,9 @@ def work_status(out: Path) -> WorkStatus | None:
     if kind == "annotate":
         return _labels(out)
     if kind == "train-rm":
-        return _training(out)
+        return _training(out, kind, out / TRAINING_FILE, out / "latent-rm")
+    if kind == "train-policy":
+        return _training(out, kind, out / SUMMARY_FILE, out / POLICY_FOLDER)
     if kind == "train-reasoner":
         return WorkStatus(out, kind, True, 1, 1, "checkpoint", running_owner(out), out)
     return None
@@ -117,12 +125,12 @@ def _is_there(root: str) -> bool:
     return "://" in root or Path(root).is_dir()
 
 
-def _training(out: Path) -> WorkStatus:
-    finished, facts = (out / TRAINING_FILE).is_file(), read_work_file(out)
+def _training(out: Path, command: str, summary: Path, result: Path) -> WorkStatus:
+    finished, facts = summary.is_file(), read_work_file(out)
     history = _history(out / _HISTORY_FILE)
     done = int(history[-1]["update"]) if history else 0
     wanted = int(facts["updates"]) if "updates" in facts else None
-    return WorkStatus(out, "train-rm", finished, done, wanted, "updates", running_owner(out), out / "latent-rm")
+    return WorkStatus(out, command, finished, done, wanted, "updates", running_owner(out), result)
 
 
 def _history(file: Path) -> list[dict[str, Any]]:

@@ -15,11 +15,13 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from latent_core.plugins import VARIABLE, load_from_environment, loaded_plugins
+from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
 from orchestrator.console import say
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
 from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
+from workers.policy import PolicyWorker
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 from workers.scorer import ScorerWorker
@@ -211,6 +213,37 @@ def scorer_pool(config: RunConfig, fingerprint: str | None) -> Iterator[tuple[st
     spec = _spec(ScorerWorker, _everywhere(scorer.checkpoint), scorer.dtype, scorer.actor)
     with _pool(name, spec, scorer.actors, _nodes_for("scorers", config)) as names:
         yield names
+
+
+@contextmanager
+def policy_pool(config: TrainPolicyConfig, fingerprint: str) -> Iterator[tuple[str, ...]]:
+    """Start the actors that roll out a policy in training, and end them afterwards. Yields their names at once.
+
+    Args:
+        config: The configuration.
+        fingerprint: Of the checkpoint that training begins with.
+    """
+    spec = _spec(PolicyWorker, _everywhere(config.checkpoint), config.dtype, config.actor)
+    size, nodes = _pool_size(config.actors, config.actor), alive_nodes(ray.nodes())
+    # Ray chooses where nobody has a wish; the learner finds its place beside them.
+    placed = None if size.per_node is None else place(nodes, [size])
+    with _pool(f"policy-{fingerprint[:8]}", spec, config.actors, placed[0] if placed else ()) as names:
+        yield names
+
+
+def check_policy_resources(config: TrainPolicyConfig) -> None:
+    """Compare what actors and learners need with what the cluster has.
+
+    Raises:
+        UserError: If the cluster is too small.
+    """
+    nodes, learner = alive_nodes(ray.nodes()), config.learner
+    actors, learners = _pool_size(config.actors, config.actor), PoolSize(learner.workers, learner.threads, learner.gpus)
+    if place(nodes, [actors, learners]) is None:
+        raise UserError(
+            f"actors: {_describe('actors', actors)} and {_describe('learners', learners)} do not fit on the nodes, "
+            f"which are {describe_nodes(nodes)}; ask for fewer or smaller ones, or add nodes"
+        )
 
 
 def _spec(worker: type, source: str, dtype: str, actor: ActorConfig) -> ActorSpec:

@@ -26,6 +26,7 @@ _MODELS = ("torch", "transformers")
         "latent_core.budgets",
         "latent_core.reward.types",
         "workers.reasoner",
+        "workers.policy",
         "workers.scorer",
         "workers.pool",
     ],

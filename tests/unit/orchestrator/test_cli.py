@@ -222,7 +222,7 @@ def test_options_may_stand_anywhere(here: Path, capsys: pytest.CaptureFixture[st
     assert "seed 3" in capsys.readouterr().err
 
 
-WITH_OVERRIDES = ["run", "sweep", "annotate", "train-rm", "train-reasoner"]
+WITH_OVERRIDES = ["run", "sweep", "annotate", "train-rm", "train-policy", "train-reasoner"]
 
 
 @pytest.mark.parametrize("name", WITH_OVERRIDES)
@@ -253,14 +253,14 @@ def test_wrong_arguments_show_the_usage(arguments: list[str], capsys: pytest.Cap
     assert "Usage: latentswarm" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["annotate"], ["train-rm"], ["train-reasoner"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in WITH_OVERRIDES)])
 def test_help_says_what_there_is(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     text = capsys.readouterr().out
     expected = (
         ["CONFIG", "key=value", "--out"]
         if command
-        else ["run", "sweep", "annotate", "train-rm", "train-reasoner", "inspect", "convert"]
+        else ["run", "sweep", "annotate", "train-rm", "train-policy", "train-reasoner", "inspect", "convert"]
     )
     assert all(word in text for word in expected)
 

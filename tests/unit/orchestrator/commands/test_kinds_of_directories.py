@@ -19,6 +19,7 @@ MAKERS = {
     "sweep group": lambda out: write_group_file(out, {"a": "a"}),
     "annotate": lambda out: write_work_file(out, "annotate", {"questions": 2, "candidates": 4, "labels": "labels-x"}),
     "train-rm": lambda out: write_work_file(out, "train-rm", {"updates": 40}),
+    "train-policy": lambda out: write_work_file(out, "train-policy", {"updates": 40}),
     "train-reasoner": lambda out: (out / "training.json").write_text("{}"),
 }
 
@@ -44,7 +45,7 @@ def test_every_kind_is_known_by_its_directory(kind: str, tmp_path: Path) -> None
     [
         (kind, command)
         for kind in MAKERS
-        for command in ("run", "sweep", "annotate", "train-rm", "train-reasoner")
+        for command in ("run", "sweep", "annotate", "train-rm", "train-policy", "train-reasoner")
         if kind != command and {kind, command} != {"run", "sweep"}
     ],
 )
@@ -96,12 +97,15 @@ def test_status_of_a_labelled_set_counts_what_is_in_the_store(
         assert json.loads(capsys.readouterr().out)["running"].startswith("process ")
 
 
-def test_status_of_a_training_counts_updates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = made_by("train-rm", tmp_path / "out")
+@pytest.mark.parametrize(("kind", "summary"), [("train-rm", "training.json"), ("train-policy", "summary.json")])
+def test_status_of_a_training_counts_updates(
+    kind: str, summary: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = made_by(kind, tmp_path / "out")
     (out / "history.json").write_text(json.dumps([{"update": 10}, {"update": 20}]))
     assert main(["status", str(out)]) == 0
     assert "20 of 40 updates" in capsys.readouterr().out
-    (out / "training.json").write_text("{}")
+    (out / summary).write_text("{}")
     assert main(["status", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "finished"
 
@@ -112,6 +116,14 @@ def test_report_says_what_a_directory_is(kind: str, tmp_path: Path, capsys: pyte
     assert main(["report", str(out)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"as `{kind}` makes it, and neither a run nor a sweep" in said
+
+
+def test_report_of_an_unfinished_policy_says_who_tells_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = made_by("train-policy", tmp_path / "out")
+    assert main(["report", str(out)]) == 2
+    assert f"unfinished training of a policy; `latentswarm status {out}`" in " ".join(capsys.readouterr().err.split())
 
 
 def test_status_tells_running_from_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,13 @@ def test_a_wrong_key_is_answered_with_the_nearest(name: str, hint: str) -> None:
 
 def test_keys_that_commands_share_are_there_once() -> None:
     parts = list(by_command(KEYS))
-    assert [commands[0] for commands, _, _ in parts] == ["run", "annotate", "train-rm", "train-reasoner"]
+    assert [commands[0] for commands, _, _ in parts] == [
+        "run",
+        "annotate",
+        "train-rm",
+        "train-policy",
+        "train-reasoner",
+    ]
     assert sorted(id(key) for _, own, _ in parts for key in own) == sorted(map(id, KEYS))
     assert parts[2][2] == ["tracking", "cluster"]
 

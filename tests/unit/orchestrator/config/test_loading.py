@@ -10,6 +10,7 @@ from latent_core.settings import Settings
 from latent_core.training.settings import ReasonerTrainingSettings
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.config.loading import load_config, parse_override, read_yaml, save_config, with_overrides
+from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.config.run import RunConfig
 
@@ -18,6 +19,7 @@ SHIPPED = [
     (RunConfig, CONFIGS / "word_problems.yaml"),
     (AnnotateConfig, CONFIGS / "annotate_tiny.yaml"),
     (TrainRewardConfig, CONFIGS / "train_rm_tiny.yaml"),
+    (TrainPolicyConfig, CONFIGS / "train_policy_tiny.yaml"),
     (ReasonerTrainingSettings, CONFIGS / "train_tiny.yaml"),
 ]
 of_every_command = pytest.mark.parametrize(("schema", "file"), SHIPPED, ids=lambda part: getattr(part, "stem", ""))

@@ -1,0 +1,25 @@
+"""`latentswarm train-policy`: reinforcement learning on the sampler's own rollouts."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.options import default_out, dry_run_option, examples, most_used, takes_config
+from orchestrator.console import make_console
+
+
+@click.command(
+    "train-policy",
+    epilog=most_used("train-policy")
+    + examples(
+        "train-policy tune_configs/train_policy_tiny.yaml --dry-run",
+        "train-policy tune_configs/train_policy_tiny.yaml --out runs/control policy.objective=supervised",
+    ),
+)
+@takes_config
+@dry_run_option
+def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
+    """Train a reasoner by reinforcement learning on its sampler's own rollouts."""
+    from orchestrator.jobs.train_policy_job import train_policy
+
+    train_policy(config, overrides, out or default_out(config), make_console(), dry_run=dry_run)

@@ -9,7 +9,7 @@ from latent_core.settings import Settings
 from orchestrator.config.paths import Place
 from orchestrator.config.run import ClusterConfig, TrackingConfig
 
-_NO_INFLUENCE = {"tracking", "cluster", "max_failures", "allow_missing", "plugins"}
+_NO_INFLUENCE = {"gain_samples", "tracking", "cluster", "max_failures", "allow_missing", "plugins"}
 
 
 class TrainRewardConfig(Settings):
@@ -23,6 +23,8 @@ class TrainRewardConfig(Settings):
         limit_questions: Train on so many questions only: with 50 and without patience the AUC on them must reach 1.
         reasoner: Where the reasoner of the data is, if it is no longer where it was; its files must be the same.
         training: The recipe.
+        gain_samples: Samples of each held-out question to which the table of gains is fitted, for budget rule "gain";
+            where it is not given, as many as they have candidates. Below 8 nothing is fitted.
         workers: Data-parallel training workers.
         gpus: GPUs of each worker; 0 trains on the CPU.
         shuffle_window: Questions that are read and shuffled together, at least; files are shuffled as a whole.
@@ -39,6 +41,7 @@ class TrainRewardConfig(Settings):
     limit_questions: int | None = Field(default=None, ge=1)
     reasoner: Place | None = None
     training: RewardTrainingSettings = RewardTrainingSettings()
+    gain_samples: int | None = Field(default=None, ge=0, le=1_000_000)
     workers: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0.0)
     shuffle_window: int = Field(default=256, ge=1)

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
+from latent_core.budgets import GAIN_FILE
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.reasoner import LatentReasoner
 from latent_core.reward.checkpoint import RewardCard
+from latent_core.reward.training.gains import FEWEST_SAMPLES, fit_gains
 from latent_core.reward.training.trainer import forward_flops
 from latent_core.reward.training.trunk import greedy_accuracy, trunk_reasoner
+from latent_core.samplers import parse_sampler
 from latent_core.selection.calibration import ANSWER_CALIBRATION_FILE, CALIBRATION_FILE, VoteCalibration
 from latent_core.tasks.base import Problem
 from orchestrator.reward_training.job import RewardJob
@@ -31,7 +34,7 @@ def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int
 
     Returns:
         `validation` and `train` with numbers by name, `backbone_greedy_accuracy` and `reasoner_greedy_accuracy` on
-        the validation questions, both calibrations, and `flops_per_evaluation`.
+        the validation questions, both calibrations, `flops_per_evaluation`, and what `gain_table` was fitted to.
     """
     torch.set_num_threads(job.settings.threads)
     # Every checkpoint that is opened would draw a bar and report the head, which is replaced at once.
@@ -61,11 +64,25 @@ def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int
     _write(report.calibration, temporary / CALIBRATION_FILE)
     if report.answer_calibration is not None:
         _write(report.answer_calibration, temporary / ANSWER_CALIBRATION_FILE)
+    problems = _problems(job)
+    lengths = {"latent_steps": latent_steps, "answer_tokens": answer_tokens}
+    original = LatentReasoner.from_pretrained(job.reasoner, device)
+    gains = None
+    if job.gain_samples >= FEWEST_SAMPLES:
+        gains = fit_gains(
+            original,
+            model,
+            problems,
+            parse_sampler(job.sampler),
+            job.gain_samples,
+            report.calibration,
+            cut_answers=job.cut_answers,
+            **lengths,
+        )
+        (temporary / GAIN_FILE).write_text(gains.model_dump_json() + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
 
-    problems = _problems(job)
-    lengths = {"latent_steps": latent_steps, "answer_tokens": answer_tokens}
     flops = sum(
         forward_flops(model.flops, measured.questions, settings.score_answer) for measured in (validation, watched)
     )
@@ -75,9 +92,8 @@ def finish_training(job: RewardJob, best: str, directory: str, latent_steps: int
         "calibration": report.calibration.model_dump(mode="json"),
         "answer_calibration": report.answer_calibration and report.answer_calibration.model_dump(mode="json"),
         "backbone_greedy_accuracy": greedy_accuracy(trunk_reasoner(model, job.reasoner), problems, **lengths),
-        "reasoner_greedy_accuracy": greedy_accuracy(
-            LatentReasoner.from_pretrained(job.reasoner, device), problems, **lengths
-        ),
+        "reasoner_greedy_accuracy": greedy_accuracy(original, problems, **lengths),
+        "gain_table": gains and {"samples": gains.samples, "questions": gains.questions, "sampler": gains.sampler},
         "flops_per_evaluation": flops,
     }
 

@@ -1,14 +1,16 @@
 """Serializable training job: a plan as plain data that travels to workers, and what each of them loads by it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.training.settings import RewardTrainingSettings
 from latent_core.reward.training.validation import Validation
+from latent_core.trajectory import CutAnswers
 from orchestrator.reward_training.data import Encode, questions_of
 from orchestrator.reward_training.order import read_questions
 from orchestrator.reward_training.plan import RewardPlan, by_file, is_latent_rm
@@ -32,6 +34,9 @@ class RewardJob:
         updates: Updates in all.
         validation_extractor: What finds the answers to validation questions in generated text; None for that of the
             reasoner's format.
+        sampler: What made the validation questions' candidates differ.
+        gain_samples: Samples of each of them to which the table of gains is fitted.
+        cut_answers: What becomes of answers that were cut off.
     """
 
     settings: RewardTrainingSettings
@@ -46,6 +51,9 @@ class RewardJob:
     per_batch: int
     updates: int
     validation_extractor: str | None = None
+    sampler: Mapping[str, Any] = field(default_factory=dict)
+    gain_samples: int = 0
+    cut_answers: CutAnswers = "vote"
 
     @classmethod
     def of(cls, plan: RewardPlan) -> "RewardJob":
@@ -64,6 +72,9 @@ class RewardJob:
             plan.per_batch,
             plan.updates,
             plan.validation_manifest.extractor,
+            plan.validation_manifest.sampler,
+            plan.validation_manifest.candidates if plan.config.gain_samples is None else plan.config.gain_samples,
+            plan.validation_manifest.cut_answers,
         )
 
     def new_model(self) -> LatentRewardModel:

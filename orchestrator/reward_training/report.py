@@ -53,6 +53,7 @@ def summarize(
         },
         "vote_calibration": measured["calibration"],
         "answer_vote_calibration": measured["answer_calibration"],
+        "gain_table": measured["gain_table"],
         "costs": {
             "training_flops": history[-1]["flops"],
             "evaluation_flops": per_evaluation * len(history),

@@ -21,6 +21,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from support import Command, WriteConfig, environment, processes_below
 
+from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
 from latent_core.reward.annotation import annotate
@@ -239,6 +240,13 @@ def check_latent_rm(directory: Path, summary: dict[str, Any]) -> None:
     LatentRewardModel.from_pretrained(str(directory))
     for name in ("vote_calibration.json", "answer_vote_calibration.json"):
         VoteCalibration.model_validate_json((directory / name).read_text())
+    # Budget rule "gain" needs nothing else: as many samples as there are candidates, of all held-out questions.
+    gains = read_gain_tables(directory)
+    assert gains is not None
+    assert summary["gain_table"] == {"samples": CANDIDATES, "questions": gains.questions, "sampler": gains.sampler}
+    assert gains.questions == summary["validation_questions"]
+    assert gains.sampler == "gaussian sigma=0.5 relative"
+    assert [stage.samples for stage in gains.tables["weighted_vote"].stages] == [4, 8]
 
 
 def check_tracking(summary: dict[str, Any]) -> None:

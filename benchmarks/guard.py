@@ -24,7 +24,7 @@ import ray
 import torch
 from rich.console import Console
 
-from benchmarks import mixtures, rollout, score, score_beside_sampling, store
+from benchmarks import rollout, score, score_beside_sampling, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from orchestrator.config.run import ClusterConfig
@@ -58,12 +58,6 @@ def rollout_ratios() -> dict[str, float]:
     cases = [("noise", 1), ("noise", 16), ("dropout", 16)]
     lines = [bench.line(sampler, n, _QUESTIONS, _ROUNDS, with_plain=True) for sampler, n in cases]
     return {f"rollout: {line.sampler}, N={line.n}": line.ours / (line.plain or 1.0) for line in lines}
-
-
-def mixture_ratios() -> dict[str, float]:
-    """Trajectories per second of the engine over those of the plain loop, where both think in mixtures."""
-    lines, _ = mixtures.measure("gpt2-small", [16], _QUESTIONS, _ROUNDS)
-    return {f"mixtures: {line.sampler}, N={line.n}": line.ours / (line.plain or 1.0) for line in lines}
 
 
 def score_ratios() -> dict[str, float]:
@@ -111,7 +105,6 @@ MEASUREMENTS: tuple[tuple[Callable[[], dict[str, float]], bool], ...] = (
     (store_ratios, False),
     (score_ratios, True),
     (rollout_ratios, True),
-    (mixture_ratios, True),
     (beside_sampling_ratios, False),
     (pool_ratios, False),
 )

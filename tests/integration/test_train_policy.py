@@ -37,7 +37,7 @@ CONFIG: dict[str, Any] = {
     "task": {"name": "word_problems", "count": 64},
     "validation": {"task": {"name": "word_problems", "count": 12}, "every": EVERY, "samples": 4},
     "sampler": {"kind": "mc_dropout", "p": 0.1},
-    "policy": {"questions_per_update": 8, "trajectories": 2, "answers": 4, "warmup_updates": 2},
+    "policy": {"questions_per_update": 8, "trajectories": 2, "answers": 8, "warmup_updates": 2},
     "updates": UPDATES,
     "staleness": STALENESS,
     "actors": 2,
@@ -139,7 +139,7 @@ def run_config(folder: Path) -> Path:
 
 def check_numbers(out: Path, summary: dict[str, Any]) -> None:
     assert summary["updates"] == UPDATES
-    assert summary["rollouts"] == UPDATES * 8 * 2 * 4
+    assert summary["rollouts"] == UPDATES * 8 * 2 * 8
     assert summary["best_update"] % EVERY == 0
     assert summary["best_update"] > 0
     for measured in summary["validation"].values():

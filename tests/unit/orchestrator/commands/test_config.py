@@ -42,7 +42,7 @@ def said(capfd: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> s
 def test_a_key_is_explained(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert said(capfd, "sampler.relative").splitlines() == [
-        "sampler.relative [gaussian]  (run, sweep, annotate)",
+        "sampler.relative [gaussian]  (run, sweep, annotate, train-policy)",
         "    Whether sigma is in units of the latent's own root mean",
         "    square instead of absolute. The published settings are",
         "    absolute; relative values carry over between",

@@ -10,6 +10,7 @@ from latent_core.errors import UserError
 from latent_core.training.settings import ReasonerTrainingSettings
 from orchestrator.config.annotate import AnnotateConfig
 from orchestrator.config.loading import load_config, parse_config, read_yaml, save_config
+from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.config.run import RunConfig
 from orchestrator.config.space import expand_space
@@ -199,6 +200,8 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
         assert load_config(TrainRewardConfig, path).data
     elif "rollouts" in content:
         assert load_config(AnnotateConfig, path).rollouts
+    elif "policy" in content:
+        assert load_config(TrainPolicyConfig, path).updates
     else:
         config = load_config(RunConfig, path)
         assert len(expand_space(config)) >= len(config.sweep.space)

@@ -43,7 +43,10 @@ _COMMANDS = {
     "annotate": ("annotate", "Label latent steps by stochastic rollouts, for train-rm."),
     "train-rm": ("train_rm", "Train a LatentRM on the labels that annotate has written."),
     "train-policy": ("train_policy", "Train a reasoner by reinforcement learning on its sampler's own rollouts."),
-    "train-reasoner": ("train_reasoner", "Train a small latent reasoner from a recipe."),
+    "train-reasoner": (
+        "train_reasoner",
+        "Train a small latent reasoner from a recipe, from nothing or from a language model.",
+    ),
     "status": (
         "status",
         "Say how far a run or a sweep is; starts nothing. RUN_DIR is what --out named, runs/NAME by default.",

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import ray
+from ray import cloudpickle
 from support import processes_below
 
 from benchmarks.sleeping_reasoner import SleepingReasoner
@@ -21,8 +24,27 @@ from orchestrator.store.specs import TrajectorySpec, TrajectoryStore
 from orchestrator.store.trial import Trial
 from workers.pool import ActorPool, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
+from workers.requests import SampleRequest
+
+# Processes of a cluster cannot import tests.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ACTORS, SHARDS, QUESTIONS, SAMPLES, SECONDS = 6, 60, 3, 8, 0.3
+
+
+class GatedReasoner(SleepingReasoner):
+    """Answers the first quarter of the shards; says of the others that they have come, and waits for leave."""
+
+    def __init__(self, gate: Path) -> None:
+        super().__init__(SECONDS)
+        self._gate = gate
+
+    def sample(self, request: SampleRequest) -> pa.Table:
+        if request.first_question >= SHARDS // 4 * QUESTIONS:
+            (self._gate / "reached").touch()
+            while not (self._gate / "open").exists():
+                time.sleep(0.02)
+        return super().sample(request)
 
 
 def dispatchers() -> list[int]:
@@ -33,22 +55,25 @@ def dispatchers() -> list[int]:
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "killed"])
 def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill: bool) -> None:
-    names = create_pool(f"sleeping-{kill}", ActorSpec(SleepingReasoner, (SECONDS,), cpus=1, gpus=0), ACTORS)
+    names = create_pool(f"sleeping-{kill}", ActorSpec(GatedReasoner, (tmp_path,), cpus=1, gpus=0), ACTORS)
     problems = tuple(Problem(f"question-{number}", "?", "0") for number in range(SHARDS * QUESTIONS))
     spec = TrajectorySpec("sleeping", str(kill), {"kind": "none"}, 6, 4, 0, "float32")
-    trial = Trial("sleeping", "none", SAMPLES, (SAMPLES,), TrajectoryStore(str(tmp_path), spec))
+    trial = Trial("sleeping", "none", SAMPLES, (SAMPLES,), TrajectoryStore(str(tmp_path / "store"), spec))
     seen: set[int] = set()
     killed: set[int] = set()
     done = threading.Event()
 
     def look() -> None:
-        """At all times, since how far shards are behind calls is up to the machine."""
+        """Kill who waits for calls while some are in flight, and let them go on when somebody else waits for them."""
         while not done.wait(0.05):
-            waiting = dispatchers()
+            waiting = set(dispatchers())
             seen.update(waiting)
-            if kill and not killed and waiting and len(trial.store.shards()) >= SHARDS // 4:
-                os.kill(waiting[0], signal.SIGKILL)
+            if kill and not killed and waiting and (tmp_path / "reached").exists():
+                for process in waiting:
+                    os.kill(process, signal.SIGKILL)
                 killed.update(waiting)
+            if not kill or (killed and waiting - killed):
+                (tmp_path / "open").touch()
 
     watcher = threading.Thread(target=look)
     watcher.start()

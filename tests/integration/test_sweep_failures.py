@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray import tune
+import support
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from support import fill, small_disk
 
 from latent_core.errors import UserError
 from orchestrator.tuning.failures import sweep_failure
 
+# Processes of a cluster cannot import tests.
+cloudpickle.register_pickle_by_value(support)
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 

@@ -1,6 +1,7 @@
 """Configuration schema of `latentswarm train-policy`."""
 
-from typing import Any, Literal, Self
+from collections.abc import Set
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,8 +18,7 @@ from orchestrator.config.run import (
     TaskConfig,
     TrackingConfig,
 )
-
-_NO_INFLUENCE = {"tracking", "cluster", "max_failures", "plugins", "actors", "actor"}
+from orchestrator.config.training import TrainingConfig
 
 
 class TrainingTaskConfig(TaskConfig):
@@ -75,7 +75,7 @@ class ValidationConfig(Settings):
     patience: int | None = Field(default=None, ge=1)
 
 
-class TrainPolicyConfig(Settings):
+class TrainPolicyConfig(TrainingConfig):
     """Everything that determines the training of a policy.
 
     Attributes:
@@ -98,6 +98,11 @@ class TrainPolicyConfig(Settings):
         cluster: The Ray cluster.
         plugins: Modules and paths of .py files that bring samplers, tasks and other kinds of their own.
     """
+
+    WITHOUT_INFLUENCE: ClassVar[Set[str]] = frozenset(
+        {"tracking", "cluster", "max_failures", "plugins", "actors", "actor"}
+    )
+    SECTIONS: ClassVar[tuple[str, ...]] = ("policy", "validation", "learner")
 
     checkpoint: Place
     task: TrainingTaskConfig
@@ -132,16 +137,3 @@ class TrainPolicyConfig(Settings):
         if any(task is not None and task.cut_answers != "abstain" for task in (self.task, self.validation.task)):
             raise ValueError("task.cut_answers: an answer that was cut off earns nothing; leave it out")
         return self
-
-    def same_weights(self, other: "TrainPolicyConfig") -> str | None:
-        """Return the first key by which the other configuration would train another policy, or None."""
-        own, others = self._influential(), other._influential()
-        return next((key for key in own if own[key] != others.get(key)), None)
-
-    def _influential(self) -> dict[str, Any]:
-        plain = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
-        return plain | {
-            f"{section}.{key}": value
-            for section in ("policy", "validation", "learner")
-            for key, value in plain.pop(section).items()
-        }

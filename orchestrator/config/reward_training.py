@@ -1,18 +1,17 @@
 """Configuration schema of `latentswarm train-rm`."""
 
-from typing import Any, Self
+from collections.abc import Set
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from latent_core.reward.training.settings import RewardTrainingSettings
-from latent_core.settings import Settings
 from orchestrator.config.paths import Place
 from orchestrator.config.run import ClusterConfig, TrackingConfig
+from orchestrator.config.training import TrainingConfig
 
-_NO_INFLUENCE = {"gain_samples", "tracking", "cluster", "max_failures", "allow_missing", "plugins"}
 
-
-class TrainRewardConfig(Settings):
+class TrainRewardConfig(TrainingConfig):
     """Everything that determines the training of a LatentRM.
 
     Attributes:
@@ -33,6 +32,11 @@ class TrainRewardConfig(Settings):
         cluster: The Ray cluster.
         plugins: Modules and paths of .py files that bring formats, feedback heads and other kinds of their own.
     """
+
+    WITHOUT_INFLUENCE: ClassVar[Set[str]] = frozenset(
+        {"gain_samples", "tracking", "cluster", "max_failures", "allow_missing", "plugins"}
+    )
+    SECTIONS: ClassVar[tuple[str, ...]] = ("training",)
 
     data: Place
     validation_data: Place | None = None
@@ -58,12 +62,3 @@ class TrainRewardConfig(Settings):
                 f"{self.training.questions_per_batch}; each worker takes an equal part of every batch"
             )
         return self
-
-    def same_weights(self, other: "TrainRewardConfig") -> str | None:
-        """Return the first key by which the other configuration would train another model, or None."""
-        own, others = self._influential(), other._influential()
-        return next((key for key in own if own[key] != others.get(key)), None)
-
-    def _influential(self) -> dict[str, Any]:
-        plain = self.model_dump(mode="json", exclude=_NO_INFLUENCE)
-        return plain | {f"training.{key}": value for key, value in plain.pop("training").items()}

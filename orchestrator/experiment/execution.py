@@ -12,8 +12,9 @@ from orchestrator.config.loading import save_config
 from orchestrator.console import say
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
-from orchestrator.experiment.lease import Lease, lease_is_lost
+from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.run_directory import check_run_file
+from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.store.places import check_writable
 from orchestrator.store.trial import Trial
 from orchestrator.tracking.server import check_tracking, tracking_uri
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.rollouts import Sampling
     from orchestrator.progress.utilization import ActorMeter
     from orchestrator.tracking.tracker import Tracker
-
-_LAST_WORDS_SECONDS = 10.0
-"""How long a failed experiment waits for MLflow to be told so."""
 
 
 class ExperimentRun:
@@ -137,7 +135,7 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
         seconds = time.monotonic() - started
         finalize(experiment, coverage, tracker, lacked - missing(coverage), seconds, console, row_invariance)
     except BaseException as error:
-        _end_tracking(tracker, error)
+        end_tracking(tracker, error)
         raise
 
 
@@ -184,20 +182,11 @@ def _sample_missing(
                 }
     except BaseException as error:
         if tracker is not None:
-            _end_tracking(tracker, error)
+            end_tracking(tracker, error)
         raise
     finally:
         ray.shutdown()
     return run
-
-
-def _end_tracking(tracker: "Tracker", error: BaseException) -> None:
-    """Tell MLflow how an experiment has failed, unless its runs are another process's by now."""
-    if lease_is_lost():
-        tracker.close(0)
-        return
-    tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-    tracker.close(_LAST_WORDS_SECONDS)
 
 
 def _start_tracking(experiment: Experiment, console: Console) -> "Tracker":

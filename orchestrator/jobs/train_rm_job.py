@@ -5,28 +5,26 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import ray
 import ray.train
-import ray.train.torch
-from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.loading import load_config, save_config
+from orchestrator.config.loading import load_config
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.console import masked, masked_values, say
-from orchestrator.experiment.lease import Lease, lease_is_lost
+from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.run_directory import (
     TRAINING_FILE,
-    TRAINING_PLAN_FILE,
     check_kind,
-    write_work_file,
 )
+from orchestrator.experiment.tracking_end import end_tracking
+from orchestrator.experiment.training_directory import claim, is_begun
 from orchestrator.files import write_json
 from orchestrator.pipeline.cluster import connect
-from orchestrator.pipeline.training_job import HISTORY_FILE, WriteHistory, fit_and_follow, prepare_ray_train
+from orchestrator.pipeline.training_job import HISTORY_FILE, TrainingWorkers, fit_and_follow, prepare_ray_train
 from orchestrator.reward_training.export import finish_training
 from orchestrator.reward_training.job import RewardJob
 from orchestrator.reward_training.plan import RewardPlan, plan_training
@@ -59,7 +57,9 @@ def train_reward_model(
 
 def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
     config = plan.config
-    resumes = _claim(out, plan)
+    resumes = _is_begun(out, plan)
+    if not resumes:
+        claim(out, "train-rm", config, _facts(plan), plan.updates)
     if (out / TRAINING_FILE).is_file():
         say(console, _finished(out))
         print_report(json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")), Console())
@@ -73,10 +73,8 @@ def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
         result = _train(plan, out, tracking, console, resumes)
         summary = _finish(plan, out, result, tracking, console)
     except BaseException as error:
-        if tracking is not None and lease_is_lost():
-            tracking.tracker.close(0)
-        elif tracking is not None:
-            tracking.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if tracking is not None:
+            end_tracking(tracking.tracker, error)
         raise
     finally:
         ray.shutdown()
@@ -112,37 +110,7 @@ def _facts(plan: RewardPlan) -> dict[str, Any]:
 
 
 def _is_begun(out: Path, plan: RewardPlan) -> bool:
-    """Whether the run directory is this training's own.
-
-    Raises:
-        UserError: If it belongs to another training.
-    """
-    config_file, plan_file = out / "config.yaml", out / TRAINING_PLAN_FILE
-    if not plan_file.is_file() or not config_file.is_file():
-        return False
-    key = plan.config.same_weights(load_config(TrainRewardConfig, config_file))
-    if key is None and json.loads(plan_file.read_text(encoding="utf-8")) != _facts(plan):
-        key = "data (the labelled sets have changed)"
-    if key is not None:
-        raise UserError(f"--out {out}: holds a training with another {key}; choose another directory")
-    return True
-
-
-def _claim(out: Path, plan: RewardPlan) -> bool:
-    """Make the run directory this training's own; returns whether it was already.
-
-    Raises:
-        UserError: If it cannot be written or belongs to another training.
-    """
-    if _is_begun(out, plan):
-        return True
-    try:
-        save_config(plan.config, out / "config.yaml")
-        write_json(out / TRAINING_PLAN_FILE, _facts(plan))
-        write_work_file(out, "train-rm", {"updates": plan.updates})
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error}") from error
-    return False
+    return is_begun(out, plan.config, _facts(plan), "data (the labelled sets have changed)")
 
 
 def _connect(config: TrainRewardConfig, console: Console) -> None:
@@ -162,34 +130,12 @@ def _connect(config: TrainRewardConfig, console: Console) -> None:
 def _train(plan: RewardPlan, out: Path, tracking: RewardTracking, console: Console, resumes: bool) -> ray.train.Result:
     """Run the Ray Train job, which goes on from its last checkpoint by itself, and follow it."""
     config = plan.config
-    resources = {"CPU": float(config.training.threads)} | ({"GPU": config.gpus} if config.gpus else {})
     history = out.absolute() / HISTORY_FILE
-
-    def trainer() -> TorchTrainer:
-        return TorchTrainer(
-            train_worker,
-            train_loop_config={"job": RewardJob.of(plan)},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
-            ),
-            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
-            run_config=ray.train.RunConfig(
-                name="train-rm",
-                storage_path=str(out.absolute() / _CHECKPOINTS),
-                # Ray Train would try again whatever has happened; here only what a lost worker has ended.
-                failure_config=ray.train.FailureConfig(max_failures=0),
-                checkpoint_config=ray.train.CheckpointConfig(
-                    num_to_keep=1, checkpoint_score_attribute=KEEP_BY, checkpoint_score_order="max"
-                ),
-                # Ray Train names its own callbacks where Tune's used to be.
-                callbacks=cast(Any, [WriteHistory(history)]),
-            ),
-        )
-
+    workers = TrainingWorkers(config.workers, config.training.threads, config.gpus)
     if resumes:
         console.print("going on from the last checkpoint, if there is one")
     return fit_and_follow(
-        trainer,
+        lambda: workers.trainer(train_worker, RewardJob.of(plan), "train-rm", out / _CHECKPOINTS, history, KEEP_BY),
         lambda: tracking.follow(history),
         console,
         losses=config.max_failures,

@@ -4,13 +4,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray.train
 from ray.train import UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from orchestrator.console import say
@@ -36,6 +37,55 @@ class WriteHistory(UserCallback):
     ) -> None:
         """Replace the file; `metrics` holds one dictionary per worker, all with the same history."""
         write_json(self._file, metrics[0]["history"])
+
+
+@dataclass(frozen=True)
+class TrainingWorkers:
+    """Data-parallel workers of a training.
+
+    Attributes:
+        count: How many there are.
+        threads: CPUs of each.
+        gpus: GPUs of each; 0 trains on the CPU.
+    """
+
+    count: int
+    threads: int
+    gpus: float
+
+    def trainer(
+        self, loop: Callable[[dict[str, Any]], None], job: object, name: str, state: Path, history: Path, keep_by: str
+    ) -> TorchTrainer:
+        """Return a Ray Train job, which goes on from its last checkpoint by itself.
+
+        Args:
+            loop: What a worker runs, with the job under "job".
+            job: What is trained.
+            name: Name of the training.
+            state: Folder of its checkpoints, of which the best and the last are kept.
+            history: File to which the history that workers report is written.
+            keep_by: The metric of a report by which a checkpoint is the best.
+        """
+        resources = {"CPU": float(self.threads)} | ({"GPU": self.gpus} if self.gpus else {})
+        return TorchTrainer(
+            loop,
+            train_loop_config={"job": job},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=self.count, use_gpu=self.gpus > 0, resources_per_worker=resources
+            ),
+            torch_config=TorchConfig(backend="nccl" if self.gpus else "gloo"),
+            run_config=ray.train.RunConfig(
+                name=name,
+                storage_path=str(state.absolute()),
+                # Ray Train would try again whatever has happened; here only what a lost worker has ended.
+                failure_config=ray.train.FailureConfig(max_failures=0),
+                checkpoint_config=ray.train.CheckpointConfig(
+                    num_to_keep=1, checkpoint_score_attribute=keep_by, checkpoint_score_order="max"
+                ),
+                # Ray Train names its own callbacks where Tune's used to be.
+                callbacks=cast(Any, [WriteHistory(history)]),
+            ),
+        )
 
 
 def prepare_ray_train() -> None:

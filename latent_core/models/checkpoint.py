@@ -14,15 +14,22 @@ from latent_core.errors import UserError
 from latent_core.models.config_values import check_raw_values, check_sizes, named_architectures
 from latent_core.models.files import LATENT_FILE, check_quantization, fingerprint, load_part, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat, described_format
-from latent_core.models.tokenization import OpenedTokenizer, chat_text, open_tokenizer, opening_ids, stated_ends
+from latent_core.models.special_tokens import (
+    answer_ends,
+    check_start,
+    fed_text_ids,
+    named_ids,
+    prompt_ids,
+    prompt_text,
+    special_ids,
+)
+from latent_core.models.tokenization import OpenedTokenizer, open_tokenizer, opening_ids
 from latent_core.models.weight_files import WeightSource
 from latent_core.settings import explain_validation_error
 
 _UNLIMITED = 1 << 60
 _READ_AT_ONCE = 1024
 """Prompts that are tokenized in one call: what one costs more is the call, and what each leaves behind is memory."""
-NO_ID = -1
-"""Stands for the id of a token that a checkpoint does not have."""
 _LOGIT_SETTINGS = (
     "logits_scaling",
     "logit_scale",
@@ -96,9 +103,9 @@ class Checkpoint:
             raise UserError(f"checkpoint {source}: its tokenizer has no end-of-text token, with which answers end")
         # Lengths are checked against the model's context, with the whole rollout in view; see `check_length`.
         tokenizer.model_max_length = _UNLIMITED
-        end_id, latent_id = _special_ids(source, config, tokenizer, checkpoint_format)
-        _check_start(source, tokenizer, checkpoint_format)
-        ends = _answer_ends(source, directory, raw, int(tokenizer.eos_token_id), int(config.vocab_size))
+        end_id, latent_id = special_ids(source, config, tokenizer, checkpoint_format)
+        check_start(source, tokenizer, checkpoint_format)
+        ends = answer_ends(source, directory, raw, int(tokenizer.eos_token_id), int(config.vocab_size))
         opening = opening_ids(source, tokenizer) if checkpoint_format.opening_token else ()
         beyond = beyond_files(opened, opening) | _logit_settings(config) | ({"ends": sorted(ends)} if ends[1:] else {})
         beyond |= beyond_description(source, directory, tokenizer, checkpoint_format)
@@ -116,8 +123,8 @@ class Checkpoint:
             opening,
             beyond,
             fed_text_ids(source, tokenizer, checkpoint_format),
-            _named_ids(source, tokenizer, "never_written", checkpoint_format.never_written),
-            _named_ids(
+            named_ids(source, tokenizer, "never_written", checkpoint_format.never_written),
+            named_ids(
                 source, tokenizer, "gate", () if checkpoint_format.gate is None else checkpoint_format.gate.tokens
             ),
         )
@@ -253,21 +260,6 @@ def load_config(source: str, directory: Path, raw: Mapping[str, Any]) -> PreTrai
     return config
 
 
-def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat, opening: tuple[int, ...], question: str
-) -> list[int]:
-    """Tokenize the prompt of a question, with the given ids in front."""
-    text = prompt_text(tokenizer, checkpoint_format, question)
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*opening, *ids]
-
-
-def prompt_text(tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat, question: str) -> str:
-    """Return the prompt of a question, turns of a chat included."""
-    text = checkpoint_format.fill_prompt(question)
-    return text if checkpoint_format.chat is None else chat_text(tokenizer, text, checkpoint_format.chat)
-
-
 def beyond_files(opened: OpenedTokenizer, opening: tuple[int, ...]) -> dict[str, Any]:
     """Return what decides the ids of prompts where former versions had others; nothing where they had the same.
 
@@ -300,48 +292,6 @@ def beyond_description(
     return said
 
 
-def fed_text_ids(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> tuple[int, ...]:
-    """Return the ids that are fed behind the last latent; none where it is the one with which thinking ends.
-
-    Raises:
-        UserError: If the tokenizer makes nothing of the text.
-    """
-    if checkpoint_format.fed_text is None:
-        return end_text_ids(source, tokenizer, checkpoint_format) if checkpoint_format.end_fed == "all" else ()
-    ids: list[int] = tokenizer(checkpoint_format.fed_text, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise UserError(
-            f"checkpoint {source}: its tokenizer makes no tokens of fed_text {checkpoint_format.fed_text!r}"
-        )
-    return tuple(ids)
-
-
-def _named_ids(
-    source: str, tokenizer: PreTrainedTokenizerBase, setting: str, tokens: tuple[str, ...]
-) -> tuple[int, ...]:
-    """Return the ids of tokens that a setting names."""
-    vocabulary = tokenizer.get_vocab()
-    if missing := [token for token in tokens if token not in vocabulary]:
-        raise UserError(f"checkpoint {source}: {LATENT_FILE}: {setting}: its tokenizer has no token {missing[0]!r}")
-    return tuple(vocabulary[token] for token in tokens)
-
-
-def end_text_ids(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> tuple[int, ...]:
-    """Return the ids of the text behind the last latent; none where one token has that role.
-
-    Raises:
-        UserError: If the tokenizer makes nothing of the text.
-    """
-    if checkpoint_format.end_text is None:
-        return ()
-    ids: list[int] = tokenizer(checkpoint_format.end_text, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise UserError(
-            f"checkpoint {source}: its tokenizer makes no tokens of end_text {checkpoint_format.end_text!r}"
-        )
-    return tuple(ids)
-
-
 def _logit_settings(config: PreTrainedConfig) -> dict[str, Any]:
     """Return what former versions left out when they computed logits."""
     said = {name: getattr(config, name, None) for name in _LOGIT_SETTINGS}
@@ -351,16 +301,6 @@ def _logit_settings(config: PreTrainedConfig) -> dict[str, Any]:
         name: value for name, value in said.items() if isinstance(value, int | float) and value not in neutral[name]
     }
     return {"logits": changed} if changed else {}
-
-
-def _answer_ends(
-    source: str, directory: Path, raw: Mapping[str, Any], end_of_text: int, vocabulary: int
-) -> tuple[int, ...]:
-    """Return the ids that end an answer: of released formats one, as published; else what the files say too."""
-    if not (directory / LATENT_FILE).is_file():
-        return (end_of_text,)
-    others = {one for one in stated_ends(source, directory, raw) if one < vocabulary} - {end_of_text}
-    return (end_of_text, *sorted(others))
 
 
 def _format(source: str, directory: Path, raw: Mapping[str, Any], named: list[str]) -> tuple[str, LatentFormat]:
@@ -376,60 +316,3 @@ def _format(source: str, directory: Path, raw: Mapping[str, Any], named: list[st
             "`latentswarm convert` writes one, and its --family says whose conventions"
         )
     return architecture, FORMATS[architecture](raw)
-
-
-def _special_ids(
-    source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat
-) -> tuple[int, int]:
-    """Return the ids of end and latent token, checked against tokenizer and configuration."""
-    vocabulary = tokenizer.get_vocab()
-    missing = [token for token in checkpoint_format.special_tokens if token not in vocabulary]
-    if missing:
-        raise UserError(
-            f"checkpoint {source}: its tokenizer lacks the latent tokens {', '.join(missing)}; "
-            "it is not the tokenizer this reasoner was trained with"
-        )
-    ids = []
-    for key, token in (
-        ("latent_start_id", checkpoint_format.start_token),
-        ("latent_end_id", checkpoint_format.end_token),
-        ("latent_id", checkpoint_format.latent_token),
-    ):
-        said = getattr(config, key, None)
-        if token is None:
-            ids.append(NO_ID if said is None else int(said))
-            continue
-        found = int(vocabulary[token])
-        if said is not None and said != found:
-            raise UserError(
-                f"checkpoint {source}: config.json says {key} {said}, but its tokenizer has {token} at {found}"
-            )
-        ids.append(found)
-    if written := end_text_ids(source, tokenizer, checkpoint_format):
-        ids[1] = written[0 if checkpoint_format.stop_at == "first" else -1]
-    if ids[1] == NO_ID:
-        raise UserError(f"checkpoint {source}: neither its format nor latent_end_id in config.json names an end token")
-    if max(ids) >= config.vocab_size:
-        raise UserError(
-            f"checkpoint {source}: latent token id {max(ids)} is outside its {config.vocab_size} embeddings"
-        )
-    if max(vocabulary.values()) >= config.vocab_size:
-        raise UserError(
-            f"checkpoint {source}: its tokenizer has ids up to {max(vocabulary.values())}, but config.json says "
-            f"vocab_size {config.vocab_size}; tokenizer and weights belong to different models"
-        )
-    return ids[1], ids[2]
-
-
-def _check_start(source: str, tokenizer: PreTrainedTokenizerBase, checkpoint_format: LatentFormat) -> None:
-    """Refuse a tokenizer that knows the token that opens the latent steps, and takes it apart in a prompt."""
-    token = checkpoint_format.start_token
-    if token is None or token not in checkpoint_format.prompt:
-        return
-    ids = prompt_ids(tokenizer, checkpoint_format, (), "1")
-    if tokenizer.get_vocab()[token] not in ids:
-        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
-        raise UserError(
-            f"checkpoint {source}: its tokenizer has {token}, but takes it apart in a prompt ({pieces[-120:]}); it has "
-            "to be an added token of tokenizer.json, and split_special_tokens must not be set"
-        )

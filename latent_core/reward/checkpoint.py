@@ -15,14 +15,13 @@ from latent_core.models.checkpoint import (
     Checkpoint,
     beyond_description,
     beyond_files,
-    end_text_ids,
     load_config,
-    prompt_ids,
     read_format,
 )
 from latent_core.models.config_values import named_architectures
 from latent_core.models.files import LATENT_FILE, fingerprint, locate, read_json
 from latent_core.models.formats import FORMATS, LatentFormat
+from latent_core.models.special_tokens import end_text_ids, prompt_ids
 from latent_core.models.tokenization import open_tokenizer, opening_ids
 from latent_core.models.weight_files import WeightSource
 from latent_core.settings import Settings

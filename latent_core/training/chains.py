@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from latent_core.errors import UserError
-from latent_core.models.checkpoint import prompt_ids
 from latent_core.models.formats import LatentFormat
+from latent_core.models.special_tokens import prompt_ids
 from latent_core.training.variants import AnnotatedProblem, NumberVariants
 
 ANSWER_MARK: Final = "### "

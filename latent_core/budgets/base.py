@@ -36,6 +36,11 @@ class BudgetRule(Settings):
     needs_fitted: ClassVar[bool] = False
     """Whether it decides by what was fitted on the LatentRM's validation questions."""
 
+    @property
+    def reads_confidence(self) -> bool:
+        """Whether it decides by the reasoner's own confidence: online, that is read for such rules alone."""
+        return False
+
     @classmethod
     def ladder(cls, waves: Sequence[int], aggregation: str) -> list[Self]:
         """Return settings that draw its curve of accuracy over mean samples, for reports; by default the default one.
@@ -105,12 +110,13 @@ class Budget:
         """Most samples that a question can get."""
         return self.waves[-1]
 
-    def prepare(self, *, scored: bool, fitted: GainTables | None = None) -> Decide:
+    def prepare(self, *, scored: bool, fitted: GainTables | None = None, confident: bool = True) -> Decide:
         """Return the decision at the end of a wave: whether a question goes on, False for all at the horizon.
 
         Args:
             scored: Whether a LatentRM scores the samples.
             fitted: What was fitted on the LatentRM's validation questions, where it is there.
+            confident: Whether all samples say how sure the reasoner was of its answers; older ones do not.
 
         Raises:
             UserError: If the rule needs what is not there.
@@ -124,6 +130,12 @@ class Budget:
             raise UserError(
                 f"budget.rule {self.rule.kind}: the LatentRM has no table of gains beside its weights; fit one with "
                 "`latentswarm report RUN_DIR --fit-gain`, or take a rule that needs none, such as posterior"
+            )
+        if self.rule.reads_confidence and not confident:
+            raise UserError(
+                f"budget.rule {self.rule.describe()}: looks at the reasoner's own confidence, and some of these "
+                "trajectories are older than the record of it; sample into another store.path, or take a rule that "
+                "does not look at it"
             )
         decide = self.rule.prepare(self.waves, fitted)
 

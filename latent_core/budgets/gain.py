@@ -1,13 +1,14 @@
 """Expected gain: draw more where it pays most, and stop the sure and the hopeless alike."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from latent_core.budgets.base import BudgetRule, Decide, register_rule
-from latent_core.budgets.gain_table import FEATURES, GainTables, chain_of
+from latent_core.budgets.gain_features import GAINING, gain_features, table_name
+from latent_core.budgets.gain_table import GainTable, GainTables, chain_of
 from latent_core.budgets.prefix import Prefix
 from latent_core.errors import UserError
 from latent_core.registry import nearest_hint
@@ -26,6 +27,7 @@ class Gain(BudgetRule):
         min_gain: Least gain in accuracy per further sample that is worth it, such as 0.001.
         mean: Samples of a question in the mean, at most. Exactly one of both is given.
         aggregation: Whose accuracy is to gain.
+        own_confidence: Whether the reasoner's own confidence in its answers tells as well how likely they are right.
     """
 
     kind: ClassVar[str] = "gain"
@@ -35,6 +37,7 @@ class Gain(BudgetRule):
     min_gain: float | None = Field(default=None, ge=0.0, lt=1.0)
     mean: float | None = Field(default=None, ge=1.0)
     aggregation: str = "weighted_vote"
+    own_confidence: bool = False
 
     @model_validator(mode="after")
     def _one_price(self) -> "Gain":
@@ -44,18 +47,29 @@ class Gain(BudgetRule):
 
     @model_validator(mode="after")
     def _known_aggregation(self) -> "Gain":
-        if self.aggregation not in FEATURES:
+        if self.aggregation not in GAINING:
             raise ValueError(
-                f"no gains of aggregation {self.aggregation!r}: {nearest_hint(self.aggregation, [*FEATURES])}"
+                f"no gains of aggregation {self.aggregation!r}: {nearest_hint(self.aggregation, [*GAINING])}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_written_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where it says what was always so: runs that were begun before it go on with it.
+        content: dict[str, Any] = plain(self)
+        return content if self.own_confidence else {key: content[key] for key in content if key != "own_confidence"}
+
+    @property
+    def reads_confidence(self) -> bool:
+        """Whether it was asked to look at the reasoner's own confidence."""
+        return self.own_confidence
 
     @classmethod
     def ladder(cls, waves: Sequence[int], aggregation: str) -> list[Self]:
         """Return means from the first wave to the last, in steps of about half an octave."""
         steps = int(2 * np.log2(waves[-1] / waves[0]))
         means = [float(round(waves[0] * 2 ** (step / 2))) for step in range(1, steps)]
-        return [cls(mean=mean, aggregation=aggregation) for mean in means] if aggregation in FEATURES else []
+        return [cls(mean=mean, aggregation=aggregation) for mean in means] if aggregation in GAINING else []
 
     def check(self, waves: Sequence[int]) -> None:
         """Refuse a mean that no questions can have."""
@@ -68,24 +82,35 @@ class Gain(BudgetRule):
     def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
         """Return the decision: whether the state of a question is worth more than the price."""
         assert fitted is not None
-        if self.aggregation not in fitted.tables:
-            raise UserError(
-                f"budget.aggregation {self.aggregation}: the LatentRM's table of gains has {', '.join(fitted.tables)}"
-            )
-        table = fitted.tables[self.aggregation]
+        table = self._table(fitted)
         # Counts of votes take few values, which lie anywhere within their bins.
-        smooth = self.aggregation != "majority_vote"
+        smooth = self.own_confidence or self.aggregation != "majority_vote"
         chain = chain_of(table, waves, smooth=smooth)
         price = self.min_gain if self.min_gain is not None else chain.threshold_for(self.mean or waves[0])
         stages = {stage.samples: stage for stage in table.stages}
         worth = dict(zip(waves, chain.index, strict=False))
-        features, temperature = FEATURES[self.aggregation], table.temperature
 
         def go_on(seen: Prefix) -> BoolArray:
             stage = stages[seen.samples]
-            right = stage.right(features(seen, temperature))
+            right = stage.right(
+                gain_features(self.aggregation, seen, table.temperature, own_confidence=self.own_confidence)
+            )
             if smooth:
                 return np.asarray(np.interp(right, stage.centres, worth[seen.samples]) > price)
             return np.asarray(worth[seen.samples][np.searchsorted(stage.edges, right, side="right")] > price)
 
         return go_on
+
+    def _table(self, fitted: GainTables) -> GainTable:
+        if self.aggregation not in fitted.tables:
+            known = [name for name in fitted.tables if name in GAINING]
+            raise UserError(
+                f"budget.aggregation {self.aggregation}: the LatentRM's table of gains has {', '.join(known)}"
+            )
+        name = table_name(self.aggregation, own_confidence=self.own_confidence)
+        if name not in fitted.tables:
+            raise UserError(
+                "budget.own_confidence: the LatentRM's table of gains knows nothing of the reasoner's confidence; fit "
+                "one that does with `latentswarm report RUN_DIR --fit-gain`, or leave own_confidence out"
+            )
+        return fitted.tables[name]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latent_core.budgets.gain_table import FEATURES, GainStage, GainTable, GainTables, logistic, standardised
+from latent_core.budgets.gain_features import GAINING, gain_features, table_name
+from latent_core.budgets.gain_table import GainStage, GainTable, GainTables, logistic, standardised
 from latent_core.budgets.replay import credit_of, orders_of, views
 from latent_core.selection.aggregations import Outcomes
 from latent_core.selection.estimators import FloatArray, IntArray
@@ -21,7 +22,7 @@ _DIGITS = 6
 def fit_gain_tables(
     outcomes: Outcomes, waves: Sequence[int], temperature: float, *, sampler: str = "", orders: int = FIT_ORDERS
 ) -> GainTables:
-    """Fit a table for every aggregation that the outcomes allow.
+    """Fit a table for every aggregation, and a further one where samples say how sure the reasoner was of its answers.
 
     Args:
         outcomes: Of validation questions, with scores.
@@ -42,17 +43,29 @@ def fit_gain_tables(
         raise ValueError(f"{outcomes.samples} samples of a question are fewer than the first of waves {list(waves)}")
     bins = max(2, min(MOST_BINS, outcomes.questions // _QUESTIONS_PER_BIN))
     drawn = orders_of(outcomes.questions, outcomes.samples, orders)
-    tables = {name: _fit(name, outcomes, drawn, within, temperature, bins) for name in FEATURES}
+    kinds = (False, True) if outcomes.confidence_weights is not None else (False,)
+    tables = {
+        table_name(name, own_confidence=own): _fit(name, outcomes, drawn, within, temperature, bins, own_confidence=own)
+        for own in kinds
+        for name in GAINING
+    }
     return GainTables(questions=outcomes.questions, samples=outcomes.samples, sampler=sampler, tables=tables)
 
 
 def _fit(
-    name: str, outcomes: Outcomes, orders: IntArray, waves: Sequence[int], temperature: float, bins: int
+    name: str,
+    outcomes: Outcomes,
+    orders: IntArray,
+    waves: Sequence[int],
+    temperature: float,
+    bins: int,
+    *,
+    own_confidence: bool,
 ) -> GainTable:
     stages: list[GainStage] = []
     before: IntArray | None = None
     for view in views(outcomes, orders, waves):
-        features = FEATURES[name](view.prefix, temperature)
+        features = gain_features(name, view.prefix, temperature, own_confidence=own_confidence)
         stage, state = _stage(view.prefix.samples, features, credit_of(name, view), bins)
         if before is not None:
             stages[-1] = stages[-1].model_copy(update={"moves": _moves(before, state, stages[-1], stage)})

@@ -10,7 +10,7 @@ something and are not sure yet; a question that is sure is stopped, and so is on
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, ValidationError
 
-from latent_core.budgets.prefix import Prefix
 from latent_core.errors import UserError
-from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
+from latent_core.selection.estimators import FloatArray
 from latent_core.settings import Settings
 
 GAIN_FILE = "gain_tables.json"
@@ -83,13 +82,13 @@ class GainTable(Settings):
 
 
 class GainTables(Settings):
-    """What was fitted on a LatentRM's validation questions, by aggregation.
+    """What was fitted on a LatentRM's validation questions, by aggregation and features.
 
     Attributes:
         questions: Number of these questions.
         samples: Samples of each of them.
         sampler: What sampled them, in words.
-        tables: By the name of the aggregation.
+        tables: By aggregation and features, see `latent_core.budgets.gain_features.table_name`.
     """
 
     questions: int = Field(ge=1)
@@ -207,61 +206,10 @@ def _index(waves: Sequence[int], credit: list[FloatArray], moves: list[FloatArra
     return np.asarray((low + high) / 2)
 
 
-def _majority_features(seen: Prefix, temperature: float) -> FloatArray:
-    ordered = np.sort(seen.counts, axis=1)[:, ::-1] + 0.5
-    rest = seen.samples + 1.0 - ordered[:, 0]
-    distinct = (seen.counts > 0).sum(axis=1)
-    return np.stack([np.log(ordered[:, 0] / rest), np.log(ordered[:, 0] / ordered[:, 1]), np.log1p(distinct)], axis=1)
-
-
-def _weighted_features(seen: Prefix, temperature: float) -> FloatArray:
-    scores = seen.known_scores()
-    best = scores.max(axis=1, keepdims=True)
-    scored = np.isfinite(best[:, 0])
-    weights = np.exp(np.clip((scores - np.where(np.isfinite(best), best, 0.0)) / temperature, -600.0, 0.0))
-    totals = seen.totals(np.where(np.isfinite(scores), weights, 0.0))
-    return _of_totals(seen, totals, totals.argmax(axis=1), np.where(scored, best[:, 0], 0.0), scored)
-
-
-def _best_features(seen: Prefix, temperature: float) -> FloatArray:
-    scores = seen.known_scores()
-    best, sample = scores.max(axis=1), scores.argmax(axis=1)
-    scored = np.isfinite(best)
-    weights = np.exp(np.clip((scores - np.where(scored, best, 0.0)[:, None]) / temperature, -600.0, 0.0))
-    totals = seen.totals(np.where(np.isfinite(scores), weights, 0.0))
-    rows = np.arange(len(scores))
-    # An answer that cannot be read has no votes: whatever stands in its place is as good as any.
-    answer = np.maximum(seen.ranks[rows, sample], 0)
-    return _of_totals(seen, totals, answer, np.where(scored, best, 0.0), scored)
-
-
-def _of_totals(seen: Prefix, totals: FloatArray, answer: IntArray, best: FloatArray, scored: BoolArray) -> FloatArray:
-    """Features of an answer [R] among totals of weights [R, classes]: its odds, its lead, its votes, the best score."""
-    rows = np.arange(len(totals))
-    own = totals[rows, answer]
-    others = totals.copy()
-    others[rows, answer] = 0.0
-    odds = np.log((own + 1e-3) / (others.sum(axis=1) + 1e-3))
-    lead = np.log((own + 1e-3) / (others.max(axis=1) + 1e-3))
-    votes = seen.counts[rows, answer]
-    agreed = np.log((votes + 0.5) / (seen.samples - votes + 0.5))
-    support = np.log(own + 1e-3)
-    found = np.stack([odds, lead, agreed, support, best], axis=1)
-    # Without any score nothing is known: the least of everything.
-    return np.where(scored[:, None], found, -np.inf)
-
-
-FEATURES: Mapping[str, Callable[[Prefix, float], FloatArray]] = {
-    "majority_vote": _majority_features,
-    "best_of_n": _best_features,
-    "weighted_vote": _weighted_features,
-}
-"""By aggregation, from what has been seen and a temperature to features [R, F]."""
-
-
 def standardised(features: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray:
-    """Return a column of ones and the features in units of their scales, cut to +-4, [R, 1 + F]."""
-    z = np.clip((features - means) / scales, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+    """Return a column of ones and the features in units of their scales, cut to +-4, [R, 1 + F]; NaN is the mean."""
+    known = np.where(np.isnan(features), means, features)
+    z = np.clip((known - means) / scales, -_LARGEST_FEATURE, _LARGEST_FEATURE)
     return np.concatenate([np.ones((len(z), 1)), z], axis=1)
 
 

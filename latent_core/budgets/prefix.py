@@ -18,7 +18,9 @@ class Prefix:
     Attributes:
         votes: [R, k], codes of answers, equal within a row for equal answers; -1 does not vote.
         scores: [R, k], the LatentRM's opinion of each trajectory, NaN where a sample has none; None without a LatentRM.
-        confidences: [R, k], the reasoner's own confidence in each answer, NaN where it is not known; None if it is not.
+        confidences: [R, k], the reasoner's own log-probability of each answer, NaN where a sample has none; None where
+            it was not read or not recorded.
+        confidence_weights: [R, k], probability per token of each answer, 0 where a sample has none; None likewise.
 
     Raises:
         ValueError: If shapes do not fit together.
@@ -27,10 +29,11 @@ class Prefix:
     votes: IntArray
     scores: FloatArray | None = None
     confidences: FloatArray | None = None
+    confidence_weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""
-        for name in ("votes", "scores", "confidences"):
+        for name in ("votes", "scores", "confidences", "confidence_weights"):
             array = getattr(self, name)
             if array is not None and (self.votes.ndim != 2 or array.shape != self.votes.shape):
                 raise ValueError(f"{name} has shape {array.shape}, but a prefix is [questions, samples]")
@@ -67,6 +70,17 @@ class Prefix:
         if self.scores is None:
             raise ValueError("this prefix has no scores")
         return np.where(np.isnan(self.scores), -np.inf, self.scores)
+
+    def token_logprobs(self) -> FloatArray:
+        """Mean log-probability per token of each answer [R, k], NaN where a sample has none.
+
+        Raises:
+            ValueError: If there are no confidences at all.
+        """
+        if self.confidence_weights is None:
+            raise ValueError("this prefix has no confidences")
+        known = self.confidence_weights > 0
+        return np.where(known, np.log(np.where(known, self.confidence_weights, 1.0)), np.nan)
 
     def any_of(self, flags: BoolArray) -> BoolArray:
         """Whether some sample with each answer is flagged, [R, classes], for flags [R, k]."""

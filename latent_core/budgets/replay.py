@@ -75,7 +75,8 @@ def views(outcomes: Outcomes, orders: IntArray, waves: Sequence[int]) -> Iterato
         scores = None if outcomes.scores is None else rows(outcomes.scores, n)
         weights = None if outcomes.vote_weights is None else rows(outcomes.vote_weights, n)
         sure = None if outcomes.confidences is None else rows(outcomes.confidences, n)
-        yield View(Prefix(rows(outcomes.votes, n), scores, sure), rows(outcomes.correct, n), weights)
+        likely = None if outcomes.confidence_weights is None else rows(outcomes.confidence_weights, n)
+        yield View(Prefix(rows(outcomes.votes, n), scores, sure, likely), rows(outcomes.correct, n), weights)
 
 
 def credit_of(aggregation: str, view: View) -> FloatArray:
@@ -191,6 +192,7 @@ def _part(outcomes: Outcomes, rows: slice) -> Outcomes:
         cut(outcomes.scores),
         cut(outcomes.vote_weights),
         confidences=cut(outcomes.confidences),
+        confidence_weights=cut(outcomes.confidence_weights),
     )
 
 

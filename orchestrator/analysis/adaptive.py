@@ -169,11 +169,11 @@ def adaptive_rows(
         for name in names
     }
     everything = {title: budget for budgets in wanted.values() for title, budget in budgets.items()}
-    scored = outcomes.scores is not None
+    scored, confident = outcomes.scores is not None, outcomes.confidences is not None
     decisions = {}
     for title, budget in everything.items():
-        if asked is not None or _serves(budget, scored, gains):
-            decisions[title] = budget.prepare(scored=scored, fitted=gains)
+        if asked is not None or _serves(budget, scored, gains, confident):
+            decisions[title] = budget.prepare(scored=scored, fitted=gains, confident=confident)
     asked_at = {title: everything[title].waves for title in decisions}
     looks = sorted({n for own in asked_at.values() for n in own} | {waves[-1]})
     replays = replay(outcomes, decisions, looks, asked_at=asked_at)
@@ -192,9 +192,9 @@ def write_adaptive_csv(rows: Iterable[AdaptiveRow], path: Path) -> None:
     write_csv(path, COLUMNS, map(astuple, rows))
 
 
-def _serves(budget: Budget, scored: bool, gains: GainTables | None) -> bool:
+def _serves(budget: Budget, scored: bool, gains: GainTables | None, confident: bool) -> bool:
     """Whether a rule that nobody has asked for has all it needs."""
-    if budget.rule.needs_scores and not scored:
+    if (budget.rule.needs_scores and not scored) or (budget.rule.reads_confidence and not confident):
         return False
     if not budget.rule.needs_fitted:
         return True

@@ -34,11 +34,12 @@ from orchestrator.analysis.difficulty import DifficultyRow, difficulty_rows
 from orchestrator.analysis.dynamics_rows import UNKNOWN, TrialDynamics
 from orchestrator.analysis.frontier import FrontierRow, SampledSetting, frontier_rows
 from orchestrator.analysis.online import AdaptiveOutcomes
-from orchestrator.analysis.outcomes import join_outcomes, outcomes_of, without_confidence
+from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
 from orchestrator.analysis.pareto import Judged, judge
 from orchestrator.analysis.per_question import chosen_answers, chosen_in_groups, per_question
 from orchestrator.config.objective import Objective
 from orchestrator.names import GREEDY
+from orchestrator.store.counting import without_confidence
 from orchestrator.store.trial import Coverage, Trial
 
 CURVE_COLUMNS = (

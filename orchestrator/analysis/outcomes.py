@@ -9,8 +9,9 @@ import pandas as pd
 
 from latent_core.selection.aggregations import Outcomes
 from latent_core.selection.calibration import VoteCalibration
-from latent_core.selection.estimators import BoolArray, FloatArray, IntArray
+from latent_core.selection.estimators import BoolArray, FloatArray, IntArray, token_probabilities
 from latent_core.tasks.base import Problem
+from orchestrator.store.counting import without_confidence
 from orchestrator.store.trial import Trial
 
 
@@ -153,22 +154,9 @@ def _confidences(
     """Log-probabilities of answers and vote weights [Q, N]; None where a sample lacks one that has not failed."""
     found = _scores(records, "answer_logprob", shape, row, sample)
     tokens = _scores(records, "answer_tokens", shape, row, sample)
-    if found is None or tokens is None or lacks_confidence(records):
+    if found is None or tokens is None or without_confidence(records).any():
         return None, None
-    known = ~np.isnan(found)
-    weights = np.zeros(shape)
-    weights[known] = np.exp(found[known] / np.maximum(tokens[known], 1.0))
-    return found, weights
-
-
-def without_confidence(records: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which trajectories have written an answer and do not say how sure the model was of it."""
-    return records["answer_logprob"].isna() & records["error"].isna() & (records["answer_tokens"] > 0)
-
-
-def lacks_confidence(records: pd.DataFrame) -> bool:
-    """Return whether a trajectory that has not failed does not say how sure the model was of its answer."""
-    return bool(without_confidence(records).any())
+    return found, token_probabilities(found, tokens)
 
 
 def _weights(scores: FloatArray | None, calibration: VoteCalibration | None) -> FloatArray | None:

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from latent_core.answers.extractors import EXTRACTORS, is_extractor
 from latent_core.answers.grading import GRADERS
 from latent_core.budgets import DEFAULT_WAVES, RULES
-from latent_core.budgets.gain_table import FEATURES
+from latent_core.budgets.gain_features import GAINING
 from latent_core.registry import Registry
 from latent_core.reward.losses import LOSSES
 from latent_core.samplers import SAMPLERS
@@ -208,7 +208,7 @@ def _name_known(schema: Schema, shipped_only: bool) -> None:
         "task.extractor": lambda: sorted(extractors),
         "training.objective": lambda: _names(LOSSES, shipped_only),
         "family": lambda: _names(FAMILIES, shipped_only),
-        "budget.aggregation": lambda: list(FEATURES),
+        "budget.aggregation": lambda: list(GAINING),
     }
     for key, names in known.items():
         for _, one in _found(schema, key.split(".")):

@@ -17,7 +17,7 @@ from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.blocks import WorkItem, problems_of
 from orchestrator.pipeline.stages import READ_BY_SCORERS, load_shard, sample_request, trajectory_counts
-from orchestrator.store.decisions import RECORD_COLUMNS, SeenSamples
+from orchestrator.store.decisions import SeenSamples
 from orchestrator.store.folder import ShardFolder
 from orchestrator.store.integrity import DamagedShard
 from orchestrator.store.shards import BoolArray, Shard, missing_shards
@@ -140,7 +140,7 @@ class RunWaves:
                     counts.update(trajectory_counts(table))
             for part in parts_of(wave & ~seen.sampled, shard.first_question, self._samples_per_call):
                 table = self._sample(part, asked, item)
-                seen.add(table.select([*_ADDRESS, *RECORD_COLUMNS]).to_pandas())
+                seen.add(table.select([*_ADDRESS, *seen.record_columns]).to_pandas())
                 self._score(part, table, asked, item, seen)
                 counts.update(trajectory_counts(table))
             decisions = seen.decide()

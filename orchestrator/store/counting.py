@@ -41,3 +41,8 @@ def counted(records: "pd.DataFrame", cut_answers: CutAnswers, trial: str) -> "pd
         return records
     records = records.assign(answer=records["answer"].where(~cut, None))
     return records.assign(correct=records["correct"] & ~cut) if "correct" in records else records
+
+
+def without_confidence(records: "pd.DataFrame") -> "pd.Series[bool]":
+    """Return which trajectories have written an answer and do not say how sure the model was of it."""
+    return records["answer_logprob"].isna() & records["error"].isna() & (records["answer_tokens"] > 0)

@@ -13,16 +13,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latent_core.budgets import Budget, GainTables, Prefix, parse_budget
+from latent_core.errors import UserError
+from latent_core.selection.estimators import token_probabilities
 from latent_core.trajectory import CutAnswers
-from orchestrator.store.counting import counted
+from orchestrator.store.counting import counted, without_confidence
 from orchestrator.store.shards import BoolArray
 from orchestrator.store.specs import ScoreStore, TrajectoryStore
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-RECORD_COLUMNS = ("answer", "error", "cut")
-"""What a decision needs of a trajectory."""
+_RECORD_COLUMNS = ("answer", "error", "cut")
+_CONFIDENCE_COLUMNS = ("answer_logprob", "answer_tokens")
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,35 @@ class WaveBudget:
         """Most samples that a question may get."""
         return self.budget.horizon
 
+    @property
+    def record_columns(self) -> tuple[str, ...]:
+        """What a decision needs of a trajectory."""
+        return _RECORD_COLUMNS + _CONFIDENCE_COLUMNS * self.budget.rule.reads_confidence
+
     def waves_to(self, samples: int) -> int:
         """Return how many waves it takes to get to so many samples."""
         return self.budget.waves.index(samples) + 1
 
-    def decide(self, votes: IntArray, scores: FloatArray | None, contiguous: IntArray) -> "Decisions":
+    def decide(
+        self,
+        votes: IntArray,
+        scores: FloatArray | None,
+        contiguous: IntArray,
+        confidences: FloatArray | None = None,
+        confidence_weights: FloatArray | None = None,
+    ) -> "Decisions":
         """Ask the rule wave by wave, as if the samples had come one wave after the other.
 
         Args:
             votes: Answers as codes, -1 does not vote, [Q, last].
             scores: Scores of a LatentRM, NaN where it has none, [Q, last]; None where nothing scores the trial.
             contiguous: How many of the first samples are known, [Q]; nothing behind them is looked at.
+            confidences: Log-probabilities of answers, NaN where there is none, [Q, last]; None for rules that do not
+                look at them.
+            confidence_weights: Probabilities per token, 0 where there is none, [Q, last]; None likewise.
         """
         samples, settled = np.full(len(votes), self.first), np.zeros(len(votes), dtype=np.bool_)
-        going = np.ones(len(votes), dtype=np.bool_)
+        going, opinions = np.ones(len(votes), dtype=np.bool_), (scores, confidences, confidence_weights)
         go_on = self.budget.prepare(scored=self.scored, fitted=self.fitted)
         for wave in self.budget.waves:
             samples[going] = wave
@@ -80,8 +97,8 @@ class WaveBudget:
                 break
             rows = np.flatnonzero(going)
             # A copy: a rule must not see what lies behind its prefix.
-            seen = votes[rows, :wave].copy(), None if scores is None else scores[rows, :wave].copy()
-            stops = rows[~go_on(Prefix(*seen))]
+            known = (None if array is None else array[rows, :wave].copy() for array in opinions)
+            stops = rows[~go_on(Prefix(votes[rows, :wave].copy(), *known))]
             settled[stops], going[stops] = True, False
         return Decisions(samples, settled, self.first, self.last)
 
@@ -141,6 +158,7 @@ class SeenSamples:
     Attributes:
         sampled: Which samples are there, bool [Q, last].
         scored: Which of them have been to the scorer, of the same shape; all where nothing scores the trial.
+        record_columns: What it needs of a trajectory.
     """
 
     def __init__(self, budget: WaveBudget, questions: range, cut_answers: CutAnswers, trial: str) -> None:
@@ -153,30 +171,41 @@ class SeenSamples:
             trial: Name of the trial, for error messages.
         """
         self._budget, self._first, self._cut_answers, self._trial = budget, questions.start, cut_answers, trial
+        self.record_columns = budget.record_columns
         shape = len(questions), budget.last
         self.sampled = np.zeros(shape, dtype=np.bool_)
         self.scored = np.full(shape, not budget.scored)
         self._answers = np.full(shape, None, dtype=object)
         self._scores = np.full(shape, np.nan)
+        # As outcomes have them; only rules that look at them pay for them.
+        reads = budget.budget.rule.reads_confidence
+        self._confidences = (np.full(shape, np.nan), np.zeros(shape)) if reads else None
 
     def read(self, trajectories: TrajectoryStore, scores: ScoreStore | None) -> None:
         """Take what the store holds.
 
         Raises:
             DamagedShard: If a shard is not what its name says.
-            UserError: If an older store does not tell which answers were cut off.
+            UserError: As `add`.
         """
         end, last = self._first + len(self.sampled), self._budget.last
-        self.add(trajectories.read(end, last, RECORD_COLUMNS, first_question=self._first))
+        self.add(trajectories.read(end, last, self.record_columns, first_question=self._first))
         if scores is not None:
             self.add_scores(scores.read(end, last, ["score"], first_question=self._first))
 
     def add(self, records: pd.DataFrame) -> None:
-        """Take trajectories: rows with the columns question_index, sample_index, answer, error and cut."""
+        """Take trajectories: rows with the columns question_index, sample_index and those of `record_columns`.
+
+        Raises:
+            UserError: If an older store does not tell which answers were cut off, or how sure the reasoner was of them
+                and the rule looks at that.
+        """
         if len(records):
             rows = counted(records, self._cut_answers, self._trial)
             place = self._place(rows)
             self._answers[place] = rows["answer"].where(~rows["failed"] & rows["answer"].notna(), None)
+            if self._confidences is not None:
+                self._add_confidences(rows, place)
             self.sampled[place] = True
 
     def add_scores(self, rows: pd.DataFrame) -> None:
@@ -185,6 +214,19 @@ class SeenSamples:
             place = self._place(rows)
             self._scores[place] = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)
             self.scored[place] = True
+
+    def _add_confidences(self, rows: pd.DataFrame, place: tuple[IntArray, IntArray]) -> None:
+        assert self._confidences is not None
+        if older := int(without_confidence(rows).sum()):
+            raise UserError(
+                f"{self._trial}: budget.rule {self._budget.budget.rule.describe()} looks at the reasoner's own "
+                f"confidence, and {older:,} of its stored trajectories are older than the record of it; sample into "
+                "another store.path, or take a rule that does not look at it"
+            )
+        logprob, tokens = (rows[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in _CONFIDENCE_COLUMNS)
+        logprob = np.where(rows["failed"], np.nan, logprob)
+        for known, values in zip(self._confidences, (logprob, token_probabilities(logprob, tokens)), strict=True):
+            known[place] = values
 
     def _place(self, rows: pd.DataFrame) -> tuple[IntArray, IntArray]:
         question, sample = (rows[name].to_numpy(dtype=np.int64) for name in ("question_index", "sample_index"))
@@ -195,4 +237,5 @@ class SeenSamples:
         ready = self.sampled & self.scored
         votes = pd.factorize(self._answers.ravel())[0].astype(np.int64).reshape(ready.shape)
         contiguous = np.logical_and.accumulate(ready, axis=1).sum(axis=1)
-        return self._budget.decide(votes, self._scores if self._budget.scored else None, contiguous)
+        scores = self._scores if self._budget.scored else None
+        return self._budget.decide(votes, scores, contiguous, *(self._confidences or ()))

@@ -19,6 +19,7 @@ from latent_core.reward.types import QuestionToScore
 from latent_core.samplers import Sampler
 from latent_core.selection.aggregations import Outcomes
 from latent_core.selection.calibration import VoteCalibration
+from latent_core.selection.estimators import token_probabilities
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers, TrajectoryBatch
 
@@ -57,7 +58,7 @@ def fit_gains(
     Raises:
         ValueError: If there are fewer samples than a first wave has.
     """
-    correct, votes, scores = [], [], []
+    correct, votes, scores, logprobs, tokens = [], [], [], [], []
     for first in range(0, len(problems), _QUESTIONS_AT_ONCE):
         some = problems[first : first + _QUESTIONS_AT_ONCE]
         batch = sample_trajectories(
@@ -76,8 +77,18 @@ def fit_gains(
         scores.append(scored.score.reshape(len(some), samples))
         votes.append(_codes(batch.answer).reshape(len(some), samples))
         correct.append(np.asarray(batch.correct).reshape(len(some), samples))
-    known = np.concatenate(scores)
-    outcomes = Outcomes(np.concatenate(correct), np.concatenate(votes), known, calibration.weights(known))
+        failed = np.array([error is not None for error in batch.error])
+        logprobs.append(np.where(failed, np.nan, batch.answer_logprob).astype(np.float64).reshape(len(some), samples))
+        tokens.append(batch.answer_tokens.astype(np.float64).reshape(len(some), samples))
+    known, sure = np.concatenate(scores), np.concatenate(logprobs)
+    outcomes = Outcomes(
+        np.concatenate(correct),
+        np.concatenate(votes),
+        known,
+        calibration.weights(known),
+        confidences=sure,
+        confidence_weights=token_probabilities(sure, np.concatenate(tokens)),
+    )
     return fit_gain_tables(outcomes, DEFAULT_WAVES, calibration.temperature, sampler=sampler.describe())
 
 

@@ -11,6 +11,7 @@ denominator.
 
 from latent_core.selection.estimators.arrays import BoolArray, FloatArray, IntArray
 from latent_core.selection.estimators.choices import NO_CHOICE, best_scored, most_voted
+from latent_core.selection.estimators.confidence import token_probabilities
 from latent_core.selection.estimators.coverage import guess_coverage, pass_at_n
 from latent_core.selection.estimators.majority import majority_at_n
 from latent_core.selection.estimators.ranking import WithinQuestionAuc, auc_by_question, best_of_n, within_question_auc
@@ -30,6 +31,7 @@ __all__ = [
     "majority_at_n",
     "most_voted",
     "pass_at_n",
+    "token_probabilities",
     "weighted_vote_at_n",
     "within_question_auc",
 ]

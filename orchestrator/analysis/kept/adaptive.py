@@ -16,6 +16,7 @@ from orchestrator.analysis.kept.results import KeptResults, content_of, source_o
 from orchestrator.analysis.online_rows import online_rows
 from orchestrator.analysis.outcomes import join_outcomes, outcomes_of
 from orchestrator.names import GREEDY
+from orchestrator.store import counting
 
 _KIND: Final = "stopping rules"
 
@@ -53,7 +54,15 @@ def evaluate_adaptive(
             trial.folders,
             task.problems,
             source_of(
-                latent_core.budgets, aggregations, estimators, intervals, adaptive, curves, cut_answers, outcomes
+                latent_core.budgets,
+                aggregations,
+                estimators,
+                intervals,
+                adaptive,
+                curves,
+                cut_answers,
+                outcomes,
+                counting,
             ),
             str(result.summary["samples"]),
             repr(asked),

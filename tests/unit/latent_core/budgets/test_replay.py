@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from latent_core.budgets import RULES, Budget, Prefix
+from latent_core.budgets.gain_features import GAINING
 from latent_core.budgets.gain_fit import fit_gain_tables
 from latent_core.budgets.replay import Replay, credit_of, orders_of, replay, replayable, views
 from latent_core.selection.aggregations import AGGREGATIONS, Outcomes
 from latent_core.selection.calibration import VoteCalibration
-from latent_core.selection.estimators import BoolArray
+from latent_core.selection.estimators import BoolArray, token_probabilities
 from latent_core.selection.intervals import mean_interval
 
 WAVES = (2, 3, 5)
@@ -28,7 +29,10 @@ def outcomes_like(questions: int, samples: int, seed: int = 0, *, ties: bool = F
     scores = rng.normal(size=votes.shape) + 2.0 * correct
     scores = np.round(scores) if ties else scores
     scores[rng.random(votes.shape) < 0.05] = np.nan
-    return Outcomes(correct, votes, scores, VoteCalibration(temperature=0.5).weights(scores))
+    sure = np.where(votes < 0, np.nan, -rng.gamma(2.0, size=votes.shape) * (1 + votes))
+    likely = token_probabilities(sure, np.ones(votes.shape))
+    own = {"confidences": sure, "confidence_weights": likely}
+    return Outcomes(correct, votes, scores, VoteCalibration(temperature=0.5).weights(scores), **own)
 
 
 def decided(horizon: int) -> Budget:
@@ -117,10 +121,15 @@ def shuffled_tails_change_decisions(decide: object, outcomes: Outcomes, waves: t
     return False
 
 
-@pytest.mark.parametrize("rule", list(RULES))
-def test_what_lies_behind_the_prefix_does_not_matter(rule: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [
+        *((rule, {"mean": 8} if rule == "gain" else {}) for rule in RULES),
+        *(("gain", {"mean": 8, "own_confidence": True, "aggregation": name}) for name in GAINING),
+    ],
+)
+def test_what_lies_behind_the_prefix_does_not_matter(rule: str, settings: dict[str, object]) -> None:
     outcomes, waves = outcomes_like(150, 16), (4, 8, 16)
-    settings = {"mean": 8} if rule == "gain" else {}
     fitted = fit_gain_tables(outcomes_like(150, 16, seed=9), waves, 0.5, orders=4)
     decide = Budget(RULES[rule].model_validate(settings), waves).prepare(scored=True, fitted=fitted)
     assert not shuffled_tails_change_decisions(decide, outcomes, waves)

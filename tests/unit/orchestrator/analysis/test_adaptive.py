@@ -1,7 +1,7 @@
 """Rows of adaptive.csv: what they compare, what they cost, and intervals that cover."""
 
 import csv
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +154,21 @@ def test_a_rule_that_was_asked_for_needs_its_scores_and_its_table() -> None:
     ):
         with pytest.raises(UserError, match=message):
             adaptive_rows("t", outcomes, costs_like(20), [AskedRule("gain", {"mean": 8})], None)
+
+
+def test_confidence_is_an_axis_of_rule_gain_where_all_samples_have_it() -> None:
+    def sure(outcomes: Outcomes) -> Outcomes:
+        logprobs = np.where(outcomes.correct, -0.5, -1.5)
+        return replace(outcomes, confidences=logprobs, confidence_weights=np.exp(logprobs))
+
+    gains = fit_gain_tables(sure(outcomes_like(100, 1)), WAVES, 0.5, orders=4)
+    outcomes, asked = outcomes_like(30, 5), [parse_asked("gain:own_confidence=true,mean=8")]
+    rows = adaptive_rows("t", sure(outcomes), costs_like(30), asked, gains)
+    assert {row.rule for row in rows} == {"gain mean=8 own_confidence=True"}
+    assert {row.aggregation for row in rows} == {"majority_vote", "best_of_n", "weighted_vote"}
+    with pytest.raises(UserError, match="own confidence, and some of these trajectories are older"):
+        adaptive_rows("t", outcomes, costs_like(30), asked, gains)
+    assert not any("own_confidence" in row.rule for row in adaptive_rows("t", outcomes, costs_like(30), None, gains))
 
 
 @pytest.mark.slow

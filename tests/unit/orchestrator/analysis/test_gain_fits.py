@@ -10,7 +10,8 @@ import pytest
 from support import trajectory_table
 
 from latent_core.budgets import GAIN_FILE
-from latent_core.budgets.gain_table import FEATURES, read_gain_tables
+from latent_core.budgets.gain_features import GAINING, table_name
+from latent_core.budgets.gain_table import read_gain_tables
 from latent_core.errors import UserError
 from latent_core.models.files import locate
 from latent_core.trajectory import Trajectory
@@ -23,7 +24,7 @@ from orchestrator.store.shards import Shard
 from workers.tables import SCORE_SCHEMA
 
 
-def scored_run(here: Path, samples: int, *, scored: bool = True) -> Path:
+def scored_run(here: Path, samples: int, *, scored: bool = True, confident: bool = False) -> Path:
     """A run over some path-finding problems whose trajectories and scores are made up."""
     scorer = {"scorer": {"checkpoint": "bundled:latent-rm-tiny"}} if scored else {}
     config = parse_config(
@@ -46,7 +47,8 @@ def scored_run(here: Path, samples: int, *, scored: bool = True) -> Path:
             for number in range(trial.samples):
                 right = bool(rng.random() < index / len(problems))
                 answer = problem.answer if right else "z z"
-                rows.append(Trajectory(problem.question_id, number, "", answer, right, 4, 3, (), None, 1.0, 2.0, 0.1))
+                row = Trajectory(problem.question_id, number, "", answer, right, 4, 3, (), None, 1.0, 2.0, 0.1)
+                rows.append(row._replace(answer_logprob=-0.5 - number) if confident else row)
                 scores.append(float(rng.normal() + 2 * right))
         shard = Shard(0, len(problems), 0, trial.samples)
         trial.store.prepare()
@@ -80,10 +82,23 @@ def test_a_table_is_fitted_and_written(tmp_path: Path, reward: Path, capsys: pyt
     assert main(["report", str(out), "--fit-gain", str(reward)]) == 0
     tables = read_gain_tables(reward)
     assert tables is not None
-    assert (tables.questions, tables.samples, set(tables.tables)) == (30, 16, set(FEATURES))
+    assert (tables.questions, tables.samples, set(tables.tables)) == (30, 16, set(GAINING))
     assert tables.tables["best_of_n"].temperature == 0.5
     assert [stage.samples for stage in tables.tables["best_of_n"].stages] == [4, 8, 16]
     assert "gain_tables.json: fitted to gaussian sigma=1.0 relative, 30 questions" in capsys.readouterr().err
+
+
+def test_a_further_table_is_written_where_trajectories_say_how_sure_the_reasoner_was(
+    tmp_path: Path, reward: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scored_run(tmp_path, 16, confident=True)
+    assert main(["report", str(out), "--fit-gain", str(reward)]) == 0
+    tables = read_gain_tables(reward)
+    assert tables is not None
+    assert set(tables.tables) == {table_name(name, own_confidence=own) for name in GAINING for own in (False, True)}
+    first = tables.tables[table_name("best_of_n", own_confidence=True)].stages[0]
+    # Three tokens an answer, and log-probabilities of -0.5 to -15.5: the mean over all orders of four of them.
+    assert -8.0 / 3 - 0.3 < first.means[-2] < -8.0 / 3 + 0.3
 
 
 @pytest.mark.parametrize(
@@ -119,7 +134,7 @@ def test_no_latentrm_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_the_bundled_latentrm_has_a_table_for_64_samples() -> None:
     tables = read_gain_tables(locate("bundled:latent-rm-tiny"))
     assert tables is not None
-    assert (tables.questions, tables.samples, set(tables.tables)) == (600, 64, set(FEATURES))
+    assert (tables.questions, tables.samples, set(tables.tables)) == (600, 64, set(GAINING))
 
 
 def test_a_damaged_table_is_a_line(reward: Path) -> None:

@@ -107,6 +107,12 @@ def test_a_rule_of_gains_that_cannot_be_asked(budget: dict[str, Any], message: s
     assert str(caught.value).startswith(message)
 
 
+def test_a_table_of_gains_that_knows_nothing_of_confidence() -> None:
+    with pytest.raises(UserError, match=r"^budget.own_confidence: .*latentswarm report RUN_DIR --fit-gain`") as caught:
+        run_with(budget={**GAIN, "own_confidence": True}, scorer={"checkpoint": "bundled:latent-rm-tiny"})
+    assert "\n" not in str(caught.value)
+
+
 def test_a_latent_rm_without_a_table_of_gains(tmp_path: Path) -> None:
     bundled = ROOT / "latent_core" / "bundled" / "latent-rm-tiny"
     shutil.copytree(bundled, tmp_path / "rm", ignore=shutil.ignore_patterns("gain_tables.json"))

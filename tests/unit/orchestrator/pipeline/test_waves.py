@@ -1,18 +1,25 @@
 """Waves of a block, with actors that answer at once: what is asked of them, what is stored, and what is decided."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from support import stored_rows, trajectory_table, work_block
 
-from latent_core.budgets import parse_budget
+from latent_core.budgets import Budget, BudgetRule, Decide, GainTables, Prefix, parse_budget
+from latent_core.budgets.gain_fit import fit_gain_tables
+from latent_core.budgets.replay import views
 from latent_core.reward.types import Score, ScoreBatch
+from latent_core.selection.aggregations import Outcomes
+from latent_core.selection.calibration import VoteCalibration
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import Trajectory
+from orchestrator.analysis.outcomes import outcomes_from_records
 from orchestrator.pipeline import waves
 from orchestrator.pipeline.waves import Part, RunWaves, parts_of
 from orchestrator.store.decisions import WaveBudget
@@ -34,7 +41,8 @@ def answer_of(question: int, sample: int) -> str:
 
 def row_of(question: int, sample: int) -> Trajectory:
     answer, latents = answer_of(question, sample), np.full((2, 3), question + sample / 100, np.float32)
-    return Trajectory(f"q{question}", sample, answer, answer, answer == "0", 2, 2, (sample, 0), latents, 1, 2, 0.1)
+    row = Trajectory(f"q{question}", sample, answer, answer, answer == "0", 2, 2, (sample, 0), latents, 1, 2, 0.1)
+    return row._replace(answer_logprob=-float(np.random.default_rng([question, sample, 2]).gamma(1 + int(answer))))
 
 
 @dataclass
@@ -76,10 +84,26 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
     return made
 
 
-def trial_of(folder: Path, *, scored: bool = False) -> Trial:
+POSTERIOR = {"rule": "posterior", "confidence": 0.9, "waves": [2, 4, 8, 16]}
+CONFIDENT = {"rule": "gain", "mean": 5, "own_confidence": True, "waves": [2, 4, 8, 16]}
+
+
+def outcomes_of_all(questions: range, order: Sequence[int] = range(16)) -> Outcomes:
+    """What reports make of all sixteen samples of questions, as they were stored and scored."""
+    rows = [row_of(question, sample) for question in questions for sample in order]
+    table = trajectory_table(rows, questions.start, 16, "float16").to_pandas()
+    table["score"] = [np.float32(np.float16(q + s / 100)) * 2 for q in questions for s in order]
+    names = [f"q{question}" for question in questions]
+    return outcomes_from_records(table, names, calibration=VoteCalibration(temperature=0.5))
+
+
+def trial_of(folder: Path, *, scored: bool = False, rule: Mapping[str, Any] = POSTERIOR) -> Trial:
     store = TrajectoryStore(str(folder), SPEC, "float16" if scored else "none")
     scores = Scored(ScoreStore(store, ScoreSpec("rm", "float32", False, "float16"))) if scored else None
-    budget = WaveBudget(parse_budget({"rule": "posterior", "confidence": 0.9, "waves": [2, 4, 8, 16]}), scored)
+    fitted = None
+    if rule["rule"] == "gain":
+        fitted = fit_gain_tables(outcomes_of_all(range(20, 60)), rule["waves"], 0.5, orders=4)
+    budget = WaveBudget(parse_budget(rule), scored, fitted)
     store.prepare()
     if scores is not None:
         scores.store.prepare()
@@ -123,6 +147,59 @@ def test_online_is_offline_on_the_same_samples(tmp_path: Path, actors: Actors, s
         assert len(rows) == sum(wanted)
         close = 2 * (rows["question_index"] + rows["sample_index"] / 100)
         np.testing.assert_allclose(rows["score"], close.to_numpy(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("per_call", [3, 64])
+def test_confidence_online_is_confidence_offline(tmp_path: Path, actors: Actors, per_call: int) -> None:
+    trial = trial_of(tmp_path, scored=True, rule=CONFIDENT)
+    assert trial.budget is not None
+    run(trial, per_call=per_call)
+    decide, outcomes = (
+        trial.budget.budget.prepare(scored=True, fitted=trial.budget.fitted),
+        outcomes_of_all(range(4, 10)),
+    )
+    in_order = np.broadcast_to(np.arange(16), (6, 1, 16))
+    wanted, going = np.full(6, 16), np.ones(6, dtype=np.bool_)
+    for wave, view in zip((2, 4, 8), views(outcomes, in_order, (2, 4, 8)), strict=True):
+        stops = going & ~decide(view.prefix)
+        wanted[stops], going[stops] = wave, False
+    assert len(set(wanted.tolist())) > 1
+    covered = trial.store.covered(BLOCK.end_question, 16)[BLOCK.first_question :]
+    assert covered.sum(axis=1).tolist() == wanted.tolist()
+    decisions = trial.coverage(BLOCK.end_question).decisions
+    assert decisions is not None
+    assert decisions.samples[BLOCK.first_question :].tolist() == wanted.tolist()
+
+
+class Notes(BudgetRule):
+    """Goes on to the end, and keeps what it was asked with."""
+
+    kind: ClassVar[str] = "notes"
+    asked: ClassVar[list[Prefix]] = []
+
+    @property
+    def reads_confidence(self) -> bool:
+        return True
+
+    def prepare(self, waves: Sequence[int], fitted: GainTables | None) -> Decide:
+        self.asked.clear()
+
+        def go_on(seen: Prefix) -> NDArray[np.bool_]:
+            self.asked.append(seen)
+            return np.ones(len(seen.votes), dtype=np.bool_)
+
+        return go_on
+
+
+def test_a_rule_online_sees_the_numbers_that_reports_see(tmp_path: Path, actors: Actors) -> None:
+    trial = trial_of(tmp_path, scored=True)
+    run(replace(trial, budget=WaveBudget(Budget(Notes(), (2, 4, 8, 16)), True)))
+    in_order = np.broadcast_to(np.arange(16), (6, 1, 16))
+    offline = [view.prefix for view in views(outcomes_of_all(range(4, 10)), in_order, (2, 4, 8))]
+    assert [one.samples for one in Notes.asked[-3:]] == [2, 4, 8]
+    for online, expected in zip(Notes.asked[-3:], offline, strict=True):
+        for name in ("scores", "confidences", "confidence_weights"):
+            np.testing.assert_array_equal(getattr(online, name), getattr(expected, name))
 
 
 def test_questions_that_lack_the_same_samples_are_asked_in_one_call(tmp_path: Path, actors: Actors) -> None:

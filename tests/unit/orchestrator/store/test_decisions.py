@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from support import trajectory_table
 
 from latent_core.budgets import Budget, Prefix, parse_budget
 from latent_core.budgets.gain_table import read_gain_tables
+from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from latent_core.trajectory import CutAnswers, Trajectory
 from orchestrator.store.decisions import WaveBudget
@@ -142,6 +144,35 @@ def test_cut_answers_vote_or_not_as_they_do_in_results(tmp_path: Path, cut_answe
     found = trial.coverage(1).decisions
     assert found is not None
     assert (found.samples.tolist(), found.open) == ([samples], 0)
+
+
+ASKS_CONFIDENCE = {"rule": "gain", "mean": 4, "own_confidence": True, "waves": list(WAVES)}
+
+
+def test_only_a_rule_that_looks_at_confidence_reads_it(tmp_path: Path) -> None:
+    trial = trial_of(tmp_path)
+    assert trial.seen(range(1)).record_columns == ("answer", "error", "cut")
+    budget = WaveBudget(parse_budget(ASKS_CONFIDENCE), True)
+    columns = ("answer", "error", "cut", "answer_logprob", "answer_tokens")
+    assert replace(trial, budget=budget).seen(range(1)).record_columns == columns
+
+
+def test_a_store_that_is_older_than_confidence_is_refused_in_a_line(tmp_path: Path) -> None:
+    trial = trial_of(tmp_path)
+    put(trial, Shard(0, 1, 0, 3), ["1", None, "1"])
+    [file] = Path(trial.store.directory).glob("q*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns(["answer_logprob", "token_entropy"]), file)
+    decisions = trial.coverage(2).decisions
+    assert decisions is not None, "a rule that does not look at it is asked as before"
+    assert decisions.samples.tolist() == [5, 2]
+    asking = replace(trial, budget=WaveBudget(parse_budget(ASKS_CONFIDENCE)))
+    with pytest.raises(UserError) as caught:
+        asking.coverage(2)
+    assert str(caught.value) == (
+        "name: budget.rule gain mean=4 own_confidence=True looks at the reasoner's own confidence, and 2 of its stored "
+        "trajectories are older than the record of it; sample into another store.path, or take a rule that does not "
+        "look at it"
+    )
 
 
 def test_a_question_is_decided_upon_once_it_is_scored(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The gain table that training fits is the one that is fitted to the same samples, drawn and scored one by one."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,7 @@ def test_it_is_fitted_to_samples_and_scores_of_all_questions(cut_answers: CutAns
     )
     shape = len(problems), SAMPLES
     correct, votes, scores = np.zeros(shape, bool), np.full(shape, -1), np.zeros(shape)
+    sure, likely = np.full(shape, np.nan), np.zeros(shape)
     for row, problem in enumerate(problems):
         drawn = sample_trajectories(
             reasoner, sampler, [problem], range(SAMPLES), seed=3, latents=torch.float16, **lengths
@@ -45,6 +48,9 @@ def test_it_is_fitted_to_samples_and_scores_of_all_questions(cut_answers: CutAns
                     known.append(one.answer)
                 votes[row, column] = known.index(one.answer)
                 correct[row, column] = one.correct
+            assert one.answer_logprob is not None
+            sure[row, column] = one.answer_logprob
+            likely[row, column] = math.exp(one.answer_logprob / one.answer_tokens)
         latents = torch.from_numpy(np.array([one.latents for one in drawn], np.float32))
         with torch.inference_mode():
             prompt = reasoner.checkpoint.prompt_ids(problem.question)
@@ -54,9 +60,12 @@ def test_it_is_fitted_to_samples_and_scores_of_all_questions(cut_answers: CutAns
         scores[row] = rewards.score.numpy()
     counts = (cut_answers, tokens) != ("abstain", 2)
     assert (votes >= 0).all() == correct.any() == counts
-    outcomes = Outcomes(correct, votes, scores, CALIBRATION.weights(scores))
+    own = {"confidences": sure, "confidence_weights": likely}
+    outcomes = Outcomes(correct, votes, scores, CALIBRATION.weights(scores), **own)
     expected = fit_gain_tables(outcomes, DEFAULT_WAVES, CALIBRATION.temperature)
     assert (fitted.questions, fitted.samples, fitted.sampler) == (21, SAMPLES, "gaussian sigma=0.8 relative")
+    assert set(fitted.tables) == set(expected.tables)
+    assert len(fitted.tables) == 6
     for name, table in expected.tables.items():
         own = fitted.tables[name]
         assert [stage.samples for stage in own.stages] == [4, 8]

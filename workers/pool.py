@@ -104,6 +104,11 @@ class ActorPool:
         """Return how busy each actor is; None for one that does not answer because it is starting or restarting."""
         return _answers([actor.activity for actor in self._actors])
 
+    def prompts(self) -> tuple[int, int]:
+        """Return how many prompts the reasoners had to read and how many they had kept, since they were started."""
+        answers = [one for one in _answers([actor.prompts for actor in self._actors], _FACTS_TIMEOUT_S) if one]
+        return sum(read for read, _ in answers), sum(kept for _, kept in answers)
+
     def row_invariance(self) -> list[dict[str, Any]]:
         """Return how the actors keep rows apart to the bit, each way once; those on GPUs promise nothing.
 

@@ -65,6 +65,13 @@ class ReasonerWorker(ModelActor):
         rules = [*self._reasoner.row_rules, *(rule for one in self._reward_models.values() for rule in one.row_rules)]
         return summary_of(rules) if self._reasoner.device.type == "cpu" else None
 
+    def prompts(self) -> tuple[int, int]:
+        """Return how many prompts this actor had to read and how many it had kept, of questions asked wave by wave."""
+        from latent_core.engine.runtime import RolloutRuntime
+
+        kept = RolloutRuntime.of(self._reasoner).prompts
+        return kept.read, kept.recalled
+
     def sample(self, request: SampleRequest) -> "pa.Table":
         """Sample a shard; returns its table, see `trajectory_table`."""
         samples = range(request.first_sample, request.first_sample + request.samples)
@@ -154,6 +161,7 @@ class ReasonerWorker(ModelActor):
             seed=request.seed,
             # The device turns numbers into those that are stored much faster than the host, and has fewer to copy.
             latents=None if request.latents == "none" else DTYPES[request.latents],
+            keep_prompts=request.keep_prompts,
         )
 
     def _search(self, request: SearchRequest, problems: Sequence[Problem]) -> BeamBatch:

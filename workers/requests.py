@@ -38,6 +38,7 @@ class SampleRequest:
         first_question: Index of the first question in its task.
         latents: Precision of the latent vectors in the reply: "none", "float16" or "float32".
         code: Which code has to be at work; None for whatever is there.
+        keep_prompts: Whether further samples of the same questions may be asked for soon.
     """
 
     problems: tuple[Problem, ...]
@@ -50,6 +51,7 @@ class SampleRequest:
     first_question: int = 0
     latents: str = "none"
     code: PlannedCode | None = None
+    keep_prompts: bool = False
 
 
 @dataclass(frozen=True)

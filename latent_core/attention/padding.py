@@ -65,7 +65,7 @@ def length_buckets(prompts: Sequence[Sequence[int]], device: torch.device) -> It
 
 
 def right_padded(
-    prompts: Sequence[Sequence[int]], filler: int, longest: int, device: torch.device
+    prompts: Sequence[Sequence[int]], filler: int, longest: int, device: torch.device, at_least: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Put prompts side by side; causal attention never looks at right padding.
 
@@ -74,12 +74,13 @@ def right_padded(
         filler: Id that padding is made of.
         longest: Positions that the model has.
         device: Where the tensors go.
+        at_least: Tokens of another prompt that they are padded for too.
 
     Returns:
         Ids, int64 [prompts, padded length], and lengths, int64 [prompts].
     """
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    padded = min(padded_length(int(lengths.max())), longest)
+    padded = min(padded_length(max(int(lengths.max()), at_least)), longest)
     tokens = torch.full((len(prompts), padded), filler)
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt)] = torch.tensor(prompt)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from latent_core.attention.padding import length_buckets, right_padded
+from latent_core.attention.padding import length_buckets, padded_length, right_padded
 from latent_core.attention.prefix import SharedPrefix
 from latent_core.attention.suffix import SuffixCache
 from latent_core.engine.answer_buffer import AnswerBuffer, Answers
@@ -19,7 +19,7 @@ from latent_core.models.reasoner import LatentReasoner
 from latent_core.models.token_confidence import TokenConfidence
 from latent_core.randomness import Streams
 from latent_core.row_invariance import MIN_ROWS
-from latent_core.samplers.base import Phase, Sampler
+from latent_core.samplers.base import ModulePerturbation, Phase, Sampler
 
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once the unfinished ones fill less than this share of the batch: dropping copies the
@@ -35,8 +35,14 @@ class RolloutEngine:
     Trajectories are a pure function of (seed, question id, sample index): see `latent_core.randomness`.
     """
 
-    def __init__(self, reasoner: LatentReasoner, sampler: Sampler) -> None:
+    def __init__(self, reasoner: LatentReasoner, sampler: Sampler, *, keep_prompts: bool = False) -> None:
         """Join a reasoner and a sampler; both may serve other engines too.
+
+        Args:
+            reasoner: The model.
+            sampler: What makes samples differ.
+            keep_prompts: Whether prompts are kept for later engines of the same reasoner, as far as there is memory,
+                and recalled where they were; for weights that stay as they are.
 
         Raises:
             UserError: If the sampler draws from what the reasoner's feedback head does not have.
@@ -45,6 +51,8 @@ class RolloutEngine:
         self.reasoner = reasoner
         self.sampler = sampler
         self.runtime = RolloutRuntime.of(reasoner)
+        # What a sampler perturbs is another one's.
+        self._keeps_prompts = keep_prompts and not sampler.perturbs_prompt
 
     @verb
     def prefill(
@@ -101,14 +109,24 @@ class RolloutEngine:
         return replace(self._feed(state, self.reasoner.embed(tokens), Phase.BOUNDARY, 0), boundary=1)
 
     def _read(self, prompts: Sequence[Sequence[int]], streams: Streams) -> tuple[SharedPrefix, Tensor]:
-        """Read prompts of one padded length; returns them and the hidden state at the end of each."""
+        """Return prompts of one padded length and the hidden state at the end of each, read now or before."""
+        perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
+        if not self._keeps_prompts:
+            return self._read_anew(prompts, perturbation)
+        longest = max(map(len, prompts))
+        return self.runtime.prompts.prefill(
+            prompts, padded_length(longest), lambda some: self._read_anew(some, None, longest)
+        )
+
+    def _read_anew(
+        self, prompts: Sequence[Sequence[int]], perturbation: ModulePerturbation | None, at_least: int = 0
+    ) -> tuple[SharedPrefix, Tensor]:
         reasoner = self.reasoner
         tokens, lengths = right_padded(
-            prompts, reasoner.end_of_text_id, reasoner.checkpoint.context_length, reasoner.device
+            prompts, reasoner.end_of_text_id, reasoner.checkpoint.context_length, reasoner.device, at_least
         )
         cache = DynamicCache()
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand(len(prompts), -1)
-        perturbation = self.sampler.perturbation(Phase.PROMPT, streams, 0)
         hidden = reasoner.forward(reasoner.embed(tokens), positions, cache, perturbation=perturbation)
         last = hidden[torch.arange(len(prompts), device=tokens.device), lengths - 1]
         return SharedPrefix.from_cache(cache, lengths), last

@@ -5,6 +5,7 @@ import weakref
 from latent_core.engine.graph_cache import GraphCache
 from latent_core.engine.memory import Footprint, share_of
 from latent_core.engine.micro_batches import RowLimit
+from latent_core.engine.prompt_cache import PromptCache
 from latent_core.models.reasoner import LatentReasoner
 
 
@@ -17,6 +18,7 @@ class RolloutRuntime:
         device: Where the reasoner computes.
         footprint: What its rollouts need in memory.
         graph_cache: CUDA graphs of rollout steps, and the static memory that they go through.
+        prompts: Prompts that are kept for further samples of their questions.
         reads_logits: Whether the reasoner needs all logits, at every latent step or whenever it writes.
         row_limit: How many rows at once memory has turned out to hold.
     """
@@ -26,7 +28,8 @@ class RolloutRuntime:
         self.device = reasoner.device
         self.reads_logits = reasoner.feedback.reads_logits or bool(reasoner.checkpoint.never_written)
         self.footprint, self.graph_cache = Footprint.of(reasoner.model), GraphCache()
-        self.row_limit = RowLimit(release=self.graph_cache.clear)
+        self.prompts = PromptCache(lambda filled: share_of(self.device, filled))
+        self.row_limit = RowLimit(release=self._release)
 
     @classmethod
     def of(cls, reasoner: LatentReasoner) -> "RolloutRuntime":
@@ -44,6 +47,10 @@ class RolloutRuntime:
     def memory_budget(self) -> int | None:
         """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
         return share_of(self.device, self.graph_cache.nbytes)
+
+    def _release(self) -> None:
+        self.graph_cache.clear()
+        self.prompts.clear()
 
 
 _RUNTIMES: weakref.WeakKeyDictionary[LatentReasoner, RolloutRuntime] = weakref.WeakKeyDictionary()

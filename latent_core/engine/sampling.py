@@ -28,6 +28,7 @@ def sample_trajectories(
     answer_tokens: int,
     seed: int,
     latents: torch.dtype | None = torch.float32,
+    keep_prompts: bool = False,
 ) -> TrajectoryBatch:
     """Sample every question of a batch at the given sample indices, as many at once as memory has room for.
 
@@ -40,11 +41,13 @@ def sample_trajectories(
         answer_tokens: Longest answer in tokens.
         seed: Seed of the run.
         latents: Precision of the latent vectors in the records, float32 or float16; None leaves them out.
+        keep_prompts: Whether prompts are kept for further samples of the same questions; see `RolloutEngine`.
 
     Returns:
         len(problems) * len(samples) trajectories, question by question in sample order; iterating yields records.
     """
-    engine, prompt_batch = RolloutEngine(reasoner, sampler), PromptBatch.of(reasoner, problems)
+    engine = RolloutEngine(reasoner, sampler, keep_prompts=keep_prompts)
+    prompt_batch = PromptBatch.of(reasoner, problems)
 
     def compute(batch: MicroBatch) -> TrajectoryBatch:
         some, started = prompt_batch.part(batch.questions), time.perf_counter()

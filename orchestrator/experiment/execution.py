@@ -10,6 +10,7 @@ from rich.console import Console
 from latent_core.errors import UserError
 from orchestrator.config.loading import save_config
 from orchestrator.console import say
+from orchestrator.experiment.actor_facts import NO_FACTS, ActorFacts
 from orchestrator.experiment.dry_run import show_plan
 from orchestrator.experiment.experiment import Experiment, missing
 from orchestrator.experiment.lease import Lease
@@ -38,7 +39,7 @@ class ExperimentRun:
         meter: Knows how busy the actors are.
         resumed: Whether an earlier command has worked on the same experiment in the same run directory.
         missing: Trajectories that the store lacked when their trials became known.
-        row_invariance: By pool, how its actors keep rows apart to the bit; None before they have been asked.
+        facts: What its actors say of the work; nothing before they have been asked.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class ExperimentRun:
         self.sampling, self.board, self.tracker, self.meter = sampling, board, tracker, meter
         self.resumed = resumed
         self.missing = missing
-        self.row_invariance: dict[str, list[dict[str, Any]]] | None = None
+        self.facts = NO_FACTS
 
     def sample(self, trial: Trial) -> None:
         """Sample a trial and carry out its searches in this process, reporting to the board."""
@@ -116,7 +117,7 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
     lacked = missing(coverage)
     if read_anew := missing(found) - lacked:
         console.print(f"read anew: {read_anew:,} trajectories", highlight=False)
-    row_invariance: dict[str, list[dict[str, Any]]] | None = None
+    facts = NO_FACTS
     if to_do == 0:
         console.print("everything is in the store: nothing to sample or to score")
         tracker = _start_tracking(experiment, console)
@@ -126,14 +127,14 @@ def _carry_out(experiment: Experiment, sample: SampleTrials, console: Console, l
             trial.store.prepare()
         run = _sample_missing(experiment, sample, to_do, lacked, resumed, console)
         experiment, tracker, lacked = run.experiment, run.tracker, run.missing
-        row_invariance = run.row_invariance
+        facts = run.facts
         coverage = experiment.coverage()
     from orchestrator.experiment.finalize import finalize
 
     try:
         lease.renew()
         seconds = time.monotonic() - started
-        finalize(experiment, coverage, tracker, lacked - missing(coverage), seconds, console, row_invariance)
+        finalize(experiment, coverage, tracker, lacked - missing(coverage), seconds, console, facts)
     except BaseException as error:
         end_tracking(tracker, error)
         raise
@@ -150,7 +151,6 @@ def _sample_missing(
     from orchestrator.progress.board import create_board
     from orchestrator.progress.display import ProgressDisplay
     from orchestrator.progress.utilization import ActorMeter
-    from workers.pool import actor_pool
 
     plan = experiment.plan
     greedy, *others = experiment.sampled_trials()
@@ -176,10 +176,8 @@ def _sample_missing(
                 tracker = _start_tracking(experiment, console)
                 run = ExperimentRun(experiment, sampling, board, tracker, meter, resumed, lacked)
                 sample(run, others)
-                pools = {"reasoners": reasoners, "scorers": scorers}
-                run.row_invariance = {
-                    name: actor_pool(tuple(names)).row_invariance() for name, names in pools.items() if names
-                }
+                waves = any(trial.budget is not None for trial in run.experiment.all_trials())
+                run.facts = ActorFacts.of(reasoners, scorers, waves=waves)
     except BaseException as error:
         if tracker is not None:
             end_tracking(tracker, error)

@@ -17,6 +17,7 @@ from orchestrator.analysis.kept.adaptive import evaluate_adaptive
 from orchestrator.analysis.kept.dynamics import evaluate_dynamics
 from orchestrator.analysis.kept.results import KeptResults
 from orchestrator.console import masked, masked_values, say
+from orchestrator.experiment.actor_facts import NO_FACTS, ActorFacts
 from orchestrator.experiment.experiment import Experiment
 from orchestrator.experiment.fingerprint import run_tags
 from orchestrator.experiment.plan import Plan
@@ -72,7 +73,7 @@ def finalize(
     sampled: int,
     seconds: float,
     console: Console,
-    row_invariance: dict[str, list[dict[str, Any]]] | None = None,
+    facts: ActorFacts = NO_FACTS,
 ) -> None:
     """Evaluate what the store holds, write the run directory, close the MLflow runs, and print the tables.
 
@@ -83,7 +84,7 @@ def finalize(
         sampled: Trajectories that this command has sampled.
         seconds: How long that took.
         console: Where remarks go; the results go to standard output.
-        row_invariance: By pool, how its actors kept rows apart to the bit; None where this command computed nothing.
+        facts: What its actors say of the work.
 
     Raises:
         WorkFailed: If every trajectory has failed; what there is to say about them is written by then.
@@ -128,7 +129,8 @@ def finalize(
         "best": [one.trial for one in evaluation.judged if one.best],
         "trajectories_sampled_by_this_command": sampled,
         "seconds": round(seconds, 3),
-        "row_invariance": row_invariance,
+        "row_invariance": facts.row_invariance,
+        "prompts": facts.prompts,
         "mlflow": {
             "uri": masked(tracker.uri),
             "experiment_id": tracker.experiment_id,
@@ -145,7 +147,7 @@ def finalize(
     all_failed = all(result.summary["errors"] == result.summary["trajectories"] for result in results)
     tracker.end("FAILED" if all_failed else "FINISHED")
     left = tracker.close()
-    if any(not one["holds"] for found in (row_invariance or {}).values() for one in found):
+    if not facts.rows_hold:
         say(
             console,
             "on this processor the last bits of a trajectory may depend on the batch it was computed in; "

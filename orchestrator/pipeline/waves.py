@@ -7,7 +7,7 @@ decides upon it; a block that is begun anew, by this command or the next, reads 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -149,6 +149,7 @@ class RunWaves:
     def _sample(self, part: Part, asked: Mapping[int, Problem], item: WorkItem) -> pa.Table:
         store, problems = self._trial.store, [asked[index] for index in part.questions]
         request = sample_request(store.spec, store.kept, problems, part.samples, first_question=0)
+        request = replace(request, keep_prompts=True)
         table = part.addressed(actor_pool(self._reasoners).call("sample", request, item.number))
         _persist(store, part, table)
         return table

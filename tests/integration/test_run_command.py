@@ -168,6 +168,9 @@ def test_waves_go_on_after_the_driver_was_killed_to_what_the_rule_says_of_all_sa
     assert finished.returncode == 0, finished.stderr
     now = shard_files(tmp_path / "waves")
     assert {name: now[name] for name in left} == left
+    prompts = json.loads((tmp_path / "killed" / "summary.json").read_text())["prompts"]
+    assert prompts["read"] > 0
+    assert prompts["kept"] > 0
 
     found = {name: sampled_rows(tmp_path / name) for name in ("fixed", "waves")}
     votes = np.stack([pd.factorize(own)[0] for _, own in found["fixed"].groupby("question_index")["answer"]])
@@ -186,6 +189,7 @@ def test_waves_go_on_after_the_driver_was_killed_to_what_the_rule_says_of_all_sa
     assert more.returncode == 0, more.stderr
     summary = json.loads((tmp_path / "more" / "summary.json").read_text())
     assert summary["trajectories_sampled_by_this_command"] == 40 * 32 - sum(used)
+    assert summary["prompts"] is None
     assert "everything is in the store" in latentswarm("run", str(file), "--out", "again").stderr
 
 

@@ -61,7 +61,9 @@ def _of_totals(seen: Prefix, totals: FloatArray, answer: IntArray, best: FloatAr
     own = totals[rows, answer]
     others = totals.copy()
     others[rows, answer] = 0.0
-    odds = np.log((own + 1e-3) / (others.sum(axis=1) + 1e-3))
+    # One after the other by size: neither the numbers that answers have nor classes without votes change the last bit.
+    rest = np.sort(others, axis=1)[:, ::-1].cumsum(axis=1)[:, -1]
+    odds = np.log((own + 1e-3) / (rest + 1e-3))
     lead = np.log((own + 1e-3) / (others.max(axis=1) + 1e-3))
     votes = seen.counts[rows, answer]
     agreed = np.log((votes + 0.5) / (seen.samples - votes + 0.5))

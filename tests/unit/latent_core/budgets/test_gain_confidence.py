@@ -87,6 +87,18 @@ def test_features_are_those_of_a_loop_over_samples(name: str) -> None:
     assert np.isfinite(found[:, -2:]).any(axis=0).all()
 
 
+@pytest.mark.parametrize("name", GAINING)
+def test_neither_names_of_answers_nor_neighbours_change_a_bit(name: str) -> None:
+    """Online, codes are those of a block; in a replay, those of a trial: sums must not notice."""
+    rng = np.random.default_rng(2)
+    votes, scores = rng.integers(0, 24, (300, 32)), rng.normal(size=(300, 32))
+    wide = np.arange(32)[None]
+    renamed = np.concatenate([rng.permutation(24)[votes] * 7, wide])
+    one = gain_features(name, Prefix(votes, scores), TEMPERATURE)
+    two = gain_features(name, Prefix(renamed, np.concatenate([scores, wide / 9.0])), TEMPERATURE)
+    np.testing.assert_array_equal(one, two[:-1])
+
+
 def test_names_of_answers_do_not_matter() -> None:
     rng = np.random.default_rng(1)
     votes, weights = rng.integers(-1, 4, (300, 6)), rng.random((300, 6))

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.drill import run_drill
 
 
+@pytest.mark.timeout(1800)
 def test_nobody_can_tell_afterwards(tmp_path: Path) -> None:
     assert run_drill(tmp_path, kills=2, per_sweep=2, seed=7, victims=["node", "driver"]) == []

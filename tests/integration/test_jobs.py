@@ -60,15 +60,20 @@ def ray_command() -> Iterator[Ray]:
         )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ray, *arguments],
-            cwd=ROOT,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            done = subprocess.run(
+                [ray, *arguments],
+                cwd=ROOT,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            # The head answers before it can take jobs, and asks for another try.
+            if "No available agent to submit job" not in done.stderr or time.monotonic() > deadline:
+                return done
 
     try:
         request = urllib.request.Request(

@@ -118,4 +118,4 @@ def test_the_shipped_configuration_can_be_planned() -> None:
     file = Path(__file__).parents[4] / "tune_configs" / "train_policy_tiny.yaml"
     plan = plan_policy(load_config(TrainPolicyConfig, file))
     assert len(plan.train) >= plan.config.policy.questions_per_update
-    assert len(plan.validation) == 256
+    assert len(plan.validation) == 512

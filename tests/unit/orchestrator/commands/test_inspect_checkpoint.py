@@ -13,9 +13,9 @@ from orchestrator.cli import main
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
     """Run the command; returns its lines by label, and everything under ""."""
     capsys.readouterr()
-    assert main(["inspect", *arguments]) == 0
+    code = main(["inspect", *arguments])
     captured = capsys.readouterr()
-    assert captured.err == ""
+    assert (code, captured.err) == (0, "")
     lines = {line[:26].strip(): line[27:] for line in captured.out.splitlines()}
     return {**lines, "": captured.out}
 

@@ -1,6 +1,7 @@
 """Runtime of rollouts: what outlives an engine, such as captured CUDA graphs and what has been learnt about memory."""
 
 import weakref
+from functools import partial
 
 from latent_core.engine.graph_cache import GraphCache
 from latent_core.engine.memory import Footprint, share_of
@@ -28,8 +29,8 @@ class RolloutRuntime:
         self.device = reasoner.device
         self.reads_logits = reasoner.feedback.reads_logits or bool(reasoner.checkpoint.never_written)
         self.footprint, self.graph_cache = Footprint.of(reasoner.model), GraphCache()
-        self.prompts = PromptCache(lambda filled: share_of(self.device, filled))
-        self.row_limit = RowLimit(release=self._release)
+        self.prompts = PromptCache(partial(share_of, self.device))
+        self.row_limit = RowLimit(release=partial(_release, self.graph_cache, self.prompts))
 
     @classmethod
     def of(cls, reasoner: LatentReasoner) -> "RolloutRuntime":
@@ -48,9 +49,11 @@ class RolloutRuntime:
         """Bytes that a batch of rollouts may fill, or None where nobody knows how much there is."""
         return share_of(self.device, self.graph_cache.nbytes)
 
-    def _release(self) -> None:
-        self.graph_cache.clear()
-        self.prompts.clear()
+
+def _release(graph_cache: GraphCache, prompts: PromptCache) -> None:
+    # A method would hold its runtime, which then goes later than the reasoner, and the graphs' memory with it.
+    graph_cache.clear()
+    prompts.clear()
 
 
 _RUNTIMES: weakref.WeakKeyDictionary[LatentReasoner, RolloutRuntime] = weakref.WeakKeyDictionary()

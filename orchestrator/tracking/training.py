@@ -22,10 +22,6 @@ class TrainingTracking:
         self.name, self.console = out.name, console
         self.tracker.start_child(self.name, params)
 
-    def follow(self, file: Path) -> None:
-        """Log and print what is new in the history that workers write."""
-        raise NotImplementedError
-
     def run_id(self) -> str | None:
         """Return MLflow's id of the run, once MLflow has all of it; None where it is away."""
         self.tracker.flush()

@@ -23,3 +23,14 @@ def test_it_goes_with_its_reasoner(tiny_checkpoint: Path) -> None:
     del reasoner
     gc.collect()
     assert runtime() is None
+
+
+def test_it_goes_without_the_garbage_collector() -> None:
+    """Graphs and prompts fill a GPU until then."""
+    reasoner = LatentReasoner.from_pretrained("bundled:coconut-tiny")
+    gc.disable()
+    try:
+        gone = weakref.ref(RolloutRuntime(reasoner))
+        assert gone() is None
+    finally:
+        gc.enable()

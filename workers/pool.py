@@ -105,7 +105,10 @@ class ActorPool:
         return _answers([actor.activity for actor in self._actors])
 
     def prompts(self) -> tuple[int, int]:
-        """Return how many prompts the reasoners had to read and how many they had kept, since they were started."""
+        """Return how many prompts the reasoners had to read and how many they had kept, since they were started.
+
+        An actor that does not answer, because it is being restarted, is left out.
+        """
         answers = [one for one in _answers([actor.prompts for actor in self._actors], _FACTS_TIMEOUT_S) if one]
         return sum(read for read, _ in answers), sum(kept for _, kept in answers)
 

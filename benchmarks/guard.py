@@ -24,7 +24,7 @@ import ray
 import torch
 from rich.console import Console
 
-from benchmarks import rollout, score, score_beside_sampling, store
+from benchmarks import mixtures, rollout, score, score_beside_sampling, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from orchestrator.config.run import ClusterConfig
@@ -58,6 +58,12 @@ def rollout_ratios() -> dict[str, float]:
     cases = [("noise", 1), ("noise", 16), ("dropout", 16)]
     lines = [bench.line(sampler, n, _QUESTIONS, _ROUNDS, with_plain=True) for sampler, n in cases]
     return {f"rollout: {line.sampler}, N={line.n}": line.ours / (line.plain or 1.0) for line in lines}
+
+
+def mixture_ratios() -> dict[str, float]:
+    """The same of reasoners that think in mixtures of token embeddings."""
+    lines, _ = mixtures.measure("gpt2-small", [16], _QUESTIONS, _ROUNDS)
+    return {f"mixtures: N={line.n}": line.ours / (line.plain or 1.0) for line in lines}
 
 
 def score_ratios() -> dict[str, float]:
@@ -105,6 +111,7 @@ MEASUREMENTS: tuple[tuple[Callable[[], dict[str, float]], bool], ...] = (
     (store_ratios, False),
     (score_ratios, True),
     (rollout_ratios, True),
+    (mixture_ratios, True),
     (beside_sampling_ratios, False),
     (pool_ratios, False),
 )

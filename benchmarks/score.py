@@ -24,7 +24,7 @@ from benchmarks.gsm8k_lengths import prompt_lengths
 from benchmarks.machine import Machine, faster, measure_machine, seconds_of
 from benchmarks.random_model import SHAPES, VOCABULARIES, random_problems_of, save_random_reasoner
 from latent_core.models.checkpoint import Checkpoint
-from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.packing import pack_linear_layers
 from latent_core.models.reasoner import DTYPES
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import CandidateBatch, score_candidates

@@ -26,7 +26,7 @@ from benchmarks.random_model import SHAPES, VOCABULARIES, random_problems_of, sa
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.invariant_layers import make_rows_invariant
-from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.packing import pack_linear_layers
 from latent_core.models.reasoner import DTYPES, LatentReasoner
 from latent_core.reward.batch_scoring import score_groups
 from latent_core.reward.model import LatentRewardModel

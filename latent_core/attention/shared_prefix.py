@@ -22,6 +22,9 @@ from latent_core.row_invariance import row_product
 _FEW_QUERIES = 16
 """Own positions from which on even the least batch is a large one."""
 
+_NUMBERS_AT_ONCE = 1 << 17
+"""Numbers that are converted to float32 at a time: they stay in a processor's own cache until they are multiplied."""
+
 SHARED_PREFIX_ATTENTION = "latentswarm_shared_prefix"
 
 WeightTransform = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -159,7 +162,7 @@ def _own_scores(query: Tensor, key: Tensor) -> Tensor:
     rows, heads, queries, head_size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     grouped = query.reshape(rows, kv_heads, -1, head_size)
-    scores = _own_product(grouped, key.transpose(-1, -2), queries).reshape(rows, heads, queries, keys)
+    scores = _own_product(grouped, key, queries, transposed=True).reshape(rows, heads, queries, keys)
     if queries > 1:
         ahead = torch.ones(queries, keys, dtype=torch.bool, device=query.device).triu(keys - queries + 1)
         scores = scores.masked_fill(ahead, float("-inf"))
@@ -172,13 +175,19 @@ def _weighted_own_values(weights: Tensor, value: Tensor) -> Tensor:
     return _own_product(grouped, value, queries).reshape(rows, heads, queries, -1)
 
 
-def _own_product(left: Tensor, right: Tensor, queries: int) -> Tensor:
-    """Multiply a row's matrices, [rows, heads, m, k] and [rows, heads, k, n]."""
-    if left.device.type == "cpu" and left.dtype.itemsize < torch.float32.itemsize and queries < _FEW_QUERIES:
-        # In reduced precision torch takes another kernel where a batch comes to more than 4,096 multiplications, and a
-        # row's bits depend on how many rows there are. In float32 it looks at one matrix at a time.
-        return (left.float() @ right.float()).to(left.dtype)
-    return left @ right
+def _own_product(left: Tensor, right: Tensor, queries: int, *, transposed: bool = False) -> Tensor:
+    """Multiply a row's matrices, [rows, heads, m, k] and [rows, heads, k, n]; `transposed`: [rows, heads, n, k]."""
+    if left.device.type != "cpu" or left.dtype.itemsize >= torch.float32.itemsize or queries >= _FEW_QUERIES:
+        return left @ (right.transpose(-1, -2) if transposed else right)
+    # In reduced precision torch takes another kernel where a batch comes to more than 4,096 multiplications, and a
+    # row's bits depend on how many rows there are. In float32 it looks at one matrix at a time.
+    at_once = max(1, _NUMBERS_AT_ONCE // right[0].numel())
+    products = []
+    for some, others in zip(left.split(at_once), right.split(at_once), strict=True):
+        # Converted before it is transposed: the other way round would not be copied by vectors.
+        exact = others.float()
+        products.append((some.float() @ (exact.transpose(-1, -2) if transposed else exact)).to(left.dtype))
+    return products[0] if len(products) == 1 else torch.cat(products)
 
 
 def _prefix_scores(query: Tensor, part: PrefixPart, layer: int) -> Tensor:

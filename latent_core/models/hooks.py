@@ -1,7 +1,7 @@
 """The places of a model where samplers act: module outputs by site, and weights of projections by their factors."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from latent_core.models.backbones import find_backbone
 from latent_core.models.backbones.base import Part
+from latent_core.models.fused_activation import without_activation
 from latent_core.models.packed_linear import PackedLinear
 from latent_core.samplers.base import ModulePerturbation, Phase, Projection, Sampler, SingularFactors, Site
 
@@ -45,7 +46,12 @@ class PerturbedModules:
                 self._hook_projection(projection)
         self._current = perturbation
         try:
-            yield
+            with ExitStack() as stack:
+                for projection in () if perturbation is None else perturbation.projections:
+                    for block in self._blocks:
+                        path = self.backbone.projections[projection].path
+                        stack.enter_context(without_activation(block.get_submodule(path)))
+                yield
         finally:
             self._current = None
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from latent_core.models.fused_activation import without_activation
 from latent_core.models.packed_linear import PackedLinear, can_pack
+from latent_core.rounding_noise import RoundingNoise
 from latent_core.row_invariance import DOES_NOT_HOLD, MIN_ROWS, RowRule, is_slow, known_rule, product_rules
 
 Rows = Callable[[Tensor], Tensor]
@@ -53,6 +55,8 @@ def make_rows_invariant(modules: Iterable[nn.Module], *, live: bool = False) -> 
             if isinstance(layer, nn.Linear | Conv1D | PackedLinear) and layer.weight.device.type == "cpu":
                 rule, product = invariant_rows(layer, live=live)
                 found[rule] = None
+                if isinstance(layer, PackedLinear) and layer.activation is not None:
+                    product = _by_turns(layer, product)
                 if product is not None:
                     # Of the instance, so that hooks, names and types stay.
                     setattr(layer, "forward", partial(_in_rows, product))  # noqa: B010
@@ -70,14 +74,24 @@ def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear, *, live: bool = Fal
         live: See `make_rows_invariant`.
     """
     inputs, outputs, dtype = *_shape(layer), layer.weight.dtype
-    key = (type(layer), dtype, inputs, outputs, layer.bias is None)
+    activation = layer.activation if isinstance(layer, PackedLinear) and layer.activates else None
+    key = (type(layer), dtype, inputs, outputs, layer.bias is None, activation)
     if (key, live) not in _chosen:
         _chosen[key, live] = _choose(key, layer, inputs, dtype, live)
     product, rule = _chosen[key, live]
-    described = LayerRule(f"{str(dtype).removeprefix('torch.')} {inputs} -> {outputs}", product, rule)
+    name = f"{str(dtype).removeprefix('torch.')} {inputs} -> {outputs}"
+    described = LayerRule(name if activation is None else f"{name} with {activation.name}", product, rule)
     if product == "itself" and rule.is_free:
         return described, None
     return described, partial(rule.apply, dict(_products(layer, live))[product]())
+
+
+def _by_turns(layer: PackedLinear, activated: Rows | None) -> Rows:
+    """Return what computes a layer with its activation or without, whichever is wanted when it is called."""
+    with without_activation(layer):
+        plain = invariant_rows(layer)[1] or layer.linear
+    activated = activated or layer.activated
+    return lambda inputs: (activated if layer.activates else plain)(inputs)
 
 
 def _is_activation(layer: nn.Module) -> bool:
@@ -106,34 +120,86 @@ _chosen: dict[tuple[Any, ...], tuple[str, RowRule]] = {}
 
 def _choose(key: tuple[Any, ...], layer: nn.Module, width: int, dtype: torch.dtype, live: bool) -> tuple[str, RowRule]:
     """Return the product of a layer that is fastest among those that are invariant, and its rule."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        noise = RoundingNoise(width)
+        stand_in = _stand_in(layer, noise)
 
     def example(rows: int) -> tuple[Tensor]:
-        return (torch.randn(rows, width).to(dtype),)
+        return (noise.left(rows, dtype=dtype),)
 
     measured: dict[str, RowRule] = {}
-    for name, make in _products(layer, live):
+    for name, make in _products(stand_in, live):
         measured[name] = known_rule((name, *key), make(), example, sparse=is_slow(dtype))
         if measured[name].holds and measured[name].chunk is None:
             return name, measured[name]
     return next(((name, rule) for name, rule in measured.items() if rule.holds), ("itself", DOES_NOT_HOLD))
 
 
+def _stand_in(layer: nn.Module, noise: RoundingNoise) -> nn.Module:
+    """Return a layer that is computed like another one, and whose outputs for `noise` show how.
+
+    Layers of kinds that nobody knows stand for themselves.
+    """
+    if type(layer) not in (nn.Linear, Conv1D, PackedLinear):
+        return layer
+    assert isinstance(layer, nn.Linear | Conv1D | PackedLinear)
+    inputs, outputs = _shape(layer)
+    weight = noise.right(outputs, dtype=layer.weight.dtype)
+    bias = None if layer.bias is None else nn.Parameter(weight.new_zeros(outputs), requires_grad=False)
+    if isinstance(layer, PackedLinear):
+        packed = PackedLinear(weight, bias)
+        packed.activation, packed.activates = layer.activation, layer.activates
+        return packed
+    other: Any = Conv1D(outputs, 1) if type(layer) is Conv1D else nn.Linear(inputs, outputs, device="meta")
+    weight = weight.T.contiguous() if type(layer) is Conv1D else weight
+    other.weight, other.bias = nn.Parameter(weight, requires_grad=False), bias
+    module: nn.Module = other
+    return module
+
+
 def _products(layer: nn.Module, live: bool) -> Iterator[tuple[str, Callable[[], Rows]]]:
     """Yield products that compute a layer up to rounding, the fastest first; `live` ones read its weights each time."""
+    if isinstance(layer, PackedLinear):
+        yield from _packed_products(layer)
+        return
     # The method, not the module: hooks are not part of it.
     yield "itself", lambda: type(layer).forward.__get__(layer)
-    if type(layer) not in (nn.Linear, Conv1D, PackedLinear):
+    if type(layer) not in (nn.Linear, Conv1D):
         return
     if live:
         yield from _live_products(layer)
         return
     bias: Any = layer.bias
-    if type(layer) is not PackedLinear and can_pack(_weight(layer)):
+    if can_pack(_weight(layer)):
         yield "packed", lambda: PackedLinear(_weight(layer), bias).forward
-    if type(layer) is not nn.Linear:
-        yield "rows of weights", lambda: partial(nn.functional.linear, weight=_weight(layer).contiguous(), bias=bias)
-    if type(layer) is not Conv1D:
-        yield "columns of weights", lambda: partial(_columns, _weight(layer).T.contiguous(), bias)
+    if type(layer) is Conv1D:
+        yield "rows of weights", lambda: _by_rows(layer)
+    else:
+        yield "columns of weights", lambda: _by_columns(layer)
+
+
+def _packed_products(layer: PackedLinear) -> Iterator[tuple[str, Callable[[], Rows]]]:
+    """Yield products of a packed layer, with its activation if the layer applies it now."""
+    activation = layer.activation if layer.activates else None
+    yield "itself", lambda: layer.linear if activation is None else layer.activated
+
+    def followed(product: Rows) -> Rows:
+        if activation is None:
+            return product
+        function = activation.function
+        return lambda inputs: _without_rest(function, product(inputs))
+
+    yield "rows of weights", lambda: followed(_by_rows(layer))
+    yield "columns of weights", lambda: followed(_by_columns(layer))
+
+
+def _by_rows(layer: Any) -> Rows:
+    return partial(nn.functional.linear, weight=_weight(layer).contiguous(), bias=layer.bias)
+
+
+def _by_columns(layer: Any) -> Rows:
+    return partial(_columns, _weight(layer).T.contiguous(), layer.bias)
 
 
 def _live_products(layer: Any) -> Iterator[tuple[str, Callable[[], Rows]]]:

@@ -18,7 +18,7 @@ from latent_core.models.hooks import PerturbedModules
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.meta_model import check_weights, meta_device_model
 from latent_core.models.output_head import OutputHead
-from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.packing import pack_linear_layers
 from latent_core.models.token_confidence import TokenConfidence
 from latent_core.models.weights import leave_files, load_feedback, load_gate, load_model
 from latent_core.samplers.base import ModulePerturbation, Site

@@ -16,6 +16,8 @@ from latent_core.models.invariant_layers import VECTOR_ELEMENTS
 
 _FAR_BELOW = -1e4
 """Stands for logits that are lower than the largest one by more: they have no probability, and no infinity comes in."""
+_NUMBERS_AT_ONCE = 1 << 16
+"""Logits whose sums are taken at a time: they stay in a processor's own cache."""
 _ROWS_AT_ONCE = 256
 """Rows of whole vocabularies of which copies are made at a time."""
 
@@ -70,6 +72,12 @@ def exponential_sums(logits: Tensor, largest: Tensor) -> Tensor:
 
     What is in z is lost: fresh memory for every piece of a head would cost as much as the sums.
     """
+    at_once = max(1, _NUMBERS_AT_ONCE // logits.shape[-1])
+    sums = [_sums(*some) for some in zip(logits.split(at_once), largest.split(at_once), strict=True)]
+    return sums[0] if len(sums) == 1 else torch.cat(sums)
+
+
+def _sums(logits: Tensor, largest: Tensor) -> Tensor:
     # Functions of elements are computed by whole vectors, and what is left over at the end of a tensor by other
     # formulas: rows of whole vectors have the same bits wherever they stand.
     below = _filled(logits.float().sub_(largest.float()[:, None]))

@@ -22,7 +22,7 @@ from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.files import LATENT_FILE
 from latent_core.models.invariant_layers import LayerRule, make_rows_invariant
 from latent_core.models.meta_model import check_weights, meta_device_model
-from latent_core.models.packed_linear import pack_linear_layers
+from latent_core.models.packing import pack_linear_layers
 from latent_core.models.weights import leave_files, load_model
 from latent_core.reward.checkpoint import ARCHITECTURE_SUFFIX, RewardCard, RewardCheckpoint, write_card
 from latent_core.reward.meta_model import check_reward_weights, names_of_backbone, reward_meta_device_model

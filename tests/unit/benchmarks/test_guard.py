@@ -28,8 +28,7 @@ def test_the_record_holds_ratios_of_each_kind_of_processor() -> None:
     assert {name.partition(":")[0] for name in shared} == {"pool", "store", "beside sampling"}
     assert {"AVX2", "AVX512"} <= set(records)
     for recorded in records.values():
-        # Mixtures are recorded where somebody has measured them.
-        assert {name.partition(":")[0] for name in recorded} == {"rollout", "score"}
+        assert {name.partition(":")[0] for name in recorded} == {"rollout", "mixtures", "score"}
         assert all(ratio > 0 for ratio in recorded.values())
 
 

@@ -51,7 +51,7 @@ def example(count: int) -> tuple[Tensor]:
     [
         (exact, RowRule(MIN_ROWS)),
         *((below(least), RowRule(max(least, MIN_ROWS))) for least in (2, 3, 6, 11, 16)),
-        (above(180), RowRule(64, 64)),
+        (above(180), RowRule(64, 64, larger=(128,))),
         (by_count, RowRule(64, 64)),
         (by_neighbours, DOES_NOT_HOLD),
     ],

@@ -14,7 +14,8 @@ from latent_core.models import LatentReasoner
 from latent_core.models.checkpoint import Checkpoint
 from latent_core.models.invariant_layers import invariant_rows
 from latent_core.models.output_head import largest_output, pieces_of
-from latent_core.models.packed_linear import PackedLinear, pack_linear_layers, packable
+from latent_core.models.packed_linear import PackedLinear, packable
+from latent_core.models.packing import pack_linear_layers
 from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from latent_core.reward.scoring import CandidateBatch, score_candidates

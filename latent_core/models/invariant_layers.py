@@ -55,8 +55,11 @@ def make_rows_invariant(modules: Iterable[nn.Module], *, live: bool = False) -> 
             if isinstance(layer, nn.Linear | Conv1D | PackedLinear) and layer.weight.device.type == "cpu":
                 rule, product = invariant_rows(layer, live=live)
                 found[rule] = None
-                if isinstance(layer, PackedLinear) and layer.activation is not None:
-                    product = _by_turns(layer, product)
+                if isinstance(layer, PackedLinear) and layer.activates:
+                    with without_activation(layer):
+                        rule, plain = invariant_rows(layer)
+                    found[rule] = None
+                    product = _by_turns(layer, product, plain)
                 if product is not None:
                     # Of the instance, so that hooks, names and types stay.
                     setattr(layer, "forward", partial(_in_rows, product))  # noqa: B010
@@ -86,12 +89,12 @@ def invariant_rows(layer: nn.Linear | Conv1D | PackedLinear, *, live: bool = Fal
     return described, partial(rule.apply, dict(_products(layer, live))[product]())
 
 
-def _by_turns(layer: PackedLinear, activated: Rows | None) -> Rows:
+def _by_turns(layer: PackedLinear, activated: Rows | None, plain: Rows | None) -> Rows | None:
     """Return what computes a layer with its activation or without, whichever is wanted when it is called."""
-    with without_activation(layer):
-        plain = invariant_rows(layer)[1] or layer.linear
-    activated = activated or layer.activated
-    return lambda inputs: (activated if layer.activates else plain)(inputs)
+    if activated is None and plain is None:
+        return None
+    with_it, without = activated or layer.activated, plain or layer.linear
+    return lambda inputs: (with_it if layer.activates else without)(inputs)
 
 
 def _is_activation(layer: nn.Module) -> bool:

@@ -100,6 +100,8 @@ def test_a_row_is_the_same_to_the_bit_with_and_without(family: str, dtype: torch
         pytest.skip(f"no packed products of {dtype} on this processor")
     pack_linear_layers(module)
     rules = make_rows_invariant([module])
+    kind = f"{str(dtype).removeprefix('torch.')} {WIDTH} -> {INNER}"
+    assert {f"{kind} with {layer_of(module).activation.name}", kind} <= {one.layer for one in rules}
     if not all(one.rule.holds for one in rules):
         pytest.skip(f"{rules} on this processor")
     layer, inputs = layer_of(module), torch.randn(600, WIDTH).to(dtype)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.data
@@ -15,7 +15,6 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from latent_core.plugins import VARIABLE, load_from_environment, loaded_plugins
-from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
 from orchestrator.console import say
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
@@ -25,6 +24,10 @@ from workers.policy import PolicyWorker
 from workers.pool import NAMESPACE, ActorSpec, create_pool, stop_pool
 from workers.reasoner import ReasonerWorker
 from workers.scorer import ScorerWorker
+
+if TYPE_CHECKING:
+    # Its settings import torch, for which nobody else's cluster has to wait.
+    from orchestrator.config.policy_training import TrainPolicyConfig
 
 _CPUS_FOR_STAGES = 1
 """Logical CPUs that have to stay free for the pipeline's tasks: with none left they would wait for ever."""
@@ -216,7 +219,7 @@ def scorer_pool(config: RunConfig, fingerprint: str | None) -> Iterator[tuple[st
 
 
 @contextmanager
-def policy_pool(config: TrainPolicyConfig, fingerprint: str) -> Iterator[tuple[str, ...]]:
+def policy_pool(config: "TrainPolicyConfig", fingerprint: str) -> Iterator[tuple[str, ...]]:
     """Start the actors that roll out a policy in training, and end them afterwards. Yields their names at once.
 
     Args:
@@ -231,7 +234,7 @@ def policy_pool(config: TrainPolicyConfig, fingerprint: str) -> Iterator[tuple[s
         yield names
 
 
-def check_policy_resources(config: TrainPolicyConfig) -> None:
+def check_policy_resources(config: "TrainPolicyConfig") -> None:
     """Compare what actors and learners need with what the cluster has.
 
     Raises:

@@ -18,6 +18,7 @@ _MODELS = ("torch", "transformers")
     [
         "orchestrator.pipeline.stages",
         "orchestrator.pipeline.rollouts",
+        "orchestrator.pipeline.cluster",
         "workers.tables",
         "orchestrator.tuning.trainable",
         # Reading a record imports its module.

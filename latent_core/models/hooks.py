@@ -11,8 +11,8 @@ from transformers.pytorch_utils import Conv1D
 
 from latent_core.models.backbones import find_backbone
 from latent_core.models.backbones.base import Part
-from latent_core.models.fused_activation import without_activation
 from latent_core.models.packed_linear import PackedLinear
+from latent_core.models.packing import without_activation
 from latent_core.samplers.base import ModulePerturbation, Phase, Projection, Sampler, SingularFactors, Site
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from latent_core.models.fused_activation import without_activation
 from latent_core.models.packed_linear import PackedLinear, can_pack
+from latent_core.models.packing import without_activation
 from latent_core.rounding_noise import RoundingNoise
 from latent_core.row_invariance import DOES_NOT_HOLD, MIN_ROWS, RowRule, is_slow, known_rule, product_rules
 

@@ -11,10 +11,9 @@ from transformers import AutoConfig, AutoModel
 
 from latent_core.engine.sampling import sample_trajectories
 from latent_core.models import LatentReasoner
-from latent_core.models.fused_activation import FusedActivation, without_activation
 from latent_core.models.invariant_layers import make_rows_invariant
 from latent_core.models.packed_linear import PackedLinear, packable
-from latent_core.models.packing import pack_linear_layers
+from latent_core.models.packing import FusedActivation, pack_linear_layers, without_activation
 from latent_core.row_invariance import one_thread
 from latent_core.samplers import parse_sampler
 from latent_core.tasks.base import Problem

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from forked_workers import VARIABLE
 from ray._raylet import AuthenticationTokenLoader, Config
 from support import environment
 
@@ -25,7 +26,12 @@ _IMPORTED = (
     "orchestrator.jobs.annotation",
     "orchestrator.jobs.train_rm_job",
     "orchestrator.jobs.train_policy_job",
+    "matplotlib.pyplot",
     "mlflow.store.tracking.sqlalchemy_store",
+    "plotly.graph_objs.scatter",
+    "plotly.io",
+    "ray.data._internal.execution.streaming_executor",
+    "ray.data._internal.planner.planner",
     "transformers.models.gpt2.modeling_gpt2",
     "transformers.models.llama.modeling_llama",
 )
@@ -66,6 +72,7 @@ def _command(arguments: tuple[str, ...], folder: str, variables: dict[str, str],
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = ["latentswarm", *arguments]
+    sys.executable = variables.get(VARIABLE, sys.executable)
     read_authentication()
 
     try:

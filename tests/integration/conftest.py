@@ -13,6 +13,7 @@ import ray
 import ray.data
 import yaml
 from commands import run_command
+from forked_workers import VARIABLE, forking_interpreter
 from support import CLUSTER, Command, WriteConfig, environment
 
 from latent_core.models.checkpoint import Checkpoint
@@ -20,12 +21,27 @@ from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
+from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The interpreter with which clusters of tests and commands start their workers."""
+    variables = environment() | LOCAL_ENVIRONMENT
+    with (
+        forking_interpreter(tmp_path_factory.mktemp("workers"), variables) as interpreter,
+        pytest.MonkeyPatch.context() as said,
+    ):
+        said.setenv(VARIABLE, interpreter)
+        yield interpreter
 
 
 @pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
+def local_ray(forked_workers: str) -> Iterator[None]:
     """A local cluster for a module of tests that use the pipeline directly; others start with no Ray in the process."""
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, namespace="latentswarm")
+    with pytest.MonkeyPatch.context() as said:
+        said.setattr(sys, "executable", forked_workers)
+        ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, namespace="latentswarm")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.issue_detectors_config.detectors = []
@@ -33,10 +49,11 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-_HOST = """
+_HOST = f"""
 import os, sys, ray
 from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
 os.environ.update(LOCAL_ENVIRONMENT)
+sys.executable = os.environ["{VARIABLE}"]
 started = ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False)
 print(started.address_info["gcs_address"], flush=True)
 sys.stdin.read()
@@ -44,7 +61,7 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="session")
-def running_cluster() -> Iterator[dict[str, str]]:
+def running_cluster(forked_workers: str) -> Iterator[dict[str, str]]:
     """A cluster that stays: the variables with which commands find it."""
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     # Workers that are started at once would wait for a driver that never uses them.
@@ -71,6 +88,13 @@ def shared_cluster(running_cluster: dict[str, str]) -> Iterator[None]:
     CLUSTER.update(running_cluster)
     yield
     CLUSTER.clear()
+
+
+@pytest.fixture
+def own_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands of a test start a cluster each, although those of its module meet a running one."""
+    for name in tuple(CLUSTER):
+        monkeypatch.delitem(CLUSTER, name)
 
 
 @pytest.fixture

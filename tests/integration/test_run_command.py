@@ -18,6 +18,8 @@ from support import Command, WriteConfig, environment, shard_files, stored_rows
 from latent_core.budgets import Prefix, parse_budget
 from orchestrator.experiment.lease import LEASE_VARIABLE
 
+pytestmark = pytest.mark.usefixtures("shared_cluster")
+
 SETTINGS: dict[str, Any] = {
     "checkpoint": "bundled:coconut-tiny",
     "task": {"name": "word_problems", "limit": 24},
@@ -80,6 +82,7 @@ def test_a_run_leaves_everything_a_paper_needs_and_a_second_one_samples_nothing(
     assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"curves.csv", "curves.png", "curves.html"}
 
 
+@pytest.mark.usefixtures("own_cluster")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_run_goes_on_where_it_stopped(
     number: int, code: int, latentswarm: Command, config_file: WriteConfig, tmp_path: Path

@@ -25,7 +25,7 @@ from orchestrator.progress.board import create_board
 from workers.pool import NAMESPACE
 
 QUESTIONS, SAMPLES = 24, 8
-PATIENCE_S = 120
+PATIENCE_S = 240
 CPUS_PER_NODE = 4
 
 

@@ -181,7 +181,7 @@ def _own_product(left: Tensor, right: Tensor, queries: int, *, transposed: bool 
         return left @ (right.transpose(-1, -2) if transposed else right)
     # In reduced precision torch takes another kernel where a batch comes to more than 4,096 multiplications, and a
     # row's bits depend on how many rows there are. In float32 it looks at one matrix at a time.
-    at_once = max(1, _NUMBERS_AT_ONCE // right[0].numel())
+    at_once = max(1, _NUMBERS_AT_ONCE // max(1, right.shape[1:].numel()))
     products = []
     for some, others in zip(left.split(at_once), right.split(at_once), strict=True):
         # Converted before it is transposed: the other way round would not be copied by vectors.

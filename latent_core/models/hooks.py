@@ -47,13 +47,20 @@ class PerturbedModules:
         self._current = perturbation
         try:
             with ExitStack() as stack:
-                for projection in () if perturbation is None else perturbation.projections:
+                # What acts on a layer's outputs acts before its activation.
+                for path in self._paths(perturbation):
                     for block in self._blocks:
-                        path = self.backbone.projections[projection].path
                         stack.enter_context(without_activation(block.get_submodule(path)))
                 yield
         finally:
             self._current = None
+
+    def _paths(self, perturbation: ModulePerturbation | None) -> set[str]:
+        """Return where in a block a perturbation acts."""
+        if perturbation is None:
+            return set()
+        sites = (self.backbone.sites[site] for site in perturbation.sites if site in self.backbone.sites)
+        return {*sites, *(self.backbone.projections[one].path for one in perturbation.projections)}
 
     def factors(self, projection: Projection, layer: int) -> SingularFactors:
         """Return the singular value decomposition of a projection's weight, computed when it is first asked for."""

@@ -22,6 +22,10 @@ VECTOR_ELEMENTS = 64
 """Elements that loops take at once: two vectors of at most 512 bits, of the narrowest precision."""
 
 
+_SMALL = 2.0**-19
+"""About the size of what a float32 sum of some hundred products rounds away."""
+
+
 @dataclass(frozen=True)
 class LayerRule:
     """How one kind of linear layer is computed.
@@ -149,7 +153,9 @@ def _stand_in(layer: nn.Module, noise: RoundingNoise) -> nn.Module:
     assert isinstance(layer, nn.Linear | Conv1D | PackedLinear)
     inputs, outputs = _shape(layer)
     weight = noise.right(outputs, dtype=layer.weight.dtype)
-    bias = None if layer.bias is None else nn.Parameter(weight.new_zeros(outputs), requires_grad=False)
+    # As small as what is rounded, so that it shows too where in the sum a bias is added.
+    small = torch.rand(outputs).sub_(0.5).mul_(_SMALL).to(weight.dtype)
+    bias = None if layer.bias is None else nn.Parameter(small, requires_grad=False)
     if isinstance(layer, PackedLinear):
         packed = PackedLinear(weight, bias)
         packed.activation, packed.activates = layer.activation, layer.activates

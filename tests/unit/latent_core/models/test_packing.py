@@ -1,6 +1,7 @@
 """Layers that apply the activation behind them compute what both do, and hooks see what they saw before."""
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from latent_core.models.packed_linear import PackedLinear, packable
 from latent_core.models.packing import FusedActivation, pack_linear_layers, without_activation
 from latent_core.row_invariance import one_thread
 from latent_core.samplers import parse_sampler
+from latent_core.samplers.base import Site
 from latent_core.tasks.base import Problem
 
 pytestmark = pytest.mark.skipif(
@@ -142,3 +144,15 @@ def test_a_sampler_that_changes_the_layer_sees_its_own_outputs_and_leaves_no_tra
     before = latents(fused, noise)
     torch.testing.assert_close(latents(fused, inputs), latents(plain, inputs), rtol=1e-4, atol=1e-4)
     assert torch.equal(latents(fused, noise), before)
+
+
+def test_a_site_on_the_layer_is_before_its_activation(wide_checkpoint: Path) -> None:
+    dropout = {"kind": "mc_dropout", "p": 0.3, "sites": ["feed_forward"]}
+    found = []
+    for packed in (True, False):
+        reasoner = LatentReasoner.from_pretrained(str(wide_checkpoint), packed=packed)
+        modules = reasoner.modules
+        first = "mlp.c_fc" if modules.backbone.name == "gpt2" else "mlp.gate_proj"
+        modules.backbone = replace(modules.backbone, sites={Site.FEED_FORWARD: first})
+        found.append(latents(reasoner, dropout))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,6 @@
 """What `train-rm` finds out before it starts anything, and the order in which it reads questions."""
 
 import io
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.jobs.train_rm_job import train_reward_model
 from orchestrator.reward_training.data import questions_of
 from orchestrator.reward_training.job import RewardJob
-from orchestrator.reward_training.order import QuestionOrder, read_questions
+from orchestrator.reward_training.order import read_questions
 from orchestrator.reward_training.plan import by_file, is_latent_rm, plan_training
 from orchestrator.store.labels import LabelManifest
 from orchestrator.store.shards import Shard
@@ -290,43 +289,6 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     (out / "plan.json").write_text("{}")
     assert main(["train-rm", str(file), "--out", str(out), "--dry-run"]) == 2
     assert "another training.seed" in capsys.readouterr().err
-
-
-FILES = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1"], "c": ["c0", "c1", "c2", "c3"], "d": ["d0"]}
-
-
-def flat(windows: Any) -> list[tuple[str, str]]:
-    return [address for window in windows for address in window]
-
-
-def test_an_epoch_is_every_question_once_in_an_order_of_its_own() -> None:
-    order = QuestionOrder(FILES, seed=0, window=4, per_batch=3)
-    everything = sorted((file, question) for file, ids in FILES.items() for question in ids)
-    epochs = [flat(order.epoch(number)) for number in range(4)]
-    assert all(sorted(epoch) == everything for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert flat(order.epoch(2)) == epochs[2]
-    assert flat(QuestionOrder(FILES, seed=1, window=4, per_batch=3).epoch(0)) != epochs[0]
-    assert all(len(window) >= 4 for window in list(order.epoch(0))[:-1])
-
-
-@pytest.mark.parametrize("first", [0, 1, 3, 4, 7])
-def test_reading_can_begin_at_any_update(first: int) -> None:
-    order = QuestionOrder(FILES, seed=0, window=4, per_batch=3)
-    used = [address for number in range(4) for address in flat(order.epoch(number))[:9]]
-    assert flat(order.windows(first, 10, 0, 1)) == used[first * 3 : 30]
-
-
-def test_workers_share_every_batch() -> None:
-    order = QuestionOrder(FILES, seed=0, window=4, per_batch=4)
-    whole = flat(order.windows(1, 7, 0, 1))
-    shares = [flat(order.windows(1, 7, rank, 2)) for rank in range(2)]
-    joined = [
-        address
-        for first in range(0, len(shares[0]), 2)
-        for address in itertools.chain(shares[0][first : first + 2], shares[1][first : first + 2])
-    ]
-    assert joined == whole
 
 
 def test_questions_are_read_whole_and_in_order(make_labels: MakeLabels) -> None:

@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks import mixtures, rollout, score, score_beside_sampling, store
 from benchmarks.pool import measure
 from benchmarks.sleeping_reasoner import SleepingReasoner
-from orchestrator.config.run import ClusterConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline.cluster import connect
 from workers.pool import ActorSpec, create_pool, stop_pool
 

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.tasks.base import Problem
-from orchestrator.config.run import ClusterConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline.cluster import connect
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board

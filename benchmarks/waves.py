@@ -22,7 +22,7 @@ from benchmarks.pool import Watch
 from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.budgets import parse_budget
 from latent_core.tasks.base import Problem
-from orchestrator.config.run import ClusterConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline.cluster import connect
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board

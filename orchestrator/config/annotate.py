@@ -6,17 +6,11 @@ from pydantic import Field, field_validator
 
 from latent_core.samplers import Sampler
 from latent_core.settings import Settings
+from orchestrator.config.environment import ActorConfig, ClusterConfig
 from orchestrator.config.paths import Place
-from orchestrator.config.run import (
-    MAX_SEED,
-    ActorConfig,
-    ClusterConfig,
-    Count,
-    Dtype,
-    RunConfig,
-    SamplerConfig,
-    TaskConfig,
-)
+from orchestrator.config.run import RunConfig, SamplerConfig
+from orchestrator.config.task import TaskConfig
+from orchestrator.config.types import MAX_SEED, Count, Dtype
 
 
 class LabelStoreConfig(Settings):

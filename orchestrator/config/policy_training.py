@@ -7,18 +7,12 @@ from pydantic import Field, model_validator
 
 from latent_core.policy.settings import PolicySettings
 from latent_core.settings import Settings
+from orchestrator.config.environment import ActorConfig, ClusterConfig, TrackingConfig
 from orchestrator.config.paths import Place
-from orchestrator.config.run import (
-    MAX_SEED,
-    ActorConfig,
-    ClusterConfig,
-    Count,
-    Dtype,
-    SamplerConfig,
-    TaskConfig,
-    TrackingConfig,
-)
+from orchestrator.config.run import SamplerConfig
+from orchestrator.config.task import TaskConfig
 from orchestrator.config.training import TrainingConfig
+from orchestrator.config.types import MAX_SEED, Count, Dtype
 
 
 class TrainingTaskConfig(TaskConfig):

@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from latent_core.reward.training.settings import RewardTrainingSettings
+from orchestrator.config.environment import ClusterConfig, TrackingConfig
 from orchestrator.config.paths import Place
-from orchestrator.config.run import ClusterConfig, TrackingConfig
 from orchestrator.config.training import TrainingConfig
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -19,19 +18,11 @@ from latent_core.errors import UserError
 from latent_core.samplers import Sampler, parse_sampler
 from latent_core.selection.calibration import VoteCalibration
 from latent_core.settings import Settings
-from latent_core.tasks.base import Task
-from latent_core.tasks.columns import Columns
-from latent_core.tasks.loading import load_task
-from latent_core.trajectory import CutAnswers
-from orchestrator.config.loading import TASK_SOURCES
+from orchestrator.config.environment import ActorConfig, ClusterConfig, StoreConfig, TrackingConfig
 from orchestrator.config.objective import Objective, parse_objective
-from orchestrator.config.paths import Place, check_variables
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-Overrides = Mapping[str, Any]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-"""How many of something are made one by one; beyond a million it is a slip, and memory would end before the work."""
-MAX_SEED = 2**63 - 1
+from orchestrator.config.paths import Place
+from orchestrator.config.task import TaskConfig
+from orchestrator.config.types import MAX_SEED, Count, Dtype
 
 
 def _by_kind(value: Any) -> Any:
@@ -67,127 +58,6 @@ BudgetConfig = Annotated[
     WithJsonSchema({"type": "object"}),
 ]
 """A budget rule, written as `rule`, `waves` and the settings of that rule; likewise."""
-
-
-class TaskConfig(Settings):
-    """Which questions are asked.
-
-    Attributes:
-        name: A registered task, or one of a family ("reasoning_gym:NAME"); exactly one of name, path and hub is given.
-        path: A local JSON, JSONL, Parquet, CSV or TSV file.
-        hub: A data set of the Hugging Face hub (owner/name), or a directory in its layout.
-        hub_config: Configuration of the hub's data set, where it has several.
-        split: Split of a registered task or of the hub's data set.
-        columns: Which columns of the file or of the hub's data set hold question, answer, id, steps and options.
-        grader: How answers of the file or of the hub's data set are judged: "numeric" where it is not given; or "text",
-            "math", "choice" or "yes_no".
-        extractor: What finds the answer in generated text; where it is not given, what the checkpoint's format says.
-        count: Number of questions of a task that is made from a seed; its own default where it is not given.
-        limit: Keep only the first questions.
-        cut_answers: What becomes of answers that were cut off at `answer_tokens`: they "abstain", which is to say that
-            they do not vote and are not right, like answers that cannot be read; or they "vote" as far as they got.
-        trust_grader: Whether answers are judged by the task's own scorer though it takes wrong ones for right.
-    """
-
-    name: str | None = None
-    path: Place | None = None
-    hub: Place | None = None
-    hub_config: str | None = None
-    split: str = "test"
-    columns: Columns | None = None
-    grader: str | None = None
-    extractor: str | None = None
-    count: Count | None = None
-    limit: int | None = Field(default=None, ge=1)
-    cut_answers: CutAnswers = "abstain"
-    trust_grader: bool = False
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "TaskConfig":
-        if sum(getattr(self, source) is not None for source in TASK_SOURCES) != 1:
-            raise ValueError("give exactly one of task.name, task.path and task.hub")
-        return self
-
-    def load(self) -> Task:
-        """Load the questions, also those that a limit leaves out.
-
-        Raises:
-            UserError: If they cannot be had, or a setting does not apply to them.
-        """
-        return load_task(
-            name=self.name,
-            path=self.path,
-            hub=self.hub,
-            hub_config=self.hub_config,
-            split=self.split,
-            columns=self.columns,
-            grader=self.grader,
-            extractor=self.extractor,
-            count=self.count,
-        )
-
-
-class ActorConfig(Settings):
-    """What one actor holds.
-
-    Attributes:
-        cpus: Logical CPUs and threads.
-        gpus: GPUs; fractions let actors share one. 0 runs on the CPU.
-        per_node: At most so many actors of this pool on one node; where it is not given, Ray chooses their nodes.
-    """
-
-    cpus: int = Field(default=1, ge=1)
-    gpus: float = Field(default=0.0, ge=0.0)
-    per_node: int | None = Field(default=None, ge=1)
-
-    @field_validator("gpus")
-    @classmethod
-    def _whole_above_one(cls, value: float) -> float:
-        if value > 1 and value != int(value):
-            raise ValueError("above 1, GPUs of an actor must be a whole number")
-        return value
-
-
-class StoreConfig(Settings):
-    """Where trajectories are kept.
-
-    Attributes:
-        path: Directory or fsspec-style URI; shared by all runs, since what it holds is addressed by content.
-        latents: Whether latent vectors are kept with the trajectories, and how precisely; "auto" keeps them as float16
-            where a scorer has to read them, and not at all elsewhere.
-        samples_per_shard: Most sample indices in one shard; with `micro_batch` it sets the rows of one actor call.
-    """
-
-    path: Place = "runs/store"
-    latents: Literal["auto", "none", "float16", "float32"] = "auto"
-    samples_per_shard: Count = 64
-
-
-class TrackingConfig(Settings):
-    """Where MLflow records go.
-
-    Attributes:
-        uri: Tracking URI; the environment's MLFLOW_TRACKING_URI wins over it, and without either a SQLite file
-            `mlflow.db` next to the run directory is used.
-        experiment: Name of the MLflow experiment.
-    """
-
-    uri: Annotated[str, AfterValidator(check_variables)] | None = None
-    # MLflow refuses longer names, and would do so when everything has been computed.
-    experiment: str = Field(default="latentswarm", min_length=1, max_length=500)
-
-
-class ClusterConfig(Settings):
-    """The Ray cluster.
-
-    Attributes:
-        address: Address of a running cluster; RAY_ADDRESS is used where it is not given, and without either a local
-            cluster is started.
-        connect_seconds: How long to wait for an answer from that address.
-    """
-
-    address: str | None = None
-    connect_seconds: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
 
 
 class ScorerConfig(Settings):

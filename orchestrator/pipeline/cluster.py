@@ -15,7 +15,8 @@ from rich.console import Console
 
 from latent_core.errors import UserError
 from latent_core.plugins import VARIABLE, load_from_environment, loaded_plugins
-from orchestrator.config.run import ActorConfig, ClusterConfig, RunConfig
+from orchestrator.config.environment import ActorConfig, ClusterConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.console import say
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
 from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from latent_core.tasks.base import Problem
-from orchestrator.config.run import MAX_SEED
+from orchestrator.config.types import MAX_SEED
 
 
 class QuestionOrder:

@@ -12,7 +12,7 @@ from latent_core.policy.checks import answer_tokens_of, check_policy, check_ques
 from latent_core.policy.objectives import OBJECTIVES
 from latent_core.tasks.base import Problem, Task
 from orchestrator.config.policy_training import TrainPolicyConfig
-from orchestrator.config.run import TaskConfig
+from orchestrator.config.task import TaskConfig
 from orchestrator.tracking.server import check_uri
 
 _TEST = "test"

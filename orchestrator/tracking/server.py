@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from latent_core.errors import UserError
-from orchestrator.config.run import TrackingConfig
+from orchestrator.config.environment import TrackingConfig
 from orchestrator.console import MASK, masked
 from orchestrator.tracking.database import check_database
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.config.run import TrackingConfig
+from orchestrator.config.environment import TrackingConfig
 from orchestrator.console import masked, say
 from orchestrator.tracking.server import tracking_uri
 from orchestrator.tracking.tracker import Tracker

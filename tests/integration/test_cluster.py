@@ -16,8 +16,9 @@ from rich.console import Console
 from support import shard_files, stored_rows
 
 from latent_core.errors import UserError
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.config.loading import parse_config
-from orchestrator.config.run import ClusterConfig, RunConfig
+from orchestrator.config.run import RunConfig
 from orchestrator.experiment.plan import make_plan
 from orchestrator.pipeline.cluster import check_resources, connect, reasoner_pool, scorer_pool
 from orchestrator.pipeline.rollouts import Sampling

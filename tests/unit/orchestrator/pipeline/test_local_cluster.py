@@ -10,7 +10,7 @@ import pytest
 CONNECT = """
 import sys
 from orchestrator import cli
-from orchestrator.config.run import ClusterConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.console import make_console
 
 def connects(**options):

@@ -1,7 +1,7 @@
 """Which questions an update takes, and how they are cut: functions of the seed alone."""
 
 from latent_core.tasks.base import Problem
-from orchestrator.config.run import MAX_SEED
+from orchestrator.config.types import MAX_SEED
 from orchestrator.policy_training.order import QuestionOrder, parts_of, seed_of
 
 PROBLEMS = [Problem(f"q{index}", f"question {index}", "1") for index in range(10)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from latent_core.errors import UserError
-from orchestrator.config.run import TrackingConfig
+from orchestrator.config.environment import TrackingConfig
 from orchestrator.tracking.server import chart_link, check_tracking, check_uri, tracking_uri, ui_command
 
 

@@ -144,9 +144,14 @@ def _sample_missing(
     experiment: Experiment, sample: SampleTrials, to_do: int, lacked: int, resumed: bool, console: Console
 ) -> ExperimentRun:
     # A command that finds everything in the store need not wait for Ray to be imported.
-    import ray
-
-    from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool, scorer_pool
+    from orchestrator.pipeline.cluster import (
+        check_resources,
+        connect,
+        cpus_needed,
+        disconnect,
+        reasoner_pool,
+        scorer_pool,
+    )
     from orchestrator.pipeline.rollouts import Sampling
     from orchestrator.progress.board import create_board
     from orchestrator.progress.display import ProgressDisplay
@@ -183,7 +188,7 @@ def _sample_missing(
             end_tracking(tracker, error)
         raise
     finally:
-        ray.shutdown()
+        disconnect()
     return run
 
 

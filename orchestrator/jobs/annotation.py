@@ -20,7 +20,7 @@ from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.experiment.run_directory import check_kind, write_work_file
 from orchestrator.files import write_json
 from orchestrator.pipeline.blocks import dataset_of
-from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, reasoner_pool
+from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, disconnect, reasoner_pool
 from orchestrator.pipeline.dispatch import call_actors, users_errors
 from orchestrator.pipeline.rollouts import GENERATE_CPUS, persist
 from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
@@ -138,7 +138,7 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
                     for one in table.to_pylist():
                         board.advance.remote(**one)
     finally:
-        ray.shutdown()
+        disconnect()
 
 
 def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[LabelManifest, dict[str, Any]]:

@@ -23,7 +23,7 @@ from orchestrator.experiment.run_directory import (
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
 from orchestrator.files import write_json
-from orchestrator.pipeline.cluster import check_policy_resources, connect, policy_pool
+from orchestrator.pipeline.cluster import check_policy_resources, connect, disconnect, policy_pool
 from orchestrator.pipeline.training_job import HISTORY_FILE, TrainingWorkers, fit_and_follow, prepare_ray_train
 from orchestrator.policy_training.export import export_policy
 from orchestrator.policy_training.job import PolicyJob
@@ -94,7 +94,7 @@ def _train_or_go_on(plan: PolicyPlan, out: Path, console: Console) -> None:
             end_tracking(tracking.tracker, error)
         raise
     finally:
-        ray.shutdown()
+        disconnect()
     print_report(summary, Console())
 
 

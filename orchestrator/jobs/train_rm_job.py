@@ -23,7 +23,7 @@ from orchestrator.experiment.run_directory import (
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
 from orchestrator.files import write_json
-from orchestrator.pipeline.cluster import connect
+from orchestrator.pipeline.cluster import connect, disconnect
 from orchestrator.pipeline.training_job import HISTORY_FILE, TrainingWorkers, fit_and_follow, prepare_ray_train
 from orchestrator.reward_training.export import finish_training
 from orchestrator.reward_training.job import RewardJob
@@ -77,7 +77,7 @@ def _train_or_go_on(plan: RewardPlan, out: Path, console: Console) -> None:
             end_tracking(tracking.tracker, error)
         raise
     finally:
-        ray.shutdown()
+        disconnect()
     print_report(summary, Console())
 
 

@@ -1,5 +1,6 @@
 """Ray cluster: connect, check that its nodes can hold what was asked for, and start the actors."""
 
+import gc
 import json
 import logging
 import os
@@ -89,6 +90,22 @@ def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
     context.issue_detectors_config.detectors = []
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     say(console, f"Ray: {'cluster ' + address if address else 'local cluster'}, {_resources_line()}")
+
+
+def disconnect() -> None:
+    """Leave the cluster, and end it if it is a local one.
+
+    Ray frees its core worker while other threads go on; one whose garbage collection frees a reference to an object
+    just then ends the whole process with code 1 (Ray 2.60.0). Pipelines leave such references in cycles, and the thread
+    that sends to MLflow allocates a lot: nothing is collected meanwhile.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _with_plugins() -> dict[str, Any]:

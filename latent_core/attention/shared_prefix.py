@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from latent_core.attention.flash import flash_rule, own_attention
 from latent_core.attention.prefix import PrefixPart, SharedPrefix
 from latent_core.kernels import use_kernels
 from latent_core.row_invariance import row_product
@@ -76,6 +77,9 @@ def shared_prefix_attention(
     alone = prefix is not None and queries == 1 and weight_transform is None and not torch.is_grad_enabled()
     if prefix is not None and alone and use_kernels(query.device):
         return _decoded(query, key, value, prefix, layer, scale, suffix_length), None
+    rule = flash_rule(query, key) if alone and suffix_length is None else None
+    if rule is not None and prefix is not None:
+        return _beside_own(query * scale, own_attention(query, key, value, scale, rule), prefix, layer), None
     query = query * scale
     own = _own_scores(query, key)
     if suffix_length is not None:
@@ -124,6 +128,18 @@ def _decoded(
         for part, some in prefix.rows_by_part()
     ]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _beside_own(query: Tensor, own: tuple[Tensor, Tensor], prefix: SharedPrefix, layer: int) -> Tensor:
+    """Attend over the shared prompts, and over what `own_attention` has returned as over one more key."""
+    outputs = []
+    for part, some in prefix.rows_by_part():
+        output, log_sum = (one[some] for one in own)
+        scores = _prefix_scores(query[some], part, layer)
+        weights = torch.softmax(torch.cat([scores.float(), log_sum], dim=-1), dim=-1)
+        shared = _weighted_prefix_values(weights[..., :-1].to(query.dtype), part, layer)
+        outputs.append(torch.addcmul(shared.float(), output, weights[..., -1:]).to(query.dtype))
+    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).transpose(1, 2)
 
 
 def _softmax(scores: Tensor) -> Tensor:

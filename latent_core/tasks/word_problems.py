@@ -10,7 +10,7 @@ whatever seed a split is drawn with, its arithmetic cannot occur in another spli
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
@@ -38,7 +38,6 @@ _PHRASES: dict[Kind, tuple[str, ...]] = {
 }
 _SYMBOLS: dict[Kind, str] = {"add": "+", "subtract": "-", "double": "*", "halve": "/"}
 _OTHER_WORDS = ("has", "how", "many", ".", "?", "<<", ">>", "=", "###")
-_GUESS_SAMPLE = 20_000
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class Core:
         )
 
 
-def _draw_operation(value: int, rng: random.Random) -> Operation:
-    """Draw a step that keeps the value within 0..MAX_VALUE."""
+def _kinds(value: int) -> list[Kind]:
+    """Return the kinds of steps that keep a value within 0..MAX_VALUE, each as often as it is to be drawn."""
     kinds: list[Kind] = []
     if value < MAX_VALUE:
         kinds += ["add", "add"]
@@ -104,11 +103,18 @@ def _draw_operation(value: int, rng: random.Random) -> Operation:
         kinds.append("double")
     if value > 0 and value % 2 == 0:
         kinds.append("halve")
-    match rng.choice(kinds):
-        case "add":
-            return Operation("add", rng.randint(1, min(MAX_OPERAND, MAX_VALUE - value)))
-        case "subtract":
-            return Operation("subtract", rng.randint(1, min(MAX_OPERAND, value)))
+    return kinds
+
+
+def _largest_operand(kind: Kind, value: int) -> int:
+    """Return the largest number that may be added to a value or subtracted from it."""
+    return min(MAX_OPERAND, MAX_VALUE - value if kind == "add" else value)
+
+
+def _draw_operation(value: int, rng: random.Random) -> Operation:
+    match rng.choice(_kinds(value)):
+        case "add" | "subtract" as kind:
+            return Operation(kind, rng.randint(1, _largest_operand(kind, value)))
         case kind:
             return Operation(kind, 2)
 
@@ -150,11 +156,31 @@ def vocabulary() -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _answer_shares() -> dict[str, float]:
-    """Measure how often each answer occurs among training problems."""
-    stream = draw_cores("train", seed=0)
-    counts = Counter(next(stream).values[-1] for _ in range(_GUESS_SAMPLE))
-    return {str(answer): count / _GUESS_SAMPLE for answer, count in counts.items()}
+def _answer_shares() -> tuple[float, ...]:
+    """Return the probability of each answer 0..MAX_VALUE among all arithmetic that is drawn.
+
+    Which of it a split keeps depends on a hash alone, so these are the shares of training problems too.
+    """
+    values = [0.0, *([1 / MAX_VALUE] * MAX_VALUE)]
+    answers = [0.0] * (MAX_VALUE + 1)
+    for steps in range(1, MAX_STEPS + 1):
+        values = _after_a_step(values)
+        if steps >= MIN_STEPS:
+            answers = [sum(both) for both in zip(answers, values, strict=True)]
+    return tuple(share / (MAX_STEPS - MIN_STEPS + 1) for share in answers)
+
+
+def _after_a_step(shares: Sequence[float]) -> list[float]:
+    """Return the probability of each value after a step, of those before it."""
+    after = [0.0] * len(shares)
+    for value, share in enumerate(shares):
+        kinds = Counter(_kinds(value))
+        for kind, times in kinds.items():
+            operands = (2,) if kind in ("double", "halve") else range(1, _largest_operand(kind, value) + 1)
+            each = share * times / kinds.total() / len(operands)
+            for operand in operands:
+                after[Operation(kind, operand).apply(value)] += each
+    return after
 
 
 def word_problems(split: Split = "test", count: int = 512, seed: int = 0) -> Task:
@@ -182,7 +208,7 @@ def word_problems(split: Split = "test", count: int = 512, seed: int = 0) -> Tas
         question_id = f"word-{hashlib.blake2b(question.encode(), digest_size=6).hexdigest()}"
         problems[core] = Problem(question_id, question, str(core.values[-1]), core.steps)
     # Somebody who does not read the question does best, on average, by what answers are like.
-    chances = tuple(_answer_shares().get(problem.answer, 0.0) for problem in problems.values())
+    chances = tuple(_answer_shares()[int(problem.answer)] for problem in problems.values())
     train = None if split == "train" else lambda: questions_of(word_problems("train", count, seed))
     return Task(f"word_problems/{split}", tuple(problems.values()), chances, train_questions=train)
 

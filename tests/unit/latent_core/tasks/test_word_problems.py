@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -85,6 +86,17 @@ def test_guess_chances_are_small_and_follow_the_answers() -> None:
     assert [by_answer[problem.answer] for problem in task.problems] == list(task.guess_chances)
     assert 0 < sum(by_answer.values()) <= 1
     assert max(task.guess_chances) < 0.02
+
+
+def test_guess_chances_are_the_shares_of_answers_that_are_drawn() -> None:
+    task, drawn = word_problems("test", 4000), 20_000
+    assert task.guess_chances is not None
+    shares = {int(problem.answer): chance for problem, chance in zip(task.problems, task.guess_chances, strict=True)}
+    assert len(shares) > 450
+    seen = Counter(core.values[-1] for core in islice(draw_cores("train", 1), drawn))
+    # Pearson's statistic: its mean is the number of answers, its standard deviation the root of twice that number.
+    distance = sum((seen[answer] - drawn * share) ** 2 / (drawn * share) for answer, share in shares.items())
+    assert abs(distance - len(shares)) < 5 * (2 * len(shares)) ** 0.5
 
 
 def test_the_vocabulary_covers_every_word() -> None:

@@ -87,14 +87,14 @@ class Stage:
         os.kill(rng.choice(self._actors(_CLASSES[victim])), signal.SIGKILL)
 
     def _actors(self, name: str) -> list[int]:
-        raylets = [_raylet(node) for node in self._cluster.list_all_nodes()]
-        return [process for process, parent, title in _processes() if parent in raylets and name in title]
+        return [process for process, title in _descendants() if name in title]
 
     def _kill_node(self, rng: random.Random) -> None:
         """A node is gone with all that runs on it, actors if there are any, and another one joins in its place."""
         nodes = list(self._cluster.worker_nodes)
-        raylets = {parent for _, parent, title in _processes() if any(name in title for name in _CLASSES.values())}
-        nodes = [node for node in nodes if _raylet(node) in raylets] or nodes
+        actors = self._cluster.global_state.actor_table(None, None, "ALIVE").values()
+        busy = {one["Address"]["NodeID"] for one in actors if one["ActorClassName"] in _CLASSES.values()}
+        nodes = [node for node in nodes if node.node_id in busy] or nodes
         self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
         self._cluster.add_node(num_cpus=_CPUS_PER_NODE)
 
@@ -119,11 +119,10 @@ class Stage:
     def _start_server(self) -> subprocess.Popen[bytes]:
         arguments = ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db", "--port", str(self._port)]
         artifacts = ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
-        program = str(Path(sys.executable).with_name("mlflow"))
         # Its job runners, a process each, have nothing to do here.
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         server = subprocess.Popen(
-            [program, "server", *arguments, *artifacts],
+            [sys.executable, "-m", "mlflow", "server", *arguments, *artifacts],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -159,17 +158,17 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _raylet(node: Any) -> int:
-    return int(node.all_processes["raylet"][0].process.pid)
-
-
-def _processes() -> list[tuple[int, int, str]]:
-    """Return id, parent and title of every process."""
-    found = []
+def _descendants() -> list[tuple[int, str]]:
+    """Return id and title of every process that this one, or one of its descendants, has started."""
+    parents: dict[int, int] = {}
+    titles: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # The name in parentheses may hold anything, spaces too.
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            title = (folder / "cmdline").read_text().replace("\0", " ")
-            found.append((int(folder.name), parent, title))
-    return found
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    found, last = set[int](), {os.getpid()}
+    while last:
+        last = {process for process, parent in parents.items() if parent in last}
+        found |= last
+    return [(process, titles[process]) for process in sorted(found) if process in titles]

@@ -35,13 +35,13 @@ test: setup ## Check style, types and imports and run every test: two groups at 
 		check test-clusters test-units test-commands
 
 test-units: setup ## Run the tests that start no cluster
-	$(BIN)/python -m pytest tests/unit tests/parity
+	$(BIN)/python -m pytest --durations=15 tests/unit tests/parity
 
 test-clusters: setup ## Run the tests of clusters, actors, jobs and training
-	$(BIN)/python -m pytest $(CLUSTERS)
+	$(BIN)/python -m pytest --durations=15 $(CLUSTERS)
 
 test-commands: setup ## Run all other integration tests
-	$(BIN)/python -m pytest tests/integration $(addprefix --ignore=,$(CLUSTERS))
+	$(BIN)/python -m pytest --durations=15 tests/integration $(addprefix --ignore=,$(CLUSTERS))
 
 check: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Several nodes: actors go where the configuration says, and a node that dies takes nothing of the results with it."""
 
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,8 +43,9 @@ def own_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def nodes(own_token: None) -> Iterator[Cluster]:
+def nodes(own_token: None, forked_workers: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A head that can hold no actor, and two nodes that can."""
+    monkeypatch.setattr(sys, "executable", forked_workers)
     # A node that is gone is noticed after seconds, instead of the half minute that networks need.
     notice = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": notice}

@@ -4,7 +4,8 @@
 
 Real commands in processes of their own, imports included, in turns with those of another checkout of latentswarm if one
 is named. CPU seconds are user and system, of the process and of those that it has waited for. Each checkout has a run
-and a sweep of its own, which are sampled first: the sweep is that of the demo on `--limit` questions.
+and two sweeps of its own, which are sampled first: that of the demo on `--limit` questions, and one of `--settings`
+settings.
 """
 
 import argparse
@@ -18,10 +19,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 _HERE = Path(__file__).resolve().parents[1]
 _RUN = "configs/word_problems.yaml"
 _DEMO = "configs/demo.yaml"
+_MANY = "many.yaml"
 _RUN_LIMIT = ("sampler.kind=gaussian", "sampler.sigma=0.4", "task.limit=16", "budgets=[1,4]")
 
 MEASURED: dict[str, tuple[tuple[str, ...], int]] = {
@@ -31,6 +36,7 @@ MEASURED: dict[str, tuple[tuple[str, ...], int]] = {
     "plan of the demo": (("sweep", _DEMO, "--dry-run"), 0),
     "status of the demo": (("status", "demo"), 0),
     "run, everything stored": (("run", _RUN, *_RUN_LIMIT, "--out", "run"), 0),
+    "sweep, everything stored": (("sweep", _MANY, "--out", "many"), 0),
     "report of the demo": (("report", "demo"), 0),
     "report of the demo, pictures drawn anew": (("report", "demo"), 0),
 }
@@ -73,21 +79,35 @@ def cost_of(checkout: Path, folder: Path, arguments: Sequence[str], code: int) -
     return Cost(used.ru_utime + used.ru_stime, wall)
 
 
-def prepare(checkout: Path, folder: Path, limit: int) -> None:
+def many_settings(settings: int) -> dict[str, Any]:
+    """Return the configuration of a sweep of so many settings and hardly any questions."""
+    sigmas = [round(0.01 * number, 2) for number in range(1, settings + 1)]
+    return {
+        "checkpoint": "bundled:coconut-tiny",
+        "task": {"name": "word_problems", "limit": 4},
+        "budgets": [1, 2],
+        "answer_tokens": 8,
+        "sweep": {"space": [{"sampler.kind": "gaussian", "sampler.sigma": sigmas}], "objective": "coverage"},
+    }
+
+
+def prepare(checkout: Path, folder: Path, limit: int, settings: int) -> None:
     """Sample what the commands are about; the configurations are this checkout's."""
     folder.mkdir()
     (folder / "configs").symlink_to(_HERE / "tune_configs")
+    (folder / _MANY).write_text(yaml.safe_dump(many_settings(settings)))
+    cost_of(checkout, folder, ["sweep", _MANY, "--out", "many"], 0)
     cost_of(checkout, folder, ["run", _RUN, *_RUN_LIMIT, "--out", "run"], 0)
     cost_of(checkout, folder, ["sweep", _DEMO, f"task.limit={limit}", "--out", "demo"], 0)
 
 
-def measure(checkouts: Sequence[Path], limit: int, repeats: int) -> dict[str, list[list[Cost]]]:
+def measure(checkouts: Sequence[Path], limit: int, settings: int, repeats: int) -> dict[str, list[list[Cost]]]:
     """Return what each command costs: by what is asked, for each checkout in turn."""
     costs: dict[str, list[list[Cost]]] = {what: [[] for _ in checkouts] for what in MEASURED}
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name, str(number)) for number in range(len(checkouts))]
         for checkout, folder in zip(checkouts, folders, strict=True):
-            prepare(checkout, folder, limit)
+            prepare(checkout, folder, limit, settings)
         for _ in range(repeats):
             for what, (arguments, code) in MEASURED.items():
                 for number, (checkout, folder) in enumerate(zip(checkouts, folders, strict=True)):
@@ -103,10 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--against", type=Path, help="another checkout, whose commands are measured in turns")
     parser.add_argument("--limit", type=int, default=24, help="questions of the demo")
+    parser.add_argument("--settings", type=int, default=100, help="settings of the sweep that is complete")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     checkouts = [_HERE, *([options.against.resolve()] if options.against else [])]
-    costs = measure(checkouts, options.limit, options.repeats)
+    costs = measure(checkouts, options.limit, options.settings, options.repeats)
     names = ["here", *(["there"] if options.against else [])]
     titles = [f"{what} {name}" for name in names for what in ("CPU s", "wall s")]
     sys.stdout.write(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n\n")

@@ -78,9 +78,18 @@ class Bench:
 
     plain_loop: type[PlainRollout] = PlainRollout
 
-    def __init__(self, shape: str, folder: Path, device: torch.device, dtype: torch.dtype, all_logits: bool) -> None:
-        """Make random weights and load them twice."""
-        save_random_reasoner(shape, _POSITIONS, folder, VOCABULARIES[shape])
+    def __init__(
+        self,
+        shape: str,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        all_logits: bool,
+        prompt_tokens: int | None = None,
+    ) -> None:
+        """Make random weights and load them twice; prompts are as long as GSM8K's where their length is not given."""
+        self._prompt_tokens = prompt_tokens
+        save_random_reasoner(shape, _POSITIONS + (prompt_tokens or 0), folder, VOCABULARIES[shape])
         self.describe(folder)
         self.device, self.dtype = device, dtype
         self.reasoner = LatentReasoner.from_pretrained(str(folder), device=device, dtype=dtype)
@@ -99,7 +108,8 @@ class Bench:
     def line(self, name: str, n: int, questions: int, rounds: int, with_plain: bool) -> Line:
         """Measure one line, both sides in turns."""
         settings = _SAMPLERS[name]
-        sampler, problems = parse_sampler(settings), random_problems_of(prompt_lengths(questions))
+        lengths = [self._prompt_tokens] * questions if self._prompt_tokens else prompt_lengths(questions)
+        sampler, problems = parse_sampler(settings), random_problems_of(lengths)
         prompts = [self.reasoner.checkpoint.prompt_ids(problem.question) for problem in problems]
 
         def plain() -> object:
@@ -231,6 +241,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, nargs="+", default=[1, 4, 16, 64, 256])
     parser.add_argument("--samplers", nargs="+", choices=("noise", "dropout"), default=["noise", "dropout"])
     parser.add_argument("--questions", type=int, default=4, help="questions in a batch")
+    parser.add_argument("--prompt-tokens", type=int, help="tokens of every prompt; as GSM8K's where it is left out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
@@ -241,9 +252,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(
-            options.shape, Path(folder), torch.device(options.device), DTYPES[options.dtype], not options.lean
-        )
+        device, dtype = torch.device(options.device), DTYPES[options.dtype]
+        bench = Bench(options.shape, Path(folder), device, dtype, not options.lean, options.prompt_tokens)
     lines = []
     for name in options.samplers:
         for n in options.n:

@@ -35,3 +35,10 @@ def test_a_line_is_measured(bench: Bench, sampler: str) -> None:
     assert min(line.ours, line.plain, line.memory) > 0
     assert 0 < line.share < 1
     assert f"| {sampler} | 4 | 3 |" in table([line], bench.machine)
+
+
+def test_prompts_may_be_longer_than_those_of_a_benchmark(tmp_path: Path) -> None:
+    bench = Bench("gpt2-tiny", tmp_path, torch.device("cpu"), torch.float32, all_logits=True, prompt_tokens=300)
+    line = bench.line("noise", 4, 1, rounds=1, with_plain=False)
+    assert line.plain is None
+    assert line.ours > 0

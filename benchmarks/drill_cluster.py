@@ -23,7 +23,7 @@ _PATIENCE_S = 300.0
 LEASE_SECONDS = 10.0
 """How long a driver that stands still owns its run directory; by default it is a minute, which the drill would wait."""
 _CLASSES = {"reasoner": "ReasonerWorker", "scorer": "ScorerWorker"}
-"""What the title that Ray gives to the process of an actor contains."""
+"""Classes of actors, as titles of their processes and Ray's table of actors name them."""
 
 
 class Stage:

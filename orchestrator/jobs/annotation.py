@@ -21,8 +21,8 @@ from orchestrator.experiment.run_directory import check_kind, write_work_file
 from orchestrator.files import write_json
 from orchestrator.pipeline.blocks import dataset_of
 from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, disconnect, reasoner_pool
-from orchestrator.pipeline.dispatch import call_actors, users_errors
-from orchestrator.pipeline.rollouts import GENERATE_CPUS, persist
+from orchestrator.pipeline.dispatch import call_actors_and_write, users_errors
+from orchestrator.pipeline.rollouts import GENERATE_CPUS
 from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
 from orchestrator.progress.board import create_board
 from orchestrator.progress.display import ProgressDisplay
@@ -124,8 +124,7 @@ def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[S
             board = create_board()
             stage = CallActor(reasoners, "annotate", AnnotateRequests(store.spec))
             work = dataset_of(shards, plan.problems)
-            labelled = call_actors(work, stage, len(reasoners), len(shards), GENERATE_CPUS)
-            receipts = persist(labelled, Persist(store), len(reasoners), len(shards))
+            receipts = call_actors_and_write(work, stage, Persist(store), len(reasoners), len(shards), GENERATE_CPUS)
             to_do = sum(shard.rows for shard in shards)
             with (
                 ActorMeter({"reasoners": reasoners}) as meter,

@@ -1,13 +1,15 @@
-"""Dispatch of actor calls by Ray Data, whose processes do nothing but wait: how many calls at once, and who waits.
+"""Dispatch of actor calls by Ray Data, whose processes wait and write: how many calls at once, who waits, who writes.
 
 Where there are few actors, each call is waited for by a task: its process is shared with all other stages and with the
-pipelines that follow, so nothing has to be started. Where there are many, that would be as many processes; a few
-dispatchers wait for many calls each, in threads.
+pipelines that follow, so nothing has to be started. It writes the answer too, since writers of their own would be as
+many processes again, which a small machine starts for longer than they ever write. Where there are many actors, tasks
+would be as many processes; a few dispatchers wait for many calls each, in threads, and a few writers write.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +25,10 @@ _CALLS_PER_DISPATCHER = 16
 """Enough for the eight actors of a large node."""
 _CALLS_PER_ACTOR = 2
 """Whoever has finished a call should find its next one waiting; a trial that is stopped leaves that one behind."""
+_WRITERS, _ACTORS_PER_WRITER = 2, 8
+"""Processes that write: some, and one more for so many actors. Without a limit there would be one for each shard."""
+_WRITE_CPUS = 0.01
+"""Of a process that writes; other stages take other parts of a CPU, or Ray Data would fuse them with it."""
 
 _USER_ERROR = re.compile(rf"^{re.escape(f'{UserError.__module__}.{UserError.__qualname__}')}: (.+)$", re.MULTILINE)
 
@@ -37,6 +43,47 @@ class Dispatcher:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Process a block."""
         return self._stage(block)
+
+
+@dataclass(frozen=True)
+class CallAndWrite:
+    """Stage that has an actor answer a block and writes the answer.
+
+    Attributes:
+        call: Calls the actor.
+        write: Writes what it has answered.
+    """
+
+    call: Stage
+    write: Stage
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Process a block."""
+        return self.write(self.call(block))
+
+
+def call_actors_and_write(
+    blocks: ray.data.Dataset, call: Stage, write: Stage, actors: int, shards: int, cpus: float
+) -> ray.data.Dataset:
+    """Let a pool of actors process blocks, and write what they have answered.
+
+    Args:
+        blocks: What `call` reads, one shard per block.
+        call: As `call_actors` takes it.
+        write: Writes an answer; has no state of its own.
+        actors: Size of the pool.
+        shards: Number of blocks.
+        cpus: Logical CPUs of a process that waits.
+    """
+    if actors <= _FEW_ACTORS:
+        return call_actors(blocks, CallAndWrite(call, write), actors, shards, cpus)
+    return call_actors(blocks, call, actors, shards, cpus).map_batches(
+        write,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=min(_WRITERS + actors // _ACTORS_PER_WRITER, shards)),
+        num_cpus=_WRITE_CPUS,
+    )
 
 
 def call_actors(blocks: ray.data.Dataset, stage: Stage, actors: int, shards: int, cpus: float) -> ray.data.Dataset:

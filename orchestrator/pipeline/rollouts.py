@@ -16,7 +16,7 @@ from ray.actor import ActorHandle
 
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.blocks import dataset_of
-from orchestrator.pipeline.dispatch import call_actors, users_errors
+from orchestrator.pipeline.dispatch import call_actors, call_actors_and_write, users_errors
 from orchestrator.pipeline.stages import CallActor, Load, Persist, SampleRequests, ScoreRequests, SearchRequests
 from orchestrator.pipeline.waves import RunWaves
 from orchestrator.store.decisions import Decisions
@@ -24,10 +24,8 @@ from orchestrator.store.shards import Shard, missing_shards
 from orchestrator.store.trial import Coverage, Trial
 
 GENERATE_CPUS = 0.02
-_STORE_CPUS = 0.01
+_LOAD_CPUS = 0.01
 _SCORE_CPUS = 0.015
-_WRITERS, _ACTORS_PER_WRITER = 2, 8
-"""Processes that write: some, and one more for so many actors. Without a limit there would be one for each shard."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +110,12 @@ class Sampling:
             requests = SearchRequests(store.spec, beam, str(trial.scorer), store.latents)
             stage = CallActor(self.reasoners, "search", requests)
         work = dataset_of(shards, self.problems)
-        answers = call_actors(work, stage, len(self.reasoners), len(shards), GENERATE_CPUS)
-        return persist(answers, Persist(store, trial.scored is not None), len(self.reasoners), len(shards))
+        write = Persist(store, trial.scored is not None)
+        return call_actors_and_write(work, stage, write, len(self.reasoners), len(shards), GENERATE_CPUS)
 
     def _read(self, trial: Trial, shards: Sequence[Shard]) -> ray.data.Dataset:
         return dataset_of(shards, self.problems).map_batches(
-            Load(trial.store), batch_size=None, batch_format="pyarrow", num_cpus=_STORE_CPUS
+            Load(trial.store), batch_size=None, batch_format="pyarrow", num_cpus=_LOAD_CPUS
         )
 
     def _score(self, trial: Trial, trajectories: ray.data.Dataset, shards: Sequence[Shard]) -> ray.data.Dataset:
@@ -126,8 +124,7 @@ class Sampling:
         texts = tuple(problem.question for problem in self.problems)
         requests = ScoreRequests(texts, trial.store.latents, store.spec.score_answer)
         stage = CallActor(self.scorers, "score", requests)
-        answers = call_actors(trajectories, stage, len(self.scorers), len(shards), _SCORE_CPUS)
-        return persist(answers, Persist(store), len(self.scorers), len(shards))
+        return call_actors_and_write(trajectories, stage, Persist(store), len(self.scorers), len(shards), _SCORE_CPUS)
 
     def _consume(self, receipts: ray.data.Dataset, board: ActorHandle[Any], trial: Trial) -> None:
         # Receipts are all that comes back, so memory here does not grow with the number of trajectories.
@@ -139,14 +136,3 @@ class Sampling:
                     board.advance.remote(**one)
                     if trial.budget is not None:
                         board.settle.remote(trial.name, settled, spared)
-
-
-def persist(answers: ray.data.Dataset, stage: Persist, actors: int, shards: int) -> ray.data.Dataset:
-    """Let a few processes write what so many actors have answered."""
-    return answers.map_batches(
-        stage,
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.TaskPoolStrategy(size=min(_WRITERS + actors // _ACTORS_PER_WRITER, shards)),
-        num_cpus=_STORE_CPUS,
-    )

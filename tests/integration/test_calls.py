@@ -17,6 +17,7 @@ from benchmarks.sleeping_reasoner import SleepingReasoner
 from latent_core.errors import UserError
 from latent_core.tasks.base import Problem
 from orchestrator.pipeline.blocks import WorkItem, dataset_of
+from orchestrator.pipeline.dispatch import call_actors_and_write
 from orchestrator.pipeline.rollouts import Sampling
 from orchestrator.progress.board import create_board
 from orchestrator.store.shards import Shard
@@ -97,6 +98,25 @@ def test_every_row_is_there_once_and_every_actor_has_worked(tmp_path: Path, kill
     # Nobody has less than half of its share.
     assert len(busy) == ACTORS
     assert min(busy) > SHARDS / ACTORS / 2 * SECONDS
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("actors", "together"), [(2, True), (6, False)], ids=["few actors", "many actors"])
+def test_whoever_waits_for_one_of_few_actors_writes_its_answer(actors: int, together: bool) -> None:
+    """Processes that only write would be as many again; beside dispatchers they are a few for hundreds of actors."""
+
+    def call(block: pa.Table) -> pa.Table:
+        item = WorkItem.of(block)
+        return item.label(pa.table({"number": [item.number], "called_by": [os.getpid()]}))
+
+    def write(block: pa.Table) -> pa.Table:
+        return block.append_column("written_by", pa.array([os.getpid()] * len(block)))
+
+    shards = [Shard(first, first + 2, 0, 4) for first in range(0, 40, 2)]
+    blocks = dataset_of(shards, [Problem(f"question-{number}", "?", "0") for number in range(40)])
+    found = call_actors_and_write(blocks, call, write, actors, len(shards), 0.02).take_all()
+    assert sorted(row["number"] for row in found) == list(range(20))
+    assert all((row["called_by"] == row["written_by"]) is together for row in found)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -14,7 +14,7 @@ from orchestrator.experiment.run_directory import TUNE_FOLDER
 from orchestrator.store.trial import Trial
 from orchestrator.tuning.callback import ReportCallback
 from orchestrator.tuning.concurrency import ConcurrencyLimiter
-from orchestrator.tuning.environment import keep_cloud_keys
+from orchestrator.tuning.environment import trim_environment
 from orchestrator.tuning.failures import sweep_failure
 from orchestrator.tuning.optuna_source import OptunaTrials
 from orchestrator.tuning.scheduler import History, make_scheduler
@@ -47,7 +47,7 @@ def run_trials(run: ExperimentRun, trials: Sequence[Trial]) -> None:
     # Nor a page for every copy of its own state that a full disk does not take: what cannot be written besides says so.
     for name in ("ray.train._internal.syncer", "ray.tune.execution.experiment_state"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    keep_cloud_keys()
+    trim_environment()
     objective = experiment.objectives[0]
     trainable = tune.with_parameters(
         run_trial,

@@ -16,7 +16,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from orchestrator.experiment.lease import LEASE_VARIABLE
-from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 
 _NODES, _CPUS_PER_NODE = 2, 4
 _PATIENCE_S = 300.0

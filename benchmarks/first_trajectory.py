@@ -24,7 +24,7 @@ _LONGEST = 180.0
 _SAMPLER = ("sampler.kind=gaussian", "sampler.sigma=0.4")
 _FLOOR = """
 import os, sys, logging
-from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 for name, value in LOCAL_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 import ray

@@ -24,6 +24,7 @@ _IMPORTED = (
     "orchestrator.experiment.finalize",
     "orchestrator.experiment.command_plans",
     "orchestrator.jobs.annotation",
+    "orchestrator.jobs.labelling",
     "orchestrator.jobs.train_rm_job",
     "orchestrator.jobs.train_policy_job",
     "matplotlib.pyplot",

@@ -52,17 +52,19 @@ def command(
 
     from orchestrator.experiment.command_plans import plan_run
     from orchestrator.experiment.run_directory import check_kind
+    from orchestrator.pipeline.forked_workers import forked_workers
 
     check_kind(out, "run")
-    experiment = replace(plan_run(out.name, settings, out), retry_failed=retry_failed)
-    if dry_run:
-        from orchestrator.experiment.dry_run import show_dry_run
+    with forked_workers(settings, wanted=not dry_run) as imported:
+        experiment = replace(plan_run(out.name, settings, out, imported), retry_failed=retry_failed)
+        if dry_run:
+            from orchestrator.experiment.dry_run import show_dry_run
 
-        show_dry_run(experiment, make_console())
-    else:
-        from orchestrator.experiment.execution import carry_out
+            show_dry_run(experiment, make_console())
+        else:
+            from orchestrator.experiment.execution import carry_out
 
-        carry_out(experiment, sample_one_by_one, make_console())
+            carry_out(experiment, sample_one_by_one, make_console())
 
 
 def sample_one_by_one(run: "ExperimentRun", trials: Sequence["Trial"]) -> None:

@@ -53,29 +53,32 @@ def command(
     from orchestrator.experiment.command_plans import plan_sweep
     from orchestrator.experiment.run_directory import check_kind
     from orchestrator.jobs.sweep_group import divide, run_sweep_group
+    from orchestrator.pipeline.forked_workers import forked_workers
 
     sweeps = divide(settings)
-    if sweeps[0].name:
-        run_sweep_group(
-            settings,
-            sweeps,
-            out,
-            sample_with_tune,
-            dry_run=dry_run,
-            console=make_console(),
-            retry_failed=retry_failed,
-        )
-        return
-    check_kind(out, "sweep")
-    experiment = replace(plan_sweep(out.name, settings, out), retry_failed=retry_failed)
-    if dry_run:
-        from orchestrator.experiment.dry_run import show_dry_run
+    with forked_workers(settings, wanted=not dry_run) as imported:
+        if sweeps[0].name:
+            run_sweep_group(
+                settings,
+                sweeps,
+                out,
+                sample_with_tune,
+                dry_run=dry_run,
+                console=make_console(),
+                retry_failed=retry_failed,
+                imported=imported,
+            )
+            return
+        check_kind(out, "sweep")
+        experiment = replace(plan_sweep(out.name, settings, out, imported), retry_failed=retry_failed)
+        if dry_run:
+            from orchestrator.experiment.dry_run import show_dry_run
 
-        show_dry_run(experiment, make_console())
-    else:
-        from orchestrator.experiment.execution import carry_out
+            show_dry_run(experiment, make_console())
+        else:
+            from orchestrator.experiment.execution import carry_out
 
-        carry_out(experiment, sample_with_tune, make_console())
+            carry_out(experiment, sample_with_tune, make_console())
 
 
 def sample_with_tune(run: "ExperimentRun", trials: Sequence["Trial"]) -> None:

@@ -1,6 +1,6 @@
 """Experiments that `run` and `sweep` plan: a checked configuration, and refusals of what could not be carried out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from orchestrator.experiment.run_directory import TUNE_FOLDER
 from orchestrator.store.trial import Trial
 
 
-def plan_run(name: str, config: RunConfig, out: Path) -> Experiment:
-    """Check a configuration; starts nothing.
+def plan_run(name: str, config: RunConfig, out: Path, imported: Callable[[], None] = lambda: None) -> Experiment:
+    """Check a configuration; starts nothing. What `imported` is, `make_plan` says.
 
     Raises:
         UserError: If it cannot be run.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, imported=imported)
     return Experiment(name, plan, (plan.trial(trial_name(config), config.sampler),), out)
 
 
-def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
-    """Check a configuration and every trial of its space; starts nothing.
+def plan_sweep(name: str, config: RunConfig, out: Path, imported: Callable[[], None] = lambda: None) -> Experiment:
+    """Check a configuration and every trial of its space; starts nothing. What `imported` is, `make_plan` says.
 
     Raises:
         UserError: If any trial cannot be run, or Ray Tune has no place for its state.
@@ -40,7 +40,7 @@ def plan_sweep(name: str, config: RunConfig, out: Path) -> Experiment:
     if searched:
         _check_optuna()
     configs = corners(config) if searched else expand_space(config)
-    plan = make_plan(config, list(configs.values()))
+    plan = make_plan(config, list(configs.values()), imported)
     trials = [plan.trial(trial_name, own.sampler, own) for trial_name, own in configs.items()]
     most = max(trial.samples for trial in trials)
     if config.sweep.scheduler != "none" and config.sweep.grace_samples > most:

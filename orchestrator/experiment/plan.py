@@ -1,6 +1,6 @@
 """Plan of an experiment: the configuration, checked against checkpoint and task, minus what the store holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -181,12 +181,15 @@ class Plan:
         return total
 
 
-def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
+def make_plan(
+    config: RunConfig, variations: Sequence[RunConfig] = (), imported: Callable[[], None] = lambda: None
+) -> Plan:
     """Check a configuration against its checkpoint and its task; loads no weights and starts nothing.
 
     Args:
         config: The configuration.
         variations: Trials of a sweep over it, which may differ in the lengths of their rollouts.
+        imported: Called when model code has been imported and nothing has been computed.
 
     Raises:
         UserError: If the checkpoint, the task or MLflow's place cannot be used, no reference answer can be met, or a
@@ -199,6 +202,7 @@ def make_plan(config: RunConfig, variations: Sequence[RunConfig] = ()) -> Plan:
     from latent_core.models.feedback.base import check_draws
     from latent_core.models.meta_model import check_model, weights_left_out
 
+    imported()
     checkpoint = Checkpoint.open(config.checkpoint)
     model = check_model(checkpoint)
     backbone = find_backbone(config.checkpoint, model.base_model)

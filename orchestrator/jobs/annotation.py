@@ -3,11 +3,10 @@
 import shlex
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import ray
 from rich.console import Console
 
 from latent_core.errors import UserError
@@ -19,14 +18,7 @@ from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.plan import Plan, make_plan
 from orchestrator.experiment.run_directory import check_kind, write_work_file
 from orchestrator.files import write_json
-from orchestrator.pipeline.blocks import dataset_of
-from orchestrator.pipeline.cluster import check_resources, connect, cpus_needed, disconnect, reasoner_pool
-from orchestrator.pipeline.dispatch import call_actors_and_write, users_errors
-from orchestrator.pipeline.rollouts import GENERATE_CPUS
-from orchestrator.pipeline.stages import AnnotateRequests, CallActor, Persist
-from orchestrator.progress.board import create_board
-from orchestrator.progress.display import ProgressDisplay
-from orchestrator.progress.utilization import ActorMeter
+from orchestrator.pipeline.forked_workers import forked_workers
 from orchestrator.store.labels import LabelManifest, ReasonerIdentity
 from orchestrator.store.places import check_writable
 from orchestrator.store.retries import Retries, remove_rows, retries_in, retry_lines
@@ -56,9 +48,11 @@ def annotate_from_config(
     began = time.monotonic()
     check_kind(out, "annotate")
     config = load_config(AnnotateConfig, path, overrides)
-    plan = make_plan(config.as_run())
-    store = label_store(config, plan)
-    with nullcontext() if dry_run else Lease(out, "annotate"):
+    with ExitStack() as entered:
+        imported = entered.enter_context(forked_workers(config.as_run(), wanted=not dry_run))
+        plan = make_plan(config.as_run(), imported=imported)
+        store = label_store(config, plan)
+        entered.enter_context(nullcontext() if dry_run else Lease(out, "annotate"))
         retries = _examine(config, plan, store, dry_run, retry_failed, console)
         shards = missing_labels(config, plan, store, retries)
         _show(config, plan, store, shards, console)
@@ -73,7 +67,10 @@ def annotate_from_config(
         if shards:
             check_writable(config.store.path)
             store.prepare()
-            _label(config, plan, store, shards, console)
+            # A plan, and a set that is labelled already, need not wait for Ray; nor can what has Ray be forked.
+            from orchestrator.jobs.labelling import label
+
+            label(plan, store, shards, console)
         manifest, counts = summarise(config, plan, store)
         manifest.save(out)
         counts["seconds_of_this_command"] = round(time.monotonic() - began, 3)
@@ -114,30 +111,6 @@ def missing_labels(
     if retries is not None:
         covered &= ~retries.trajectories
     return missing_shards(covered, config.micro_batch, config.candidates)
-
-
-def _label(config: AnnotateConfig, plan: Plan, store: LabelStore, shards: list[Shard], console: Console) -> None:
-    try:
-        connect(plan.config.cluster, cpus_needed(plan.config), console)
-        check_resources(plan.config)
-        with reasoner_pool(plan.config, plan.checkpoint.fingerprint) as reasoners:
-            board = create_board()
-            stage = CallActor(reasoners, "annotate", AnnotateRequests(store.spec))
-            work = dataset_of(shards, plan.problems)
-            receipts = call_actors_and_write(work, stage, Persist(store), len(reasoners), len(shards), GENERATE_CPUS)
-            to_do = sum(shard.rows for shard in shards)
-            with (
-                ActorMeter({"reasoners": reasoners}) as meter,
-                ProgressDisplay(board, to_do, console, meter),
-                users_errors(),
-            ):
-                ray.get(board.begin.remote("annotation"))
-                for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-                    table: Any = batch
-                    for one in table.to_pylist():
-                        board.advance.remote(**one)
-    finally:
-        disconnect()
 
 
 def summarise(config: AnnotateConfig, plan: Plan, store: LabelStore) -> tuple[LabelManifest, dict[str, Any]]:

@@ -7,7 +7,7 @@ trials of a hard benchmark because those of an easy one are better: hence a run 
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,7 @@ def run_sweep_group(
     dry_run: bool,
     console: Console,
     retry_failed: bool = False,
+    imported: Callable[[], None] = lambda: None,
 ) -> None:
     """Plan all sweeps, then carry them out one after the other, then compare them.
 
@@ -95,6 +96,7 @@ def run_sweep_group(
         dry_run: Whether to stop behind the plans.
         console: Where progress is said.
         retry_failed: Whether to try rows again that have failed for good.
+        imported: As `make_plan` takes it.
 
     Raises:
         UserError: If any of them cannot be run; nothing is started then.
@@ -109,7 +111,7 @@ def run_sweep_group(
         try:
             tracking = {"uri": tracking_uri(config.tracking, out), "experiment": config.tracking.experiment}
             own = parse_config(RunConfig, {**sweep.config.model_dump(mode="json"), "tracking": tracking})
-            planned = plan_sweep(f"{out.name}: {sweep.name}", own, out / sweep.folder)
+            planned = plan_sweep(f"{out.name}: {sweep.name}", own, out / sweep.folder, imported)
             experiments.append(replace(planned, retry_failed=retry_failed))
         except UserError as error:
             raise UserError(f"{sweep.name}: {error}") from None

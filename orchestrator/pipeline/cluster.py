@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from latent_core.plugins import VARIABLE, load_from_environment, loaded_plugins
 from orchestrator.config.environment import ActorConfig, ClusterConfig
 from orchestrator.config.run import RunConfig
 from orchestrator.console import say
+from orchestrator.pipeline.forked_workers import interpreter
 from orchestrator.pipeline.interrupts import own_handler_of_sigterm
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 from orchestrator.pipeline.ray_address import check_address, ends_in_time, refusal
 from workers.placement import PoolSize, alive_nodes, describe_nodes, place, pool_capacity
 from workers.policy import PolicyWorker
@@ -36,21 +39,6 @@ _CPUS_FOR_STAGES = 1
 _SMALLEST_LOCAL_CLUSTER = 4
 _KEYS = {"reasoners": "actors", "scorers": "scorer.actors"}
 """Where the size of a pool is configured."""
-LOCAL_ENVIRONMENT = {
-    # Waiting OpenMP threads must not spin on cores that other processes need.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Large tensors come from the heap instead of being mapped and unmapped at every operation.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    # Stages and trials are processes that mostly wait; Ray's default expects no more of them than cores, and warns.
-    "RAY_worker_maximum_startup_concurrency": "8",
-    # Idle workers beyond the number of cores would be ended after a second, and every pipeline that follows would wait
-    # seconds for new ones.
-    "RAY_num_workers_soft_limit": "32",
-    "RAY_idle_worker_killing_time_threshold_ms": "600000",
-}
-"""Inherited by all processes of a local cluster. Set for the cluster as a whole: an environment for single actors
-would cost each of them a process started from nothing."""
 
 
 def connect(cluster: ClusterConfig, cpus: int, console: Console) -> None:
@@ -125,7 +113,7 @@ def _start_local(cpus: int, quiet: dict[str, Any]) -> None:
     """
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
-        with own_handler_of_sigterm():
+        with own_handler_of_sigterm(), _started_with(interpreter()):
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
     except Exception as error:
         text = " ".join(str(error).split())[:300] or type(error).__name__
@@ -135,6 +123,16 @@ def _start_local(cpus: int, quiet: dict[str, Any]) -> None:
         elif isinstance(error, OSError):
             cure = "name a TMPDIR and a HOME that can be written; HOME holds the token of local clusters"
         raise UserError(f"a local Ray cluster cannot be started in {folder}: {text}; {cure}") from error
+
+
+@contextmanager
+def _started_with(interpreter: str) -> Iterator[None]:
+    # Ray has no setting for it that would not give workers an environment of their own.
+    before, sys.executable = sys.executable, interpreter
+    try:
+        yield
+    finally:
+        sys.executable = before
 
 
 def check_resources(config: RunConfig) -> None:

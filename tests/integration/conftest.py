@@ -21,7 +21,7 @@ from latent_core.reward.checkpoint import RewardCard
 from latent_core.reward.model import LatentRewardModel
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
-from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,7 +51,7 @@ def local_ray(forked_workers: str) -> Iterator[None]:
 
 _HOST = f"""
 import os, sys, ray
-from orchestrator.pipeline.cluster import LOCAL_ENVIRONMENT
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 os.environ.update(LOCAL_ENVIRONMENT)
 sys.executable = os.environ["{VARIABLE}"]
 started = ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False)

@@ -1,0 +1,172 @@
+"""Forked workers of a local Ray cluster: its processes begin with what a command has imported already.
+
+Imports are four of the five CPU seconds of an actor with a model, and more than half of what any other process of Ray
+costs. A command imports the same before it plans. It forks a process there, which does nothing but fork again whenever
+Ray wants a worker (`orchestrator/pipeline/fork_server.py`). Workers start from nothing on all other clusters, where
+actors have GPUs, whose driver nobody has tried this with, and where plugins give them an environment of their own.
+"""
+
+import atexit
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from latent_core.plugins import loaded_plugins
+from orchestrator.config.run import RunConfig
+from orchestrator.pipeline.fork_server import serve, write_launcher
+from orchestrator.pipeline.interrupts import THREAD
+from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
+
+# Ray itself, and all that imports it, is never among them: when it is imported it reads which job and which raylet a
+# worker belongs to.
+_IMPORTED = (
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "transformers.models.gpt2.modeling_gpt2",
+    "transformers.models.llama.modeling_llama",
+    "latent_core.kinds",
+    "latent_core.search",
+    "workers.reasoner",
+    "workers.scorer",
+)
+_OPENMP = "OMP_WAIT_POLICY"
+_MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}
+"""Numbers of glibc's parameters, which it reads from the environment only when a process begins."""
+
+logger = logging.getLogger(__name__)
+_interpreter: str | None = None
+
+
+def interpreter() -> str:
+    """Return the interpreter with which a local cluster is to start its processes."""
+    return _interpreter or sys.executable
+
+
+@contextmanager
+def forked_workers(config: RunConfig, *, wanted: bool = True) -> Iterator[Callable[[], None]]:
+    """Let a local cluster that is started while the context is entered fork its workers, if it can.
+
+    Yields what is to be called when model code has been imported and nothing has been computed: a fork has none of the
+    threads that computing starts.
+
+    Args:
+        config: Says where the cluster is, and what its actors need.
+        wanted: Whether there will be a cluster at all.
+    """
+    if wanted and _is_possible(config):
+        # Read when torch is imported; a local cluster has it in its environment anyway.
+        os.environ.setdefault(_OPENMP, LOCAL_ENVIRONMENT[_OPENMP])
+    with ExitStack() as stack:
+        yield lambda: _start(stack) if wanted and _is_possible(config) else None
+
+
+def _is_possible(config: RunConfig) -> bool:
+    address = config.cluster.address or os.environ.get("RAY_ADDRESS", "local")
+    threads = {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
+    return (
+        sys.platform == "linux"
+        and _interpreter is None
+        and address == "local"
+        and not config.actor.gpus
+        and not config.scorer.actor.gpus
+        and not loaded_plugins()
+        and "ray" not in sys.modules
+        and threads <= {THREAD}
+    )
+
+
+def _start(stack: ExitStack) -> None:
+    for name in _IMPORTED:
+        import_module(name)
+    folder = Path(tempfile.mkdtemp(prefix="latentswarm-"))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        launcher, server = write_launcher(folder)
+        # A place that lets no program run, or a path that is too long for a first line, shows here and not in a raylet.
+        subprocess.run([launcher], check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.info("Ray's workers are not forked: %s", error)
+        return
+    waiting, ending = os.pipe()
+    with server:
+        process = _fork(lambda: _serve(server, waiting, folder), ending)
+    os.close(waiting)
+    stack.callback(_end, process, ending)
+    _set_interpreter(str(launcher))
+    stack.callback(_set_interpreter, None)
+
+
+def _serve(server: socket.socket, until: int, folder: Path) -> None:
+    serve(server, until)
+    # A command that was killed leaves nothing either.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _set_interpreter(path: str | None) -> None:
+    global _interpreter
+    _interpreter = path
+
+
+def _end(process: int, ending: int) -> None:
+    os.close(ending)
+    with suppress(ChildProcessError):
+        os.waitpid(process, 0)
+
+
+def _fork(work: Callable[[], None], ending: int) -> int:
+    """Fork a process that does some work and nothing of what this one has still to do; returns its id."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        with warnings.catch_warnings():
+            # Libraries of linear algebra keep threads, which they take care of.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+        if process == 0:
+            _work(work, ending, blocked)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return process
+
+
+def _work(work: Callable[[], None], ending: int, blocked: set[int | signal.Signals]) -> NoReturn:
+    try:
+        os.close(ending)
+        # A signal to this process or to a worker is none to the command.
+        if (wakeup := signal.set_wakeup_fd(-1)) >= 0:
+            os.close(wakeup)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.setsid()
+        # What the command wants to be done at its end, temporary folders removed, say, is not done by a worker.
+        atexit._clear()
+        _set_memory_parameters()
+        work()
+    except BaseException:  # noqa: BLE001 - it is said here; the frames below are the command's
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _set_memory_parameters() -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for name, parameter in _MALLOPT.items():
+            mallopt(parameter, int(os.environ.get(name, LOCAL_ENVIRONMENT[name])))

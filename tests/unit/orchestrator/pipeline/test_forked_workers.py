@@ -1,0 +1,198 @@
+"""Processes that a command forks for Ray: workers as a raylet would have started them, and nothing of the command's."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
+from orchestrator.pipeline import forked_workers
+
+SETTINGS = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}, "sampler": {"kind": "none"}}
+
+WORKER = """
+import atexit, json, os, resource, signal, sys
+atexit.register(print, "left by itself", flush=True)
+json.dump({
+    "arguments": sys.argv,
+    "variable": os.environ.get("OF_THE_RAYLET"),
+    "unset": "OF_THE_COMMAND" in os.environ,
+    "folder": os.getcwd(),
+    "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    "niceness": os.nice(0),
+    "leader": os.getsid(0) == os.getpid(),
+    "parent": os.getppid(),
+    "torch": "torch" in sys.modules,
+    "name": __name__,
+    "path": sys.path[0],
+    "oom": open("/proc/self/oom_score_adj").read().strip(),
+    "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    "wakeup": signal.set_wakeup_fd(-1),
+}, sys.stdout)
+print(flush=True)
+if "fails" in sys.argv:
+    raise ValueError("said by the worker")
+if "leaves" in sys.argv:
+    sys.exit(3)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+COMMAND = """
+import atexit, json, os, resource, signal, subprocess, sys, time
+from pathlib import Path
+from orchestrator.config.loading import parse_config
+from orchestrator.config.run import RunConfig
+from orchestrator.pipeline.forked_workers import forked_workers, interpreter
+from orchestrator.pipeline.interrupts import interruptible
+
+folder = Path(sys.argv[1])
+worker = str(folder / "default_worker.py")
+os.environ["OF_THE_COMMAND"] = "there"
+atexit.register(print, "end of the command", flush=True)
+print("written before", end=" ")
+started = []
+
+def start(*arguments):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (777, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        os.nice(3)
+    variables = {"OF_THE_RAYLET": "1"}
+    done = subprocess.run([interpreter(), worker, *arguments], env=variables, cwd=folder, preexec_fn=limited,
+                          capture_output=True, text=True, timeout=60)
+    started.append(done.stdout + done.stderr)
+
+with interruptible(lambda: "interrupted"), forked_workers(parse_config(RunConfig, json.loads(sys.argv[2]))) as imported:
+    assert interpreter() == sys.executable
+    imported()
+    assert interpreter() != sys.executable
+    imported()
+    place = Path(interpreter()).parent
+    assert place.stat().st_mode & 0o077 == 0
+    for argument in ("signalled", "fails", "leaves"):
+        start(argument)
+    children = [int(one) for one in Path("/proc/self/task", str(os.getpid()), "children").read_text().split()]
+    # Those that a raylet starts by themselves end by themselves; here is what is left.
+    (server,) = children
+    time.sleep(0.2)
+    if "killed" in sys.argv:
+        os.kill(server, signal.SIGKILL)
+        start("leaves")
+    json.dump({"started": started, "server": server, "place": str(place)}, sys.stdout)
+    print(flush=True)
+assert interpreter() == sys.executable
+assert not place.exists()
+assert "killed" in sys.argv or not Path("/proc", str(server)).exists()
+"""
+
+
+def config(**changes: Any) -> RunConfig:
+    return parse_config(RunConfig, {**SETTINGS, **changes})
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run the command above, and return what it has printed."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        (tmp_path / "default_worker.py").write_text(WORKER)
+        command = [sys.executable, "-c", COMMAND, str(tmp_path), json.dumps(SETTINGS), *arguments]
+        variables = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        before, _, rest = done.stdout.partition("{")
+        assert before == "written before "
+        told, _, end = rest.partition("\n")
+        assert end == "end of the command\n"
+        result: dict[str, Any] = json.loads("{" + told)
+        return result
+
+    return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_a_worker_is_what_a_raylet_would_have_started(output: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    told = output()
+    signalled, failed, left = told["started"]
+    for text, argument in ((signalled, "signalled"), (failed, "fails"), (left, "leaves")):
+        assert json.loads(text.partition("\n")[0]) == {
+            "arguments": [str(tmp_path / "default_worker.py"), argument],
+            "variable": "1",
+            "unset": False,
+            "folder": str(tmp_path),
+            "files": 777,
+            "niceness": os.nice(0) + 3,
+            "leader": True,
+            "parent": told["server"],
+            "torch": True,
+            "name": "__main__",
+            "path": str(tmp_path),
+            "oom": "1000",
+            "interrupt": True,
+            "wakeup": -1,
+        }
+    # A signal ends it at once, anything else as Python ends: with handlers of its own, and none of the command's.
+    assert signalled.count("\n") == 1
+    assert left.partition("\n")[2] == "left by itself\n"
+    assert "ValueError: said by the worker" in failed
+    assert "left by itself" in failed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_without_the_server_workers_start_from_nothing(output: Callable[..., dict[str, Any]]) -> None:
+    *_, last = output("killed")["started"]
+    assert json.loads(last.partition("\n")[0])["torch"] is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cluster": {"address": "auto"}},
+        {"actor": {"gpus": 1}},
+        {"scorer": {"checkpoint": "somewhere", "actor": {"gpus": 0.5}}},
+    ],
+    ids=["cluster", "GPU of reasoners", "GPU of scorers"],
+)
+def test_workers_are_forked_for_local_clusters_without_gpus(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Other tests have started threads in this process, and imported Ray.
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    assert forked_workers._is_possible(config()) is (sys.platform == "linux")
+    assert not forked_workers._is_possible(config(**changes))
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    assert not forked_workers._is_possible(config())
+
+
+def test_workers_of_plugins_and_of_a_process_that_has_ray_are_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
+    monkeypatch.setitem(sys.modules, "ray", sys)
+    assert not forked_workers._is_possible(config())
+    monkeypatch.delitem(sys.modules, "ray")
+    assert forked_workers._is_possible(config()) is (sys.platform == "linux")
+    monkeypatch.setattr(forked_workers, "loaded_plugins", lambda: ("mine",))
+    assert not forked_workers._is_possible(config())
+
+
+def test_beside_other_threads_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may hold locks that a fork would never see released."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert not forked_workers._is_possible(config())
+    finally:
+        ended.set()
+        thread.join()

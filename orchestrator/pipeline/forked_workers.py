@@ -92,18 +92,18 @@ def _is_possible(config: RunConfig) -> bool:
 def _start(stack: ExitStack) -> None:
     for name in _IMPORTED:
         import_module(name)
-    folder = Path(tempfile.mkdtemp(prefix="latentswarm-"))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
+        folder = Path(tempfile.mkdtemp(prefix="latentswarm-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         launcher, server = write_launcher(folder)
-        # A place that lets no program run, or a path that is too long for a first line, shows here and not in a raylet.
-        subprocess.run([launcher], check=True, timeout=10)
+        with server:
+            # A place that lets no program run shows here, not in a raylet; so does a path that is too long.
+            subprocess.run([launcher], check=True, timeout=10)
+            waiting, ending = os.pipe()
+            process = _fork(lambda: _serve(server, waiting, folder), ending)
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("Ray's workers are not forked: %s", error)
         return
-    waiting, ending = os.pipe()
-    with server:
-        process = _fork(lambda: _serve(server, waiting, folder), ending)
     os.close(waiting)
     stack.callback(_end, process, ending)
     _set_interpreter(str(launcher))

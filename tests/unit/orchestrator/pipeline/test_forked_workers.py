@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -196,3 +197,19 @@ def test_beside_other_threads_nothing_is_forked(monkeypatch: pytest.MonkeyPatch)
     finally:
         ended.set()
         thread.join()
+
+
+def test_where_no_program_may_run_workers_start_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The folder for temporary files may be one, or have a path that is too long for a socket."""
+    place = tmp_path / ("long" * 40)
+    place.mkdir()
+    monkeypatch.setattr(forked_workers, "_is_possible", lambda config: True)
+    for folder, said in ((place, "AF_UNIX path too long"), (tmp_path / "nowhere", "No such file or directory")):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with caplog.at_level("INFO", forked_workers.__name__), forked_workers.forked_workers(config()) as imported:
+            imported()
+            assert forked_workers.interpreter() == sys.executable
+        assert said in caplog.text
+        assert list(place.iterdir()) == []

@@ -2,15 +2,17 @@
 
 import pandas as pd
 
-from benchmarks.demo import same_curves
+from benchmarks.demo import other_values
 
-CURVES = pd.DataFrame({"trial": ["greedy", "noise", "noise"], "n": [1, 1, 2], "value": [0.5, 0.25, 0.75]})
-
-
-def test_curves_are_the_same_in_any_order_and_beside_new_columns() -> None:
-    assert same_curves(CURVES, CURVES[::-1].assign(flops=1.0))
+CURVES = pd.DataFrame(
+    {"trial": ["greedy", "noise", "noise"], "aggregation": ["greedy", "vote", "vote"], "n": [1, 1, 2], "value": 0.25}
+)
 
 
-def test_curves_that_differ_in_a_number_or_a_row_are_not_the_same() -> None:
-    assert not same_curves(CURVES, CURVES.assign(value=[0.5, 0.25, 0.7501]))
-    assert not same_curves(CURVES, CURVES[:2])
+def test_curves_are_compared_point_by_point_in_any_order_and_beside_points_of_one_alone() -> None:
+    assert other_values(CURVES, CURVES[::-1].assign(lo=0.1)) == []
+    assert other_values(CURVES, CURVES[:2]) == []
+
+
+def test_an_aggregation_with_another_value_is_named() -> None:
+    assert other_values(CURVES, CURVES.assign(value=[0.25, 0.25, 0.2501])) == ["vote"]

@@ -124,6 +124,8 @@ def _become_worker(client: socket.socket) -> NoReturn:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
     except BaseException:  # noqa: BLE001 - it is said here; there is nobody else to catch it
         traceback.print_exc()
     finally:

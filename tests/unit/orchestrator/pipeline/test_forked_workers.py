@@ -41,7 +41,7 @@ print(flush=True)
 if "fails" in sys.argv:
     raise ValueError("said by the worker")
 if "leaves" in sys.argv:
-    sys.exit(3)
+    sys.exit("last words")
 os.kill(os.getpid(), signal.SIGTERM)
 """
 
@@ -141,7 +141,7 @@ def test_a_worker_is_what_a_raylet_would_have_started(output: Callable[..., dict
         }
     # A signal ends it at once, anything else as Python ends: with handlers of its own, and none of the command's.
     assert signalled.count("\n") == 1
-    assert left.partition("\n")[2] == "left by itself\n"
+    assert left.partition("\n")[2] == "left by itself\nlast words\n"
     assert "ValueError: said by the worker" in failed
     assert "left by itself" in failed
 

@@ -28,7 +28,7 @@ from typing import NoReturn
 from latent_core.plugins import loaded_plugins
 from orchestrator.config.run import RunConfig
 from orchestrator.pipeline.fork_server import serve, write_launcher
-from orchestrator.pipeline.interrupts import THREAD
+from orchestrator.pipeline.interrupts import INTERRUPT_THREAD
 from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
 
 # Ray itself, and all that imports it, is never among them: when it is imported it reads which job and which raylet a
@@ -75,7 +75,7 @@ def forked_workers(config: RunConfig, *, wanted: bool = True) -> Iterator[Callab
 
 
 def _is_possible(config: RunConfig) -> bool:
-    address = config.cluster.address or os.environ.get("RAY_ADDRESS", "local")
+    address = config.cluster.address or os.environ.get("RAY_ADDRESS") or "local"
     threads = {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
     return (
         sys.platform == "linux"
@@ -85,7 +85,7 @@ def _is_possible(config: RunConfig) -> bool:
         and not config.scorer.actor.gpus
         and not loaded_plugins()
         and "ray" not in sys.modules
-        and threads <= {THREAD}
+        and threads <= {INTERRUPT_THREAD}
     )
 
 

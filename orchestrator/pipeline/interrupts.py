@@ -11,7 +11,7 @@ from types import FrameType
 
 END_SECONDS = 12.0
 """How long a command has to take leave of MLflow and Ray before its process ends regardless."""
-THREAD = "interrupts"
+INTERRUPT_THREAD = "interrupts"
 """Name of the thread that ends a process where its main thread does not."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -50,7 +50,7 @@ def interruptible(last_words: Callable[[], str]) -> Iterator[None]:
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, handle)
     ended = threading.Event()
-    threading.Thread(target=_end_late, args=(reading, ended, last_words), daemon=True, name=THREAD).start()
+    threading.Thread(target=_end_late, args=(reading, ended, last_words), daemon=True, name=INTERRUPT_THREAD).start()
     try:
         yield
     except KeyboardInterrupt as interrupt:

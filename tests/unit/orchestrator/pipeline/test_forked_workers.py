@@ -168,8 +168,10 @@ def test_workers_are_forked_for_local_clusters_without_gpus(
     # Other tests have started threads in this process, and imported Ray.
     monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    assert forked_workers._is_possible(config()) is (sys.platform == "linux")
-    assert not forked_workers._is_possible(config(**changes))
+    for nowhere in ("", "local"):
+        monkeypatch.setenv("RAY_ADDRESS", nowhere)
+        assert forked_workers._is_possible(config()) is (sys.platform == "linux")
+        assert not forked_workers._is_possible(config(**changes))
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     assert not forked_workers._is_possible(config())
 

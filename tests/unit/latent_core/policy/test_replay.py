@@ -102,38 +102,34 @@ def test_latents_are_the_same_in_another_batch(
 
 
 def test_latents_are_the_same_in_another_process(
-    reasoner: LatentReasoner,
-    checkpoint: Path,
-    sampler: dict[str, Any],
-    problems: list[Problem],
-    settings: PolicySettings,
-    tmp_path: Path,
+    checkpoint: Path, problems: list[Problem], settings: PolicySettings, tmp_path: Path
 ) -> None:
-    learner = trained(reasoner, sampler, problems, settings)
-    whole = sampled(reasoner, sampler, problems, 4)
     some = [problems[5], problems[2]]
-    torch.save(learner.weights(), tmp_path / "weights.pt")
     asked = {
         "checkpoint": str(checkpoint),
-        "sampler": sampler,
         "settings": settings.model_dump(mode="json"),
         "problems": [[one.question_id, one.question, one.answer] for one in some],
-        "weights": str(tmp_path / "weights.pt"),
-        "out": str(tmp_path / "latents.npy"),
         "seed": SEED,
+        "folder": str(tmp_path),
+        "samplers": SAMPLERS,
     }
+    whole = {}
+    for name, sampler in SAMPLERS.items():
+        reasoner = LatentReasoner.from_pretrained(str(checkpoint), trainable=True)
+        torch.save(trained(reasoner, sampler, problems, settings).weights(), tmp_path / f"{name}.pt")
+        whole[name] = sampled(reasoner, sampler, problems, 4)
     subprocess.run([sys.executable, "-c", _REPLAY], input=json.dumps(asked), text=True, check=True, env={**os.environ})
-    latents = np.load(tmp_path / "latents.npy")
-    found = {
-        (problem.question_id, sample): latents[2 * place + sample - 1].tobytes()
-        for place, problem in enumerate(some)
-        for sample in (1, 2)
-    }
-    assert found == {address: whole[address] for address in found}
+    for name, rows in whole.items():
+        latents = np.load(tmp_path / f"{name}.npy")
+        for place, problem in enumerate(some):
+            for sample in (1, 2):
+                address = problem.question_id, sample
+                assert latents[2 * place + sample - 1].tobytes() == rows[address], (name, address)
 
 
 _REPLAY = """
 import json, sys
+from pathlib import Path
 import numpy as np
 import torch
 from latent_core.engine.gradients import gradients
@@ -148,27 +144,28 @@ from latent_core.tasks.base import Problem
 
 torch.set_num_threads(1)
 asked = json.load(sys.stdin)
+folder = Path(asked["folder"])
 reasoner = LatentReasoner.from_pretrained(asked["checkpoint"], trainable=True)
-load_weights(reasoner, torch.load(asked["weights"]))
 nothing = WrittenAnswers(torch.zeros(0, 1, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64))
-problems = [Problem(*one) for one in asked["problems"]]
-rows = {}
-for parameter in reasoner.model.parameters():
-    parameter.requires_grad_(True)
-for problem in problems:
-    replay = Replay(
-        RolloutEngine(reasoner, parse_sampler(asked["sampler"])),
-        PromptBatch.of(reasoner, [problem]),
-        range(1, 3),
-        asked["seed"],
-        PolicySettings(**asked["settings"]),
-        nothing,
-    )
-    with gradients():
-        latents = replay.latents()
-    assert latents.requires_grad
-    rows[problem.question_id] = latents.detach().numpy()
-np.save(asked["out"], np.concatenate([rows[problem.question_id] for problem in problems]))
+for name, sampler in asked["samplers"].items():
+    load_weights(reasoner, torch.load(folder / f"{name}.pt"))
+    for parameter in reasoner.model.parameters():
+        parameter.requires_grad_(True)
+    rows = []
+    for problem in asked["problems"]:
+        replay = Replay(
+            RolloutEngine(reasoner, parse_sampler(sampler)),
+            PromptBatch.of(reasoner, [Problem(*problem)]),
+            range(1, 3),
+            asked["seed"],
+            PolicySettings(**asked["settings"]),
+            nothing,
+        )
+        with gradients():
+            latents = replay.latents()
+        assert latents.requires_grad
+        rows.append(latents.detach().numpy())
+    np.save(folder / f"{name}.npy", np.concatenate(rows))
 """
 
 

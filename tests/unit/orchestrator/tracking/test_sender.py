@@ -2,18 +2,19 @@
 
 import atexit
 import functools
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import mlflow.cli
 import pytest
 from mlflow import MlflowClient
 
@@ -25,6 +26,11 @@ SECONDS = 180.0
 """Longest wait: on two busy cores a server needs more than a minute to answer."""
 
 
+_forks = multiprocessing.get_context("forkserver")
+# Importing it takes as long as everything else that a server does here.
+_forks.set_forkserver_preload(["mlflow.cli"])
+
+
 class Server:
     """A real `mlflow server` on SQLite."""
 
@@ -33,36 +39,32 @@ class Server:
             reserved.bind(("127.0.0.1", 0))
             self.port = reserved.getsockname()[1]
         self.folder, self.uri = folder, f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     def start(self) -> None:
-        database = f"sqlite:///{self.folder}/server.db"
-        command = [
-            "-m",
-            "mlflow",
-            "server",
-            "--backend-store-uri",
-            database,
-            "--port",
-            str(self.port),
-            "--workers",
-            "1",
-        ]
-        artifacts = ["--artifacts-destination", str(self.folder / "artifacts")]
-        self._process = subprocess.Popen(
-            [sys.executable, *command, *artifacts],
-            # Its job runners, a process each, have nothing to do here.
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        database = ("--backend-store-uri", f"sqlite:///{self.folder}/server.db")
+        artifacts = ("--artifacts-destination", str(self.folder / "artifacts"))
+        self._process = _forks.Process(
+            target=_serve, args=(*database, *artifacts, "--port", str(self.port), "--workers", "1")
         )
+        self._process.start()
 
     def kill(self) -> None:
         if self._process is not None:
+            assert self._process.pid is not None
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.join()
             self._process = None
+
+
+def _serve(*arguments: str) -> None:
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    # Its job runners, a process each, have nothing to do here.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    mlflow.cli.cli(["server", *arguments])
 
 
 @functools.cache

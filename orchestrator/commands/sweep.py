@@ -56,7 +56,9 @@ def command(
     from orchestrator.pipeline.forked_workers import forked_workers
 
     sweeps = divide(settings)
-    with forked_workers(settings, wanted=not dry_run) as imported:
+    with forked_workers(
+        settings.cluster, gpus=settings.actor.gpus + settings.scorer.actor.gpus, wanted=not dry_run
+    ) as imported:
         if sweeps[0].name:
             run_sweep_group(
                 settings,

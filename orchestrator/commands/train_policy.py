@@ -7,6 +7,8 @@ import click
 from orchestrator.commands.options import default_out, dry_run_option, examples, most_used, takes_config
 from orchestrator.console import make_console
 
+_LEARNING = ("torch.distributed", "latent_core.policy.learner")
+
 
 @click.command(
     "train-policy",
@@ -20,6 +22,17 @@ from orchestrator.console import make_console
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a reasoner by reinforcement learning on its sampler's own rollouts."""
-    from orchestrator.jobs.train_policy_job import train_policy
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.policy_training import TrainPolicyConfig
 
-    train_policy(config, overrides, out or default_out(config), make_console(), dry_run=dry_run)
+    settings = load_config(TrainPolicyConfig, config, overrides)
+
+    from orchestrator.pipeline.forked_workers import forked_workers
+
+    gpus = settings.actor.gpus + settings.learner.gpus
+    with forked_workers(settings.cluster, gpus=gpus, modules=_LEARNING, wanted=not dry_run) as imported:
+        imported()
+        # It imports Ray, and what has Ray cannot be forked.
+        from orchestrator.jobs.train_policy_job import train_policy
+
+        train_policy(settings, out or default_out(config), make_console(), dry_run=dry_run)

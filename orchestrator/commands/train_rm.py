@@ -7,6 +7,8 @@ import click
 from orchestrator.commands.options import default_out, dry_run_option, examples, most_used, takes_config
 from orchestrator.console import make_console
 
+_LEARNING = ("torch.distributed", "latent_core.reward.training.trainer")
+
 
 @click.command(
     "train-rm",
@@ -20,6 +22,16 @@ from orchestrator.console import make_console
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a LatentRM on the labels that annotate has written."""
-    from orchestrator.jobs.train_rm_job import train_reward_model
+    from orchestrator.config.loading import load_config
+    from orchestrator.config.reward_training import TrainRewardConfig
 
-    train_reward_model(config, overrides, out or default_out(config), make_console(), dry_run=dry_run)
+    settings = load_config(TrainRewardConfig, config, overrides)
+
+    from orchestrator.pipeline.forked_workers import forked_workers
+
+    with forked_workers(settings.cluster, gpus=settings.gpus, modules=_LEARNING, wanted=not dry_run) as imported:
+        imported()
+        # It imports Ray, and what has Ray cannot be forked.
+        from orchestrator.jobs.train_rm_job import train_reward_model
+
+        train_reward_model(settings, out or default_out(config), make_console(), dry_run=dry_run)

@@ -49,7 +49,7 @@ def annotate_from_config(
     check_kind(out, "annotate")
     config = load_config(AnnotateConfig, path, overrides)
     with ExitStack() as entered:
-        imported = entered.enter_context(forked_workers(config.as_run(), wanted=not dry_run))
+        imported = entered.enter_context(forked_workers(config.cluster, gpus=config.actor.gpus, wanted=not dry_run))
         plan = make_plan(config.as_run(), imported=imported)
         store = label_store(config, plan)
         entered.enter_context(nullcontext() if dry_run else Lease(out, "annotate"))

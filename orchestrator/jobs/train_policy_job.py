@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import ray.train
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.loading import load_config
 from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.lease import Lease
@@ -37,16 +35,14 @@ from orchestrator.tracking.server import check_tracking, tracking_uri
 _STATE = "training-state"
 
 
-def train_policy(
-    config_file: str, overrides: Sequence[str], out: Path, console: Console, *, dry_run: bool = False
-) -> None:
+def train_policy(config: TrainPolicyConfig, out: Path, console: Console, *, dry_run: bool = False) -> None:
     """Train, or go on training, the policy of a run directory; a dry run prints the plan and leaves all alone.
 
     Raises:
         UserError: If the configuration or the questions are wrong, or the directory holds another training.
     """
     check_kind(out, "train-policy")
-    plan = plan_policy(load_config(TrainPolicyConfig, config_file, overrides))
+    plan = plan_policy(config)
     if dry_run:
         _show(plan, out, console)
         return

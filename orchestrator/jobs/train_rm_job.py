@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import ray.train
 from rich.console import Console
 
 from latent_core.errors import UserError
-from orchestrator.config.loading import load_config
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.lease import Lease
@@ -37,16 +35,13 @@ MODEL_FOLDER = "latent-rm"
 _CHECKPOINTS = "checkpoints"
 
 
-def train_reward_model(
-    config_file: str, overrides: Sequence[str], out: Path, console: Console, *, dry_run: bool = False
-) -> None:
+def train_reward_model(config: TrainRewardConfig, out: Path, console: Console, *, dry_run: bool = False) -> None:
     """Train, or go on training, the LatentRM of a run directory; a dry run prints the plan and leaves all alone.
 
     Raises:
         UserError: If the configuration or the data are wrong, or the directory holds another training.
     """
     check_kind(out, "train-rm")
-    config = load_config(TrainRewardConfig, config_file, overrides)
     plan = plan_training(config)
     if dry_run:
         _show(plan, out, console)

@@ -1,8 +1,8 @@
 """Fork server for Ray's worker processes: an interpreter for raylets, and the process that forks what they start.
 
-Raylets start workers as ever, but with a small program in place of the interpreter; it passes arguments, environment,
-folder and files on to the server, which forks a process that becomes the worker. Everything else that is called with
-it, and every worker when no server answers, becomes the real interpreter.
+Raylets start workers as ever, but with a small program (`orchestrator/pipeline/worker_launcher.py`) in place of the
+interpreter; it passes arguments, environment, folder and files on to the server, which forks a process that becomes the
+worker.
 """
 
 import atexit
@@ -22,28 +22,8 @@ from typing import NoReturn
 
 import numpy as np
 
-_LAUNCHER = """#!{python} -IS
-import os, sys
-arguments = sys.argv[1:]
-if not arguments:
-    sys.exit()
-if arguments[0].endswith("default_worker.py"):
-    import json, resource, socket
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    message = json.dumps([arguments, dict(os.environ), os.getcwd(), limit, os.nice(0)]).encode()
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect({address!r})
-            socket.send_fds(server, [len(message).to_bytes(8, "big")], [0, 1, 2])
-            server.sendall(message)
-            if server.recv(1):
-                sys.exit()
-    except OSError:
-        pass
-os.execv({python!r}, [{python!r}, *arguments])
-"""
-"""Of the standard library alone, without `site`: it starts in hundredths of a second. Called with nothing it does
-nothing, which tells whether it can be called at all."""
+from orchestrator.pipeline import worker_launcher
+
 _OOM_SCORE = "RAY_worker_oom_score_adjustment"
 _OOM_SCORE_OF_WORKERS = "1000"
 """What Ray gives to processes that it starts itself: where memory ends, the system ends workers before drivers."""
@@ -58,8 +38,9 @@ def write_launcher(folder: Path) -> tuple[Path, socket.socket]:
     Raises:
         OSError: If they cannot be there, say because the path is too long for a socket.
     """
-    address, launcher = folder / "fork", folder / "python"
-    launcher.write_text(_LAUNCHER.format(python=sys.executable, address=str(address)), encoding="utf-8")
+    address, launcher = folder / worker_launcher.ADDRESS, folder / "python"
+    program = Path(worker_launcher.__file__).read_text(encoding="utf-8")
+    launcher.write_text(f"#!{sys.executable} -IS\n{program}", encoding="utf-8")
     launcher.chmod(0o700)
     server = socket.socket(socket.AF_UNIX)
     try:

@@ -19,14 +19,14 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from latent_core.plugins import loaded_plugins
-from orchestrator.config.run import RunConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline.fork_server import serve, write_launcher
 from orchestrator.pipeline.interrupts import INTERRUPT_THREAD
 from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
@@ -57,40 +57,43 @@ def interpreter() -> str:
 
 
 @contextmanager
-def forked_workers(config: RunConfig, *, wanted: bool = True) -> Iterator[Callable[[], None]]:
+def forked_workers(
+    cluster: ClusterConfig, *, gpus: float, modules: Sequence[str] = (), wanted: bool = True
+) -> Iterator[Callable[[], None]]:
     """Let a local cluster that is started while the context is entered fork its workers, if it can.
 
     Yields what is to be called when model code has been imported and nothing has been computed: a fork has none of the
     threads that computing starts.
 
     Args:
-        config: Says where the cluster is, and what its actors need.
+        cluster: Where it is.
+        gpus: What its actors need of them.
+        modules: What its workers import besides models.
         wanted: Whether there will be a cluster at all.
     """
-    if wanted and _is_possible(config):
+    if wanted and _is_possible(cluster, gpus):
         # Read when torch is imported; a local cluster has it in its environment anyway.
         os.environ.setdefault(_OPENMP, LOCAL_ENVIRONMENT[_OPENMP])
     with ExitStack() as stack:
-        yield lambda: _start(stack) if wanted and _is_possible(config) else None
+        yield lambda: _start(stack, modules) if wanted and _is_possible(cluster, gpus) else None
 
 
-def _is_possible(config: RunConfig) -> bool:
-    address = config.cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+def _is_possible(cluster: ClusterConfig, gpus: float) -> bool:
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
     threads = {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
     return (
         sys.platform == "linux"
         and _interpreter is None
         and address == "local"
-        and not config.actor.gpus
-        and not config.scorer.actor.gpus
+        and not gpus
         and not loaded_plugins()
         and "ray" not in sys.modules
         and threads <= {INTERRUPT_THREAD}
     )
 
 
-def _start(stack: ExitStack) -> None:
-    for name in _IMPORTED:
+def _start(stack: ExitStack, modules: Sequence[str]) -> None:
+    for name in (*_IMPORTED, *modules):
         import_module(name)
     try:
         folder = Path(tempfile.mkdtemp(prefix="latentswarm-"))

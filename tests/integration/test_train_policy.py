@@ -116,10 +116,10 @@ def test_from_a_reasoner_to_a_policy_through_deaths_of_actor_learner_and_driver(
         assert torch.equal(last.learner["parameters"][name], tensor), name
 
     said = io.StringIO()
-    train_policy(str(file), [], out, Console(file=said))
+    train_policy(load_config(TrainPolicyConfig, file), out, Console(file=said))
     assert "nothing to do" in said.getvalue()
     with pytest.raises(UserError, match="holds a training with another seed; choose another directory"):
-        train_policy(str(file), ["seed=1"], out, Console(file=said))
+        train_policy(load_config(TrainPolicyConfig, file, ["seed=1"]), out, Console(file=said))
 
     run = latentswarm(
         "run", str(run_config(tmp_path)), f"checkpoint={out / 'checkpoint'}", "--out", "curves", timeout=120

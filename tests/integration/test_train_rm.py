@@ -189,10 +189,10 @@ def test_from_labels_to_a_latent_rm_through_deaths_of_worker_and_driver(
         assert torch.equal(tensor, last[f"model.{name}"]), name
 
     said = io.StringIO()
-    train_reward_model(str(file), [], out, Console(file=said))
+    train_reward_model(load_config(TrainRewardConfig, file), out, Console(file=said))
     assert "nothing to do" in said.getvalue()
     with pytest.raises(UserError, match=r"holds a training with another training\.seed; choose another directory"):
-        train_reward_model(str(file), ["training.seed=1"], out, Console(file=said))
+        train_reward_model(load_config(TrainRewardConfig, file, ["training.seed=1"]), out, Console(file=said))
 
 
 def test_an_error_of_the_training_ends_it_at_once(
@@ -211,7 +211,7 @@ def test_an_error_of_the_training_ends_it_at_once(
     file = config_file({"data": str(own), "validation_share": 0.3, "training": TRAINING})
     said = io.StringIO()
     with pytest.raises(UserError, match=r"q0.*\.parquet: cannot be read") as refused:
-        train_reward_model(str(file), [], tmp_path / "out", Console(file=said))
+        train_reward_model(load_config(TrainRewardConfig, file), tmp_path / "out", Console(file=said))
     assert "\n" not in str(refused.value)
     assert "going on" not in said.getvalue()
     assert not (tmp_path / "out" / "training.json").exists()

@@ -266,9 +266,9 @@ def test_a_run_directory_belongs_to_one_training(make_labels: MakeLabels, tmp_pa
     save_config(load_config(TrainRewardConfig, file, ["training.seed=3"]), out / "config.yaml")
     (out / "plan.json").write_text("{}")
     with pytest.raises(UserError, match=r"holds a training with another training\.seed; choose another directory"):
-        train_reward_model(str(file), [], out, Console(file=io.StringIO()))
+        train_reward_model(load_config(TrainRewardConfig, file), out, Console(file=io.StringIO()))
     with pytest.raises(UserError, match=r"holds a training with another data \(the labelled sets have changed\)"):
-        train_reward_model(str(file), ["training.seed=3"], out, Console(file=io.StringIO()))
+        train_reward_model(load_config(TrainRewardConfig, file, ["training.seed=3"]), out, Console(file=io.StringIO()))
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(

@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.loading import parse_config
-from orchestrator.config.run import RunConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline import forked_workers
-
-SETTINGS = {"checkpoint": "bundled:coconut-tiny", "task": {"name": "word_problems"}, "sampler": {"kind": "none"}}
 
 WORKER = """
 import atexit, json, os, resource, signal, sys
@@ -24,6 +21,7 @@ atexit.register(print, "left by itself", flush=True)
 json.dump({
     "arguments": sys.argv,
     "variable": os.environ.get("OF_THE_RAYLET"),
+    "of train": os.environ.get("RAY_OF_TRAIN"),
     "unset": "OF_THE_COMMAND" in os.environ,
     "folder": os.getcwd(),
     "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -48,8 +46,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 COMMAND = """
 import atexit, json, os, resource, signal, subprocess, sys, time
 from pathlib import Path
-from orchestrator.config.loading import parse_config
-from orchestrator.config.run import RunConfig
+from orchestrator.config.environment import ClusterConfig
 from orchestrator.pipeline.forked_workers import forked_workers, interpreter
 from orchestrator.pipeline.interrupts import interruptible
 
@@ -65,11 +62,11 @@ def start(*arguments):
         resource.setrlimit(resource.RLIMIT_NOFILE, (777, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         os.nice(3)
     variables = {"OF_THE_RAYLET": "1"}
-    done = subprocess.run([interpreter(), worker, *arguments], env=variables, cwd=folder, preexec_fn=limited,
+    done = subprocess.run([interpreter(), *arguments], env=variables, cwd=folder, preexec_fn=limited,
                           capture_output=True, text=True, timeout=60)
     started.append(done.stdout + done.stderr)
 
-with interruptible(lambda: "interrupted"), forked_workers(parse_config(RunConfig, json.loads(sys.argv[2]))) as imported:
+with interruptible(lambda: "interrupted"), forked_workers(ClusterConfig(), gpus=0) as imported:
     assert interpreter() == sys.executable
     imported()
     assert interpreter() != sys.executable
@@ -77,14 +74,19 @@ with interruptible(lambda: "interrupted"), forked_workers(parse_config(RunConfig
     place = Path(interpreter()).parent
     assert place.stat().st_mode & 0o077 == 0
     for argument in ("signalled", "fails", "leaves"):
-        start(argument)
+        start(worker, argument)
+    # As Ray starts a worker with a runtime environment.
+    for variables in ({"RAY_OF_TRAIN": "2"}, {"RAY_OF_TRAIN": "2", "OMP_NUM_THREADS": "2"}):
+        environment = json.dumps({"command_prefix": [], "env_vars": variables, "py_executable": sys.executable})
+        start(str(folder / "setup_worker.py"), worker, "leaves", "--language=PYTHON",
+              f"--serialized-runtime-env-context={environment}")
     children = [int(one) for one in Path("/proc/self/task", str(os.getpid()), "children").read_text().split()]
     # Those that a raylet starts by themselves end by themselves; here is what is left.
     (server,) = children
     time.sleep(0.2)
     if "killed" in sys.argv:
         os.kill(server, signal.SIGKILL)
-        start("leaves")
+        start(worker, "leaves")
     json.dump({"started": started, "server": server, "place": str(place)}, sys.stdout)
     print(flush=True)
 assert interpreter() == sys.executable
@@ -93,17 +95,14 @@ assert "killed" in sys.argv or not Path("/proc", str(server)).exists()
 """
 
 
-def config(**changes: Any) -> RunConfig:
-    return parse_config(RunConfig, {**SETTINGS, **changes})
-
-
 @pytest.fixture
 def output(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run the command above, and return what it has printed."""
 
     def run(*arguments: str) -> dict[str, Any]:
         (tmp_path / "default_worker.py").write_text(WORKER)
-        command = [sys.executable, "-c", COMMAND, str(tmp_path), json.dumps(SETTINGS), *arguments]
+        (tmp_path / "setup_worker.py").write_text("print('sets an environment up')")
+        command = [sys.executable, "-c", COMMAND, str(tmp_path), *arguments]
         variables = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -121,15 +120,21 @@ def output(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_a_worker_is_what_a_raylet_would_have_started(output: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     told = output()
-    signalled, failed, left = told["started"]
-    for text, argument in ((signalled, "signalled"), (failed, "fails"), (left, "leaves")):
+    signalled, failed, left, with_environment, other_environment = told["started"]
+    for text, argument, of_train in (
+        (signalled, "signalled", None),
+        (failed, "fails", None),
+        (left, "leaves", None),
+        (with_environment, "leaves", "2"),
+    ):
         assert json.loads(text.partition("\n")[0]) == {
             "arguments": [str(tmp_path / "default_worker.py"), argument],
             "variable": "1",
+            "of train": of_train,
             "unset": False,
             "folder": str(tmp_path),
             "files": 777,
-            "niceness": os.nice(0) + 3,
+            "niceness": min(os.nice(0) + 3, 19),
             "leader": True,
             "parent": told["server"],
             "torch": True,
@@ -144,6 +149,7 @@ def test_a_worker_is_what_a_raylet_would_have_started(output: Callable[..., dict
     assert left.partition("\n")[2] == "left by itself\nlast words\n"
     assert "ValueError: said by the worker" in failed
     assert "left by itself" in failed
+    assert other_environment == "sets an environment up\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
@@ -152,39 +158,29 @@ def test_without_the_server_workers_start_from_nothing(output: Callable[..., dic
     assert json.loads(last.partition("\n")[0])["torch"] is False
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"cluster": {"address": "auto"}},
-        {"actor": {"gpus": 1}},
-        {"scorer": {"checkpoint": "somewhere", "actor": {"gpus": 0.5}}},
-    ],
-    ids=["cluster", "GPU of reasoners", "GPU of scorers"],
-)
-def test_workers_are_forked_for_local_clusters_without_gpus(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_are_forked_for_local_clusters_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     # Other tests have started threads in this process, and imported Ray.
     monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     for nowhere in ("", "local"):
         monkeypatch.setenv("RAY_ADDRESS", nowhere)
-        assert forked_workers._is_possible(config()) is (sys.platform == "linux")
-        assert not forked_workers._is_possible(config(**changes))
+        assert forked_workers._is_possible(ClusterConfig(), 0) is (sys.platform == "linux")
+        assert not forked_workers._is_possible(ClusterConfig(address="auto"), 0)
+        assert not forked_workers._is_possible(ClusterConfig(), 0.5)
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    assert not forked_workers._is_possible(config())
+    assert not forked_workers._is_possible(ClusterConfig(), 0)
 
 
 def test_workers_of_plugins_and_of_a_process_that_has_ray_are_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
     monkeypatch.setitem(sys.modules, "ray", sys)
-    assert not forked_workers._is_possible(config())
+    assert not forked_workers._is_possible(ClusterConfig(), 0)
     monkeypatch.delitem(sys.modules, "ray")
-    assert forked_workers._is_possible(config()) is (sys.platform == "linux")
+    assert forked_workers._is_possible(ClusterConfig(), 0) is (sys.platform == "linux")
     monkeypatch.setattr(forked_workers, "loaded_plugins", lambda: ("mine",))
-    assert not forked_workers._is_possible(config())
+    assert not forked_workers._is_possible(ClusterConfig(), 0)
 
 
 def test_beside_other_threads_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +191,7 @@ def test_beside_other_threads_nothing_is_forked(monkeypatch: pytest.MonkeyPatch)
     thread = threading.Thread(target=ended.wait)
     thread.start()
     try:
-        assert not forked_workers._is_possible(config())
+        assert not forked_workers._is_possible(ClusterConfig(), 0)
     finally:
         ended.set()
         thread.join()
@@ -207,10 +203,13 @@ def test_where_no_program_may_run_workers_start_from_nothing(
     """The folder for temporary files may be one, or have a path that is too long for a socket."""
     place = tmp_path / ("long" * 40)
     place.mkdir()
-    monkeypatch.setattr(forked_workers, "_is_possible", lambda config: True)
+    monkeypatch.setattr(forked_workers, "_is_possible", lambda cluster, gpus: True)
     for folder, said in ((place, "AF_UNIX path too long"), (tmp_path / "nowhere", "No such file or directory")):
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        with caplog.at_level("INFO", forked_workers.__name__), forked_workers.forked_workers(config()) as imported:
+        with (
+            caplog.at_level("INFO", forked_workers.__name__),
+            forked_workers.forked_workers(ClusterConfig(), gpus=0) as imported,
+        ):
             imported()
             assert forked_workers.interpreter() == sys.executable
         assert said in caplog.text

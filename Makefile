@@ -18,9 +18,9 @@ help: ## Say what there is
 
 setup: $(INSTALLED) ## Create .venv and put `latentswarm` into it
 
+# Modules are compiled when they are first imported: most of the 24,000 never are.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# Modules are compiled when they are first imported: most of the 24,000 never are.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
 		--editable '.[dev]'
 	touch $@

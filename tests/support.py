@@ -131,6 +131,12 @@ def process_below(ancestor: int, name: str) -> int:
     return found[0]
 
 
+def command_of_parent(process: int) -> str:
+    """The command line of the process that has started another, with a zero byte behind every argument."""
+    parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+    return Path(f"/proc/{parent}/cmdline").read_text()
+
+
 def work_block(number: int, shard: "Shard", problems: "Sequence[Problem]") -> pa.Table:
     """The block that Ray Data makes of a work item."""
     # Ray Data takes seconds to import, which most tests need not wait for.

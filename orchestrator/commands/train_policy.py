@@ -26,13 +26,16 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: 
     from orchestrator.config.policy_training import TrainPolicyConfig
 
     settings = load_config(TrainPolicyConfig, config, overrides)
+    out = out or default_out(config)
 
+    from orchestrator.experiment.run_directory import check_kind
     from orchestrator.pipeline.forked_workers import forked_workers
 
+    check_kind(out, "train-policy")
     gpus = settings.actor.gpus + settings.learner.gpus
     with forked_workers(settings.cluster, gpus=gpus, modules=_LEARNING, wanted=not dry_run) as imported:
         imported()
         # It imports Ray, and what has Ray cannot be forked.
         from orchestrator.jobs.train_policy_job import train_policy
 
-        train_policy(settings, out or default_out(config), make_console(), dry_run=dry_run)
+        train_policy(settings, out, make_console(), dry_run=dry_run)

@@ -26,12 +26,15 @@ def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: 
     from orchestrator.config.reward_training import TrainRewardConfig
 
     settings = load_config(TrainRewardConfig, config, overrides)
+    out = out or default_out(config)
 
+    from orchestrator.experiment.run_directory import check_kind
     from orchestrator.pipeline.forked_workers import forked_workers
 
+    check_kind(out, "train-rm")
     with forked_workers(settings.cluster, gpus=settings.gpus, modules=_LEARNING, wanted=not dry_run) as imported:
         imported()
         # It imports Ray, and what has Ray cannot be forked.
         from orchestrator.jobs.train_rm_job import train_reward_model
 
-        train_reward_model(settings, out or default_out(config), make_console(), dry_run=dry_run)
+        train_reward_model(settings, out, make_console(), dry_run=dry_run)

@@ -16,7 +16,6 @@ from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.run_directory import (
     POLICY_FOLDER,
     SUMMARY_FILE,
-    check_kind,
 )
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
@@ -41,7 +40,6 @@ def train_policy(config: TrainPolicyConfig, out: Path, console: Console, *, dry_
     Raises:
         UserError: If the configuration or the questions are wrong, or the directory holds another training.
     """
-    check_kind(out, "train-policy")
     plan = plan_policy(config)
     if dry_run:
         _show(plan, out, console)

@@ -16,7 +16,6 @@ from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.lease import Lease
 from orchestrator.experiment.run_directory import (
     TRAINING_FILE,
-    check_kind,
 )
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
@@ -41,7 +40,6 @@ def train_reward_model(config: TrainRewardConfig, out: Path, console: Console, *
     Raises:
         UserError: If the configuration or the data are wrong, or the directory holds another training.
     """
-    check_kind(out, "train-rm")
     plan = plan_training(config)
     if dry_run:
         _show(plan, out, console)

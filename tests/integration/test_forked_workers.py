@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import WriteConfig, environment, processes_below
+from support import WriteConfig, command_of_parent, environment, processes_below
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 
@@ -46,8 +46,7 @@ def parent_of_reasoner(command: subprocess.Popen[str]) -> str:
     """Wait for a reasoner; returns the command line of the process that it is a child of."""
     while command.poll() is None:
         for process in processes_below(command.pid, "ray::ReasonerWorker"):
-            parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
-            return Path(f"/proc/{parent}/cmdline").read_text()
+            return command_of_parent(process)
         time.sleep(0.05)
     raise AssertionError(f"no reasoner was seen: {command.communicate()[1]}")
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from rich.console import Console
-from support import Command, WriteConfig, environment, processes_below
+from support import Command, WriteConfig, command_of_parent, environment, processes_below
 
 from latent_core.errors import UserError
 from latent_core.models import LatentReasoner
@@ -59,7 +59,9 @@ def wait_for(out: Path, update: int, process: subprocess.Popen[str]) -> None:
 
 
 def kill_one(name: str) -> None:
-    os.kill(processes_below(os.getpid(), name)[0], signal.SIGKILL)
+    process = processes_below(os.getpid(), name)[0]
+    assert "orchestrator" in command_of_parent(process), "not forked from the command"
+    os.kill(process, signal.SIGKILL)
 
 
 def trained_without_ray(config: TrainPolicyConfig) -> dict[int, Weights]:

@@ -32,7 +32,7 @@ demo: setup ## Run the main job on the bundled reasoner: minutes on two CPU core
 # commands take longer on a busy machine than Ray and tests wait. Clusters that `ray start` has started or that have
 # several nodes must not meet: `cluster`, `drill` and `jobs` are in one group. The others in it make both lanes equally
 # long.
-CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate bundled_reasoner calls cluster drill jobs mixtures \
+CLUSTERS := $(patsubst %,tests/integration/test_%.py,annotate bundled_reasoner calls cluster drill jobs mixtures plugins \
 	released_formats same_trajectories scored_commands scoring study sweep_failures sweep_resume train_policy train_rm)
 
 test: setup ## Check style, types and imports and run every test: two groups at a time, each printed when it ends

@@ -22,16 +22,16 @@ _LEARNING = ("torch.distributed", "latent_core.policy.learner")
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a reasoner by reinforcement learning on its sampler's own rollouts."""
+    from orchestrator.experiment.run_directory import check_kind
+
+    out = out or default_out(config)
+    check_kind(out, "train-policy")
+
     from orchestrator.config.loading import load_config
     from orchestrator.config.policy_training import TrainPolicyConfig
-
-    settings = load_config(TrainPolicyConfig, config, overrides)
-    out = out or default_out(config)
-
-    from orchestrator.experiment.run_directory import check_kind
     from orchestrator.pipeline.forked_workers import forked_workers
 
-    check_kind(out, "train-policy")
+    settings = load_config(TrainPolicyConfig, config, overrides)
     gpus = settings.actor.gpus + settings.learner.gpus
     with forked_workers(settings.cluster, gpus=gpus, modules=_LEARNING, wanted=not dry_run) as imported:
         imported()

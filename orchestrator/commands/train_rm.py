@@ -22,16 +22,16 @@ _LEARNING = ("torch.distributed", "latent_core.reward.training.trainer")
 @dry_run_option
 def command(config: str, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
     """Train a LatentRM on the labels that annotate has written."""
+    from orchestrator.experiment.run_directory import check_kind
+
+    out = out or default_out(config)
+    check_kind(out, "train-rm")
+
     from orchestrator.config.loading import load_config
     from orchestrator.config.reward_training import TrainRewardConfig
-
-    settings = load_config(TrainRewardConfig, config, overrides)
-    out = out or default_out(config)
-
-    from orchestrator.experiment.run_directory import check_kind
     from orchestrator.pipeline.forked_workers import forked_workers
 
-    check_kind(out, "train-rm")
+    settings = load_config(TrainRewardConfig, config, overrides)
     with forked_workers(settings.cluster, gpus=settings.gpus, modules=_LEARNING, wanted=not dry_run) as imported:
         imported()
         # It imports Ray, and what has Ray cannot be forked.

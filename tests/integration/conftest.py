@@ -1,5 +1,7 @@
 """Real Ray, real MLflow, the bundled reasoner."""
 
+import atexit
+import os
 import secrets
 import subprocess
 import sys
@@ -22,6 +24,30 @@ from latent_core.reward.model import LatentRewardModel
 from orchestrator.config.loading import parse_config
 from orchestrator.config.run import RunConfig
 from orchestrator.pipeline.local_environment import LOCAL_ENVIRONMENT
+
+
+class _End:
+    """Ends this process when everything has been reported, with handlers of Python's end, and without Python's end.
+
+    Clusters of one module after another leave threads of Ray behind: once, all tests had passed and been reported, what
+    libraries do when a process ends crashed it. What commands return is asked of processes of their own.
+    """
+
+    status = 0
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.status = int(exitstatus)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self.status)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_End())
 
 
 @pytest.fixture(scope="session", autouse=True)

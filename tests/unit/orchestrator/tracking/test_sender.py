@@ -28,7 +28,7 @@ SECONDS = 180.0
 
 _forks = multiprocessing.get_context("forkserver")
 # Importing it takes as long as everything else that a server does here.
-_forks.set_forkserver_preload(["mlflow.cli"])
+_forks.set_forkserver_preload(["mlflow.cli", __name__])
 
 
 class Server:

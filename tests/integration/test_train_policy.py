@@ -81,6 +81,7 @@ def trained_without_ray(config: TrainPolicyConfig) -> dict[int, Weights]:
     return found
 
 
+@pytest.mark.usefixtures("own_cluster")
 def test_from_a_reasoner_to_a_policy_through_deaths_of_actor_learner_and_driver(
     latentswarm: Command, config_file: WriteConfig, tmp_path: Path
 ) -> None:

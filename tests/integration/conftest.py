@@ -33,17 +33,19 @@ class _End:
     libraries do when a process ends crashed it. What commands return is asked of processes of their own.
     """
 
-    status = 0
+    status: int | None = None
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.status = int(exitstatus)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(self.status)
+        # Anything else than results pytest has still to say.
+        if self.status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self.status)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -55,9 +55,8 @@ def command(
     from orchestrator.pipeline.forked_workers import forked_workers
 
     check_kind(out, "run")
-    with forked_workers(
-        settings.cluster, gpus=settings.actor.gpus + settings.scorer.actor.gpus, wanted=not dry_run
-    ) as imported:
+    gpus = settings.actor.gpus + settings.scorer.actor.gpus
+    with forked_workers(settings.cluster, gpus=gpus, wanted=not dry_run) as imported:
         experiment = replace(plan_run(out.name, settings, out, imported), retry_failed=retry_failed)
         if dry_run:
             from orchestrator.experiment.dry_run import show_dry_run

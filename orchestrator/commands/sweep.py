@@ -56,9 +56,8 @@ def command(
     from orchestrator.pipeline.forked_workers import forked_workers
 
     sweeps = divide(settings)
-    with forked_workers(
-        settings.cluster, gpus=settings.actor.gpus + settings.scorer.actor.gpus, wanted=not dry_run
-    ) as imported:
+    gpus = settings.actor.gpus + settings.scorer.actor.gpus
+    with forked_workers(settings.cluster, gpus=gpus, wanted=not dry_run) as imported:
         if sweeps[0].name:
             run_sweep_group(
                 settings,

@@ -13,10 +13,7 @@ from latent_core.errors import UserError
 from orchestrator.config.policy_training import TrainPolicyConfig
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.lease import Lease
-from orchestrator.experiment.run_directory import (
-    POLICY_FOLDER,
-    SUMMARY_FILE,
-)
+from orchestrator.experiment.run_directory import POLICY_FOLDER, SUMMARY_FILE
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
 from orchestrator.files import write_json

@@ -14,9 +14,7 @@ from latent_core.errors import UserError
 from orchestrator.config.reward_training import TrainRewardConfig
 from orchestrator.console import masked, masked_values, say
 from orchestrator.experiment.lease import Lease
-from orchestrator.experiment.run_directory import (
-    TRAINING_FILE,
-)
+from orchestrator.experiment.run_directory import TRAINING_FILE
 from orchestrator.experiment.tracking_end import end_tracking
 from orchestrator.experiment.training_directory import claim, is_begun
 from orchestrator.files import write_json

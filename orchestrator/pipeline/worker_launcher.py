@@ -25,7 +25,7 @@ def main() -> None:
     if not arguments:
         return
     worker = arguments if arguments[0].endswith(_WORKER) else without_environment(arguments)
-    if not (worker and is_forked(worker)):
+    if not (worker and ask_for_fork(worker)):
         os.execv(sys.executable, [sys.executable, *arguments])
 
 
@@ -62,8 +62,8 @@ def without_environment(arguments: list[str]) -> list[str] | None:
     return worker
 
 
-def is_forked(worker: list[str]) -> bool:
-    """Ask the server for a worker; False if it does not answer."""
+def ask_for_fork(worker: list[str]) -> bool:
+    """Ask the server for a worker; returns whether it has forked one."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     message = json.dumps([worker, dict(os.environ), os.getcwd(), limit, os.nice(0)]).encode()
     try:

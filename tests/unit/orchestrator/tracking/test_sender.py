@@ -27,8 +27,8 @@ SECONDS = 180.0
 
 
 _forks = multiprocessing.get_context("forkserver")
-# Importing it takes as long as everything else that a server does here.
-_forks.set_forkserver_preload(["mlflow.cli", __name__])
+# Servers are functions of this module; importing it takes as long as everything else that one does here.
+_forks.set_forkserver_preload([__name__])
 
 
 class Server:
